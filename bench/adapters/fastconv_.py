@@ -1,0 +1,100 @@
+"""fastconv itself: NumPy arrays in, NumPy arrays out, called as a user calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import fastconv
+from adapters import Call
+from layers import Pool
+from workload import Array, Data, Work, conv_args
+
+
+def setup(threads: int, dtype: str) -> None:
+    fastconv.set_num_threads(threads)
+
+
+def version() -> str:
+    isa = fastconv.conv2d_plan((1, 1, 8, 8), (1, 1, 3, 3)).isa
+    return f"{fastconv.__version__} ({isa})"
+
+
+def algorithm(work: Work) -> str:
+    """What the plan says will run; nothing for pools and gradients, which no plan describes."""
+    if isinstance(work.layer, Pool) or work.direction == "backward":
+        return ""
+    plan = fastconv.conv2d_plan(
+        work.layer.input_shape,
+        work.layer.weight_shape,
+        *conv_args(work.layer),
+        dtype=work.dtype,
+        prepacked=work.direction == "prepacked",
+    )
+    return str(plan.algorithm)
+
+
+def calls(work: Work, data: Data, variant: str) -> list[Call]:
+    return module_calls(fastconv, work, data, variant)
+
+
+def module_calls(module: ModuleType, work: Work, data: Data, variant: str) -> list[Call]:
+    """The call of any module with fastconv's functions, so of `fastconv.reference` too."""
+    layout = LAYOUTS[variant]
+    build = _pool if isinstance(work.layer, Pool) else _conv
+
+    def arrays(result: Any) -> tuple[Array, ...]:
+        parts = result if isinstance(result, tuple) else (result,)
+        if work.op == "conv" and work.direction == "backward":
+            return layout.back(parts[0]), *parts[1:]
+        return tuple(layout.back(part) for part in parts)
+
+    return [Call(build(module, work, data, layout), arrays)]
+
+
+class Layout(NamedTuple):
+    """The arguments that ask for a data format, and the ways into it and out of it."""
+
+    keywords: dict[str, str]
+    lay: Callable[[Array], Array]
+    back: Callable[[Array], Array]
+
+
+LAYOUTS = {
+    "NCHW": Layout({}, np.asarray, np.asarray),
+    "NHWC": Layout(
+        {"data_format": "NHWC"},
+        lambda array: np.ascontiguousarray(array.transpose(0, 2, 3, 1)),
+        lambda array: array.transpose(0, 3, 1, 2),
+    ),
+}
+
+
+def _conv(module: ModuleType, work: Work, data: Data, layout: Layout) -> Callable[[], Any]:
+    args, x, keywords = conv_args(work.layer), layout.lay(data.input), layout.keywords
+    if work.direction == "backward":
+        grad = layout.lay(data.grad_output)
+        return partial(module.conv2d_backward, grad, x, data.weight, *args, **keywords)
+    if work.direction == "prepacked":
+        return partial(module.conv2d_prepack(data.weight, None, *args, **keywords), x)
+    return partial(module.conv2d, x, data.weight, None, *args, **keywords)
+
+
+def _pool(module: ModuleType, work: Work, data: Data, layout: Layout) -> Callable[[], Any]:
+    x, window = layout.lay(data.input), (work.layer.k, work.layer.s, work.layer.p)
+    keywords: dict[str, Any] = dict(layout.keywords)
+    name = "avg_pool2d" if work.op == "avg" else "max_pool2d"
+    if work.direction == "forward":
+        if work.op == "max_indices":
+            keywords["return_indices"] = True
+        return partial(getattr(module, name), x, *window, **keywords)
+    grad = layout.lay(data.grad_output)
+    if work.op == "avg":
+        return partial(module.avg_pool2d_backward, grad, x.shape, *window, **keywords)
+    if work.op == "max_indices":
+        _, keywords["indices"] = module.max_pool2d(x, *window, return_indices=True, **keywords)
+    return partial(module.max_pool2d_backward, grad, x, *window, **keywords)

@@ -1,0 +1,94 @@
+"""JAX, jitted for the CPU; gradients by `jax.vjp` under one jit.
+
+NCHW is what a NumPy user has; NHWC, which XLA prefers on a CPU, runs only when named.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from adapters import Call, Unsupported
+from layers import Conv
+from workload import Array, Data, Work
+
+
+def setup(threads: int, dtype: str) -> None:
+    """XLA takes its threads from the environment, set before the process started."""
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    # Every call waits for its result, so a hand-over to another thread would only be cost.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def version() -> str:
+    return str(jax.__version__)
+
+
+def calls(work: Work, data: Data, variant: str) -> list[Call]:
+    if not isinstance(work.layer, Conv):
+        raise Unsupported("only its convolutions are compared")
+    conv = partial(_conv, layer=work.layer, variant=variant)
+    x, weight = _lay(data.input, variant), _lay_weight(data.weight, variant)
+    if work.direction == "backward":
+        return [_backward(conv, x, weight, _lay(data.grad_output, variant), variant)]
+    forward = jax.jit(conv)
+    return [
+        Call(
+            lambda: forward(x, weight).block_until_ready(),
+            lambda y: (_back(y, variant),),
+        )
+    ]
+
+
+def _backward(conv: Any, x: Any, weight: Any, grad: Any, variant: str) -> Call:
+    @jax.jit
+    def gradients(x: Any, weight: Any, bias: Any, grad: Any) -> Any:
+        shape = (1, -1, 1, 1) if variant == "NCHW" else (1, 1, 1, -1)
+        _, pull = jax.vjp(lambda x, w, b: conv(x, w) + b.reshape(shape), x, weight, bias)
+        return pull(grad)
+
+    bias = jax.numpy.zeros(grad.shape[1 if variant == "NCHW" else 3], grad.dtype)
+
+    def run() -> Any:
+        result = gradients(x, weight, bias, grad)
+        # One computation makes all three, so waiting for one is waiting for all, and cheaper.
+        result[0].block_until_ready()
+        return result
+
+    def arrays(result: Any) -> tuple[Array, ...]:
+        grad_weight = np.asarray(result[1])
+        if variant == "NHWC":
+            grad_weight = grad_weight.transpose(3, 2, 0, 1)
+        return _back(result[0], variant), grad_weight, np.asarray(result[2])
+
+    return Call(run, arrays)
+
+
+def _conv(x: Any, weight: Any, *, layer: Conv, variant: str) -> Any:
+    return jax.lax.conv_general_dilated(
+        x,
+        weight,
+        window_strides=(layer.sh, layer.sw),
+        padding=((layer.ph, layer.ph), (layer.pw, layer.pw)),
+        rhs_dilation=(layer.dh, layer.dw),
+        dimension_numbers=(variant, "OIHW" if variant == "NCHW" else "HWIO", variant),
+        feature_group_count=layer.groups,
+    )
+
+
+def _lay(array: Array, variant: str) -> Any:
+    order = (0, 1, 2, 3) if variant == "NCHW" else (0, 2, 3, 1)
+    return jax.numpy.array(array.transpose(order))
+
+
+def _lay_weight(weight: Array, variant: str) -> Any:
+    return jax.numpy.array(weight if variant == "NCHW" else weight.transpose(2, 3, 1, 0))
+
+
+def _back(array: Any, variant: str) -> Array:
+    result = np.asarray(array)
+    return result if variant == "NCHW" else result.transpose(0, 3, 1, 2)

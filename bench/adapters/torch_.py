@@ -1,0 +1,111 @@
+"""PyTorch, eager, in three forms.
+
+- NCHW: contiguous tensors, as most code has them.
+- NHWC: input, weights and gradients all in the channels_last memory format beforehand.
+- packed: channels_last, with the weights in oneDNN's blocked form beforehand. That is an operator
+  of its compiler's freezing pass and not something eager code calls, so it runs only when named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from adapters import Call, Unsupported
+from layers import Conv, Pool
+from workload import Array, Data, Work, conv_args
+
+aten = torch.ops.aten
+
+
+def setup(threads: int, dtype: str) -> None:
+    torch.set_num_threads(threads)
+    # For good: nothing here asks for autograd, and entering it inside a timed call would be cost.
+    torch.inference_mode().__enter__()
+
+
+def version() -> str:
+    return str(torch.__version__)
+
+
+def calls(work: Work, data: Data, variant: str) -> list[Call]:
+    def lay(array: Array) -> torch.Tensor:
+        form = torch.contiguous_format if variant == "NCHW" else torch.channels_last
+        return torch.from_numpy(array).clone(memory_format=form)
+
+    if isinstance(work.layer, Pool):
+        build = _pool_backward if work.direction == "backward" else _pool
+        return [Call(build(work, data, lay), _arrays)]
+    if work.direction == "backward":
+        return [Call(_conv_backward(work.layer, data, lay), _arrays)]
+    build = _packed if variant == "packed" else _conv
+    return [Call(build(work.layer, data, lay), _arrays)]
+
+
+def _arrays(result: Any) -> tuple[Array, ...]:
+    parts = result if isinstance(result, tuple) else (result,)
+    return tuple(part.numpy() for part in parts)
+
+
+Lay = Callable[[Array], torch.Tensor]
+
+
+def _conv(layer: Conv, data: Data, lay: Lay) -> Callable[[], Any]:
+    return partial(F.conv2d, lay(data.input), lay(data.weight), None, *conv_args(layer))
+
+
+def _packed(layer: Conv, data: Data, lay: Lay) -> Callable[[], Any]:
+    if data.input.dtype != "float32":
+        raise Unsupported("oneDNN has no float64")
+    x = lay(data.input)
+    padding, stride, dilation = _lists(layer)
+    weight = torch.ops.mkldnn._reorder_convolution_weight(
+        lay(data.weight), padding, stride, dilation, layer.groups, list(x.shape)
+    )
+    function = torch.ops.mkldnn._convolution_pointwise.default
+    args = (padding, stride, dilation, layer.groups, "none", [], "")
+    return partial(function, x, weight, None, *args)
+
+
+def _lists(layer: Conv) -> tuple[list[int], list[int], list[int]]:
+    return [layer.ph, layer.pw], [layer.sh, layer.sw], [layer.dh, layer.dw]
+
+
+def _conv_backward(layer: Conv, data: Data, lay: Lay) -> Callable[[], Any]:
+    # What autograd calls, without autograd's own bookkeeping: quicker for PyTorch.
+    padding, stride, dilation = _lists(layer)
+    tensors = (lay(data.grad_output), lay(data.input), lay(data.weight))
+    args = (stride, padding, dilation, False, [0, 0], layer.groups, [True, True, True])
+    return partial(aten.convolution_backward.default, *tensors, [layer.oc], *args)
+
+
+def _pool(work: Work, data: Data, lay: Lay) -> Callable[[], Any]:
+    x, window = lay(data.input), _window(work.layer)
+    if work.op == "avg":
+        return partial(F.avg_pool2d, x, *window)
+    if work.op == "max_indices":
+        return partial(aten.max_pool2d_with_indices.default, x, *_listed(window))
+    return partial(torch.max_pool2d, x, *window)
+
+
+def _pool_backward(work: Work, data: Data, lay: Lay) -> Callable[[], Any]:
+    x, grad, window = lay(data.input), lay(data.grad_output), _listed(_window(work.layer))
+    if work.op == "avg":
+        function = aten.avg_pool2d_backward.default
+        return partial(function, grad, x, *window, False, True, None)
+    # PyTorch always saves the indices, so "max" gets them for nothing here too.
+    _, indices = aten.max_pool2d_with_indices.default(x, *window)
+    function = aten.max_pool2d_with_indices_backward.default
+    return partial(function, grad, x, *window, [1, 1], False, indices)
+
+
+def _window(layer: Any) -> tuple[int, int, int]:
+    return layer.k, layer.s, layer.p
+
+
+def _listed(window: tuple[int, int, int]) -> list[list[int]]:
+    return [[value, value] for value in window]

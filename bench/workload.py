@@ -1,0 +1,142 @@
+"""One thing to measure: a layer, what is done with it, its arrays, its cost and its right answer.
+
+A convolution costs 2·N·O·OH·OW·(C/groups)·KH·KW flops forward (padding counted, as is usual; the
+same figure whatever the algorithm, so Winograd may exceed the machine's peak) and twice that for
+the gradients of input and weight together. A pool costs one operation per window element. Bytes
+are those of every array read and written once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layers import Conv, Layer, Pool
+
+Array = NDArray[Any]
+
+# Where the difference to the float64 answer, relative to its RMS, says "another function" and not
+# "another order of summation". Weight gradients add up to a million products, hence no tighter.
+TOLERANCE = {"float32": 1e-3, "float64": 1e-10}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is measured.
+
+    Parameters
+    ----------
+    layer
+        The shapes.
+    op
+        "conv", "max", "max_indices" (indices returned, or used by the backward pass) or "avg".
+    direction
+        "forward", "prepacked" (constant weights) or "backward" (all gradients).
+    dtype
+        "float32" or "float64".
+    """
+
+    layer: Layer
+    op: str
+    direction: str
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        suffix = "" if self.op == "conv" else f" {self.op}"
+        return f"{self.layer.suite}/{self.layer.name}{suffix}"
+
+    @property
+    def flops(self) -> int:
+        if isinstance(self.layer, Pool):
+            return prod(self.layer.output_shape) * self.layer.k**2
+        forward = 2 * prod(self.layer.output_shape) * prod(self.layer.weight_shape[1:])
+        return 2 * forward if self.direction == "backward" else forward
+
+    @property
+    def bytes(self) -> int:
+        item = np.dtype(self.dtype).itemsize
+        size_in, size_out = prod(self.layer.input_shape), prod(self.layer.output_shape)
+        backward = self.direction == "backward"
+        if isinstance(self.layer, Conv):
+            elements = size_in + size_out + prod(self.layer.weight_shape)
+            # Read input, weight and grad_output; write a gradient for each of the first two.
+            return item * (2 * elements - size_out if backward else elements)
+        indices = 8 * size_out if self.op == "max_indices" else 0
+        # The gradient of max needs the input again, unless the indices were saved.
+        rereads = size_in if backward and self.op == "max" else 0
+        return item * (size_in + size_out + rereads) + indices
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ops": "conv" if isinstance(self.layer, Conv) else "pool",
+            "layer": asdict(self.layer),
+            "op": self.op,
+            "direction": self.direction,
+            "dtype": self.dtype,
+        }
+
+    @staticmethod
+    def from_json(job: dict[str, Any]) -> Work:
+        kind = Conv if job["ops"] == "conv" else Pool
+        return Work(kind(**job["layer"]), job["op"], job["direction"], job["dtype"])
+
+
+class Data:
+    """The arrays of a workload, N(0, 1) and plain NCHW; the same on every run."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def _normal(self, seed: int, shape: tuple[int, ...]) -> Array:
+        # Drawn in float32 either way: half the time, and float64 does not need the finer grid.
+        rng = np.random.default_rng(seed)
+        return rng.standard_normal(shape, dtype=np.float32).astype(self.work.dtype)
+
+    @cached_property
+    def input(self) -> Array:
+        return self._normal(0, self.work.layer.input_shape)
+
+    @cached_property
+    def weight(self) -> Array:
+        assert isinstance(self.work.layer, Conv)
+        return self._normal(1, self.work.layer.weight_shape)
+
+    @cached_property
+    def grad_output(self) -> Array:
+        return self._normal(2, self.work.layer.output_shape)
+
+
+def pair(a: int, b: int) -> int | tuple[int, int]:
+    """The argument as its users write it: one number where both axes agree."""
+    return a if a == b else (a, b)
+
+
+def conv_args(layer: Conv) -> tuple[Any, ...]:
+    """Stride, padding, dilation and groups, in the order of `conv2d`."""
+    return (
+        pair(layer.sh, layer.sw),
+        pair(layer.ph, layer.pw),
+        pair(layer.dh, layer.dw),
+        layer.groups,
+    )
+
+
+def error(got: tuple[Array, ...], right: tuple[Array, ...]) -> float:
+    """Largest difference over all arrays, each relative to the RMS of the right one.
+
+    A wrong count or shape, or a NaN, is infinitely wrong.
+    """
+    if [a.shape for a in got] != [b.shape for b in right]:
+        return float("inf")
+    worst = 0.0
+    for a, b in zip(got, right, strict=True):
+        rms = float(np.sqrt(np.mean(np.square(b, dtype=np.float64)))) or 1.0
+        diff = float(np.max(np.abs(a - b), initial=0.0))
+        worst = max(worst, diff / rms) if np.isfinite(diff) else float("inf")
+    return worst

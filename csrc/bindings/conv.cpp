@@ -1,0 +1,367 @@
+#include "conv.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "../conv/conv.hpp"
+#include "../conv/weights.hpp"
+#include "../cpu.hpp"
+#include "../parallel.hpp"
+#include "docs.hpp"
+#include "method.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr double kReleaseGil = 50e3;  // flops; below, the switch would cost as much as the work
+
+struct Names {
+  const char* forward;
+  const char* backward;
+  const char* prepack;
+  const char* plan;
+};
+constexpr Names kNames[] = {
+    {"conv1d", "conv1d_backward", "conv1d_prepack", "conv1d_plan"},
+    {"conv2d", "conv2d_backward", "conv2d_prepack", "conv2d_plan"},
+    {"conv3d", "conv3d_backward", "conv3d_prepack", "conv3d_plan"},
+};
+
+// One for each number of spatial axes, made when first asked for.
+template <int Dims>
+const Signature& forward_signature() {
+  static const Signature s(kNames[Dims - 1].forward,
+                           {"input", "weight", "bias", "stride", "padding", "dilation", "groups",
+                            "data_format", "activation", "algorithm", "out"},
+                           7, 2);
+  return s;
+}
+constexpr ConvOptionPositions kForwardOptions{3, 4, 5, 6, 7};
+
+template <int Dims>
+const Signature& backward_signature() {
+  static const Signature s(kNames[Dims - 1].backward,
+                           {"grad_output", "input", "weight", "stride", "padding", "dilation", "groups",
+                            "data_format", "output_mask"},
+                           7, 3);
+  return s;
+}
+constexpr ConvOptionPositions kBackwardOptions{3, 4, 5, 6, 7};
+constexpr ConvOptionPositions kPrepackOptions{2, 3, 4, 5, 6};
+constexpr ConvOptionPositions kPlanOptions{2, 3, 4, 5, 6};
+
+void require_direct(Algorithm algorithm) {
+  if (algorithm != Algorithm::kWinograd) return;
+  throw ValueError("algorithm: 'winograd' does not apply to this problem");
+}
+
+template <class... Arrays>
+Precision common_precision(const Arrays&... arrays) {
+  Precision p = Precision::kHalf;
+  ((p = arrays ? std::max(p, arrays.precision()) : p), ...);
+  return p;
+}
+
+// Calls f with a float or a double.
+template <class F>
+auto with_type(Precision p, F&& f) {
+  return compute_precision(p) == Precision::kDouble ? f(double{}) : f(float{});
+}
+
+// ---- forward ------------------------------------------------------------------------------------
+
+template <class T>
+void run_forward(Problem p, const Operands<T>& operands) {
+  p = simplified(p);
+  const ReleaseGil release(p.flops() > kReleaseGil);
+  conv_forward<T>(p, plan_direct<T>(p, false, num_threads()), operands, nullptr);
+}
+
+template <int Dims>
+PyObject* forward(const Arguments& a) {
+  Array input(a[0], "input"), weight(a[1], "weight"), bias;
+  if (a.given(2)) bias = Array(a[2], "bias");
+  const ConvOptions options = to_conv_options(a, kForwardOptions, Dims);
+  const bool relu = to_relu(a[8]);
+  require_direct(to_algorithm(a[9]));
+  ConvShapes shapes = conv_shapes(input.shape(), weight.shape(), options);
+  Problem& p = shapes.problem;
+  p.relu = relu;
+  const Precision result = common_precision(input, weight, bias);
+  const Precision computed = compute_precision(result);
+  if (bias) check_bias(bias, p.groups * p.outputs, computed);
+  Output out(a[10], shapes.output, result, {&input, &weight, &bias});
+  input.become(computed);
+  weight.become(computed);
+  p.x = shapes.input.layout.strides(input, p.channels);
+  p.w = weight_strides(weight, p, Dims);
+  p.y = shapes.output_layout().strides(out, p.outputs);
+  with_type(computed, [&](auto zero) {
+    using T = decltype(zero);
+    run_forward<T>(p, {input.data<T>(), weight.data<T>(), bias ? bias.data<T>() : nullptr, out.data<T>()});
+  });
+  return out.finish();
+}
+
+// ---- backward -----------------------------------------------------------------------------------
+
+PyObject* or_none(Output* out) {
+  if (out != nullptr) return out->finish();
+  return Py_NewRef(Py_None);
+}
+
+template <int Dims>
+PyObject* backward(const Arguments& a) {
+  Array grad_output(a[0], "grad_output"), input(a[1], "input"), weight(a[2], "weight");
+  const ConvOptions options = to_conv_options(a, kBackwardOptions, Dims);
+  const std::array<bool, 3> mask = to_mask(a[8], "output_mask");
+  ConvShapes shapes = conv_shapes(input.shape(), weight.shape(), options);
+  Problem& p = shapes.problem;
+  if (grad_output.shape() != shapes.output) {
+    throw ValueError("grad_output: expected shape " + shape_text(shapes.output) + ", got " +
+                     shape_text(grad_output.shape()));
+  }
+  const Precision result = common_precision(grad_output, input, weight);
+  const Precision computed = compute_precision(result);
+  grad_output.become(computed);
+  if (mask[1]) input.become(computed);
+  if (mask[0]) weight.become(computed);
+  const std::vector<Index> bias_shape{p.groups * p.outputs};
+  std::unique_ptr<Output> grad_input, grad_weight, grad_bias;
+  if (mask[0]) grad_input = std::make_unique<Output>(nullptr, input.shape(), result, std::initializer_list<const Array*>{});
+  if (mask[1]) grad_weight = std::make_unique<Output>(nullptr, weight.shape(), result, std::initializer_list<const Array*>{});
+  if (mask[2]) grad_bias = std::make_unique<Output>(nullptr, bias_shape, result, std::initializer_list<const Array*>{});
+  p.y = shapes.output_layout().strides(grad_output, p.outputs);
+  with_type(computed, [&](auto zero) {
+    using T = decltype(zero);
+    const ReleaseGil release(p.flops() > kReleaseGil);
+    if (mask[0]) {
+      p.x = shapes.input.layout.strides(*grad_input, p.channels);
+      p.w = weight_strides(weight, p, Dims);
+      conv_grad_input<T>(p, grad_output.data<T>(), weight.data<T>(), grad_input->data<T>(), num_threads());
+    }
+    if (mask[1]) {
+      p.x = shapes.input.layout.strides(input, p.channels);
+      p.w = dense_weight_strides(p);
+      conv_grad_weight<T>(p, input.data<T>(), grad_output.data<T>(), grad_weight->data<T>(), num_threads());
+    }
+    if (mask[2]) conv_grad_bias<T>(p, grad_output.data<T>(), grad_bias->data<T>(), num_threads());
+  });
+  Ref dx(or_none(grad_input.get())), dw(or_none(grad_weight.get())), db(or_none(grad_bias.get()));
+  return PyTuple_Pack(3, dx.get(), dw.get(), db.get());
+}
+
+// ---- plans --------------------------------------------------------------------------------------
+
+std::string axes_text(const Problem& p, Index Axis::* member, int dims) {
+  std::string text;
+  for (std::size_t s = static_cast<std::size_t>(kSpatial - dims); s < kSpatial; ++s) {
+    text += (text.empty() ? "" : "x") + std::to_string(p.axis[s].*member);
+  }
+  return text;
+}
+
+std::string plan_text(const Problem& p, const DirectPlan& plan, const PlanInfo& info, int dims,
+                      Precision precision) {
+  const bool channels = plan.lanes == Orientation::kChannelLanes;
+  char line[512];
+  std::string text;
+  const auto add = [&](const char* label, const std::string& value) {
+    std::snprintf(line, sizeof line, "%18s:  %s\n", label, value.c_str());
+    text += line;
+  };
+  add("Problem", std::to_string(p.batch) + " x " + std::to_string(p.groups * p.channels) + " channels " +
+                     axes_text(p, &Axis::in, dims) + " -> " + std::to_string(p.groups * p.outputs) +
+                     " channels " + axes_text(p, &Axis::out, dims) + ", kernel " +
+                     axes_text(p, &Axis::kernel, dims) + ", groups " + std::to_string(p.groups) + ", " +
+                     (precision == Precision::kDouble ? "float64" : "float32"));
+  add("algorithm", info.algorithm + (channels ? " (output channels in the vector lanes)"
+                                              : " (output pixels in the vector lanes)"));
+  add("isa", info.isa);
+  add("threads", std::to_string(info.threads));
+  add("reduction", std::to_string(p.channels * p.taps()) + " in blocks of " +
+                       std::to_string(plan.reduction.depth()));
+  add("pixels of a task", std::to_string(plan.block_height * plan.block_width) +
+                              (channels ? plan.staged ? ", read from a padded copy" : ", read in place"
+                                        : ", packed panel by panel"));
+  add("workspace_bytes", std::to_string(info.workspace_bytes));
+  std::snprintf(line, sizeof line, "%.4g", static_cast<double>(info.flops));
+  add("flops", line);
+  std::snprintf(line, sizeof line, "%.4g (%.1f flops a byte)", static_cast<double>(info.bytes),
+                info.bytes > 0 ? static_cast<double>(info.flops) / static_cast<double>(info.bytes) : 0.0);
+  add("bytes", line);
+  text.pop_back();
+  return text;
+}
+
+// Contiguous strides, for a problem that has no arrays.
+void pretend_contiguous(ConvShapes& shapes) {
+  struct Dense {
+    std::vector<Index> shape;
+    Index stride(int axis) const {
+      Index s = 1;
+      for (std::size_t i = shape.size(); i-- > static_cast<std::size_t>(axis) + 1;) s *= shape[i];
+      return s;
+    }
+  };
+  Problem& p = shapes.problem;
+  AxisValues in{};
+  for (std::size_t s = 0; s < kSpatial; ++s) in[s] = p.axis[s].in;
+  const ImageLayout& layout = shapes.input.layout;
+  p.x = layout.strides(Dense{layout.shape(p.batch, p.groups * p.channels, in)}, p.channels);
+  p.y = layout.strides(Dense{shapes.output}, p.outputs);
+  p.w = dense_weight_strides(p);
+}
+
+long long clamp_to_integer(double x) { return x < 9e18 ? static_cast<long long>(x) : (1LL << 62); }
+
+}  // namespace
+
+const Signature& plan_signature(int dims) {
+  static const std::vector<const char*> names{"input_shape", "weight_shape", "stride", "padding", "dilation",
+                                              "groups", "data_format", "dtype", "algorithm", "prepacked"};
+  static const Signature s[] = {Signature(kNames[0].plan, names, 6, 2), Signature(kNames[1].plan, names, 6, 2),
+                                Signature(kNames[2].plan, names, 6, 2)};
+  return s[dims - 1];
+}
+
+PlanInfo conv_plan(int dims, const Arguments& a) {
+  const std::size_t most = static_cast<std::size_t>(dims) + 2;
+  const std::vector<Index> input = to_shape(a[0], "input_shape", most - 1, most);
+  const std::vector<Index> weight = to_shape(a[1], "weight_shape", most, most);
+  const ConvOptions options = to_conv_options(a, kPlanOptions, dims);
+  PyArray_Descr* descr = nullptr;
+  if (a[7] != nullptr && PyArray_DescrConverter(a[7], &descr) == NPY_FAIL) throw PythonError();
+  const int type = descr == nullptr ? NPY_FLOAT : descr->type_num;
+  Py_XDECREF(descr);
+  if (type != NPY_FLOAT && type != NPY_DOUBLE && type != NPY_HALF) {
+    throw TypeError("dtype: expected float32, float64 or float16");
+  }
+  const Precision precision = type == NPY_DOUBLE ? Precision::kDouble : Precision::kSingle;
+  require_direct(to_algorithm(a[8]));
+  const bool prepacked = to_bool(a[9], "prepacked", false);
+  ConvShapes shapes = conv_shapes(input, weight, options);
+  pretend_contiguous(shapes);
+  const Problem p = simplified(shapes.problem);
+  const DirectPlan plan = precision == Precision::kDouble ? plan_direct<double>(p, prepacked, num_threads())
+                                                          : plan_direct<float>(p, prepacked, num_threads());
+  const double size = precision == Precision::kDouble ? 8 : 4;
+  double elements = static_cast<double>(p.batch) * static_cast<double>(p.groups * p.outputs) *
+                    static_cast<double>(p.pixels());
+  double in = static_cast<double>(p.batch) * static_cast<double>(p.groups * p.channels);
+  for (const Axis& axis : shapes.problem.axis) in *= static_cast<double>(axis.in);
+  in = shapes.problem.batch == p.batch ? in : in * static_cast<double>(shapes.problem.batch);
+  const double w = static_cast<double>(p.groups * p.outputs) * static_cast<double>(p.channels * p.taps());
+  PlanInfo info;
+  info.algorithm = "direct";
+  info.isa = kernels().name;
+  info.threads = plan.threads;
+  info.workspace_bytes = plan.workspace * static_cast<std::size_t>(plan.threads) + plan.shared;
+  info.flops = clamp_to_integer(p.flops());
+  info.bytes = clamp_to_integer((elements + in + w) * size);
+  info.text = plan_text(shapes.problem, plan, info, dims, precision);
+  return info;
+}
+
+const Signature& prepack_signature(int dims) {
+  static const std::vector<const char*> names{"weight", "bias", "stride", "padding", "dilation", "groups",
+                                              "data_format", "activation", "algorithm"};
+  static const Signature s[] = {Signature(kNames[0].prepack, names, 6, 1),
+                                Signature(kNames[1].prepack, names, 6, 1),
+                                Signature(kNames[2].prepack, names, 6, 1)};
+  return s[dims - 1];
+}
+
+// ---- prepacked ----------------------------------------------------------------------------------
+
+PackedConv::PackedConv(int dims, const Arguments& a)
+    : options_(to_conv_options(a, kPrepackOptions, dims)), relu_(to_relu(a[7])), weight_(a[0], "weight") {
+  require_direct(to_algorithm(a[8]));
+  if (a.given(1)) bias_ = Array(a[1], "bias");
+  weight_shape_ = weight_.shape();
+  if (weight_shape_.size() != static_cast<std::size_t>(dims) + 2) {
+    throw ValueError("weight: expected " + std::to_string(dims + 2) +
+                     " dimensions (out, in / groups, kernel...), got size " + shape_text(weight_shape_));
+  }
+  if (weight_shape_[0] % options_.groups != 0) {
+    throw ValueError("Given groups=" + std::to_string(options_.groups) +
+                     ", expected weight to have a multiple of that many output channels, but got size " +
+                     shape_text(weight_shape_));
+  }
+  if (bias_ && (bias_.ndim() != 1 || bias_.dim(0) != weight_shape_[0])) {
+    throw ValueError("bias: expected shape [" + std::to_string(weight_shape_[0]) + "], got " +
+                     shape_text(bias_.shape()));
+  }
+  // Copies: the caller may write to his arrays afterwards.
+  const auto own = [](Array& array, const char* name) {
+    const Ref room = new_array(array.shape(), numpy_type(array.precision()));
+    if (PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(room.get()), array.get()) != 0) throw PythonError();
+    array = Array(room.get(), name);
+  };
+  own(weight_, "weight");
+  if (bias_) own(bias_, "bias");
+}
+
+template <class T>
+const T* PackedConv::packed(const Problem& p, const DirectPlan& plan, const T* weight) {
+  AlignedBlock& block = packed_[sizeof(T) == sizeof(double)][static_cast<std::size_t>(plan.lanes)];
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!block) {
+    const WeightLayout layout(p, plan, kernels().of<T>().lanes);
+    const Index bytes = checked_multiply(checked_multiply(p.groups, layout.group), static_cast<Index>(sizeof(T)));
+    AlignedBlock fresh = allocate_aligned(static_cast<std::size_t>(bytes));
+    pack_weights(p, plan, weight, static_cast<T*>(fresh.get()), plan.threads);
+    block = std::move(fresh);
+  }
+  return static_cast<const T*>(block.get());
+}
+
+template <class T>
+PyObject* PackedConv::run(Array& input, Precision result, PyObject* out_argument) {
+  ConvShapes shapes = conv_shapes(input.shape(), weight_shape_, options_);
+  Problem& p = shapes.problem;
+  p.relu = relu_;
+  Output out(out_argument, shapes.output, result, {&input});
+  const Precision computed = compute_precision(result);
+  Array weight = weight_.share(), bias = bias_.share();
+  input.become(computed);
+  weight.become(computed);
+  if (bias) bias.become(computed);
+  p.x = shapes.input.layout.strides(input, p.channels);
+  p.w = dense_weight_strides(p);
+  p.y = shapes.output_layout().strides(out, p.outputs);
+  p = simplified(p);
+  {
+    // The mutex is taken without the GIL: a thread that waits for it holds nothing up.
+    const ReleaseGil release(p.flops() > kReleaseGil);
+    const DirectPlan plan = plan_direct<T>(p, true, num_threads());
+    const T* weights = p.flops() > 0 ? packed<T>(p, plan, weight.data<T>()) : nullptr;
+    conv_forward<T>(p, plan, {input.data<T>(), weight.data<T>(), bias ? bias.data<T>() : nullptr, out.data<T>()},
+                    weights);
+  }
+  return out.finish();
+}
+
+PyObject* PackedConv::call(PyObject* input_argument, PyObject* out) {
+  Array input(input_argument, "input");
+  const Precision result = common_precision(input, weight_, bias_);
+  return with_type(compute_precision(result),
+                   [&](auto zero) { return run<decltype(zero)>(input, result, out); });
+}
+
+std::string PackedConv::text() const {
+  return "PackedConv" + std::to_string(options_.dims) + "d(weight " + shape_text(weight_shape_) + ", groups " +
+         std::to_string(options_.groups) + (relu_ ? ", relu" : "") + ")";
+}
+
+void register_conv(PyObject* module) {
+  static PyMethodDef methods[] = {
+      {"conv2d", method<forward<2>, forward_signature<2>>(), METH_FASTCALL | METH_KEYWORDS, kConv2dDoc},
+      {"conv2d_backward", method<backward<2>, backward_signature<2>>(), METH_FASTCALL | METH_KEYWORDS,
+       kConv2dBackwardDoc},
+      {nullptr, nullptr, 0, nullptr},
+  };
+  if (PyModule_AddFunctions(module, methods) != 0) throw PythonError();
+}
+
+}  // namespace fastconv

@@ -1,0 +1,48 @@
+// From the arguments of a convolution to a checked Problem. All sizes are checked here, in 64 bits,
+// before anything is allocated.
+#pragma once
+
+#include "../problem.hpp"
+#include "array.hpp"
+
+namespace fastconv {
+
+struct ConvOptions {
+  int dims;
+  AxisValues stride, dilation;
+  Padding padding;
+  Index groups;
+  bool channels_last;
+};
+
+// Positions of the options that every convolution shares, within its signature.
+struct ConvOptionPositions {
+  std::size_t stride, padding, dilation, groups, data_format;
+};
+
+ConvOptions to_conv_options(const Arguments& a, const ConvOptionPositions& at, int dims);
+
+// "relu" or None.
+bool to_relu(PyObject* activation);
+// "auto", "direct" or "winograd".
+enum class Algorithm { kAuto, kDirect, kWinograd };
+Algorithm to_algorithm(PyObject* object);
+
+// Sizes and weight strides; the strides of x and y are zero. `weight_shape` is (O, I/groups, K...).
+struct ConvShapes {
+  Problem problem;
+  ImageShape input;
+  std::vector<Index> output;  // the shape of y
+  ImageLayout output_layout() const { return input.layout; }
+};
+ConvShapes conv_shapes(const std::vector<Index>& input, const std::vector<Index>& weight,
+                       const ConvOptions& options);
+
+// Strides of an OIHW array, any of which may be zero or negative; or of a contiguous one.
+WeightStrides weight_strides(const Array& weight, const Problem& p, int dims);
+WeightStrides dense_weight_strides(const Problem& p);
+
+// Bias of shape (O,), contiguous afterwards.
+void check_bias(Array& bias, Index outputs, Precision precision);
+
+}  // namespace fastconv

@@ -1,0 +1,136 @@
+// The extension module. Hot functions are METH_FASTCALL (conv.cpp, pool.cpp); what is called seldom
+// goes through pybind11.
+#define FASTCONV_IMPORTS_NUMPY
+#include "python.hpp"
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+
+#include "../cpu.hpp"
+#include "../parallel.hpp"
+#include "conv.hpp"
+#include "docs.hpp"
+#include "measure.hpp"
+#include "method.hpp"
+#include "pool.hpp"
+
+namespace py = pybind11;
+
+namespace fastconv {
+namespace {
+
+const Signature& prepack2d_signature() { return prepack_signature(2); }
+const Signature& plan2d_signature() { return plan_signature(2); }
+
+PyObject* conv2d_prepack(const Arguments& a) {
+  return py::cast(std::make_unique<PackedConv>(2, a)).release().ptr();
+}
+
+PyObject* conv2d_plan(const Arguments& a) { return py::cast(conv_plan(2, a)).release().ptr(); }
+
+const Signature& set_num_threads_signature() {
+  static const Signature s("set_num_threads", {"n"}, 1, 1);
+  return s;
+}
+const Signature& get_num_threads_signature() {
+  static const Signature s("get_num_threads", {}, 0, 0);
+  return s;
+}
+
+PyObject* set_num_threads_checked(const Arguments& a) {
+  const Index n = to_positive(a[0], "n", 1);
+  if (n > 1 << 16) throw ValueError("n: " + std::to_string(n) + " threads are too many");
+  set_num_threads(static_cast<int>(n));
+  return Py_NewRef(Py_None);
+}
+
+PyObject* get_num_threads(const Arguments&) { return PyLong_FromLong(num_threads()); }
+
+void register_functions(PyObject* module) {
+  constexpr int fast = METH_FASTCALL | METH_KEYWORDS;
+  static PyMethodDef methods[] = {
+      {"conv2d_prepack", method<conv2d_prepack, prepack2d_signature>(), fast, kConv2dPrepackDoc},
+      {"conv2d_plan", method<conv2d_plan, plan2d_signature>(), fast, kConv2dPlanDoc},
+      {"set_num_threads", method<set_num_threads_checked, set_num_threads_signature>(), fast,
+       kSetNumThreadsDoc},
+      {"get_num_threads", method<get_num_threads, get_num_threads_signature>(), fast, kGetNumThreadsDoc},
+      {nullptr, nullptr, 0, nullptr},
+  };
+  if (PyModule_AddFunctions(module, methods) != 0) throw py::error_already_set();
+}
+
+// Our exceptions, from pybind11's functions.
+py::object result_or_raise(PyObject* result) {
+  if (result == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
+
+void register_classes(py::module_& m) {
+  py::class_<PackedConv>(m, "PackedConv2d", "A convolution with constant weights; see `conv2d_prepack`.")
+      .def(
+          "__call__",
+          [](PackedConv& self, const py::object& input, const py::object& out) {
+            return result_or_raise(guarded([&] { return self.call(input.ptr(), out.ptr()); }));
+          },
+          py::arg("input"), py::arg("out") = py::none(),
+          "The convolution of `input`; written to `out` if given. See `conv2d`.")
+      .def("__repr__", &PackedConv::text);
+  py::class_<PlanInfo>(m, "Plan", "What a convolution does; see `conv2d_plan`.")
+      .def_readonly("algorithm", &PlanInfo::algorithm)
+      .def_readonly("isa", &PlanInfo::isa)
+      .def_readonly("threads", &PlanInfo::threads)
+      .def_readonly("workspace_bytes", &PlanInfo::workspace_bytes)
+      .def_readonly("flops", &PlanInfo::flops)
+      .def_readonly("bytes", &PlanInfo::bytes)
+      .def("__str__", [](const PlanInfo& plan) { return plan.text; })
+      .def("__repr__", [](const PlanInfo& plan) {
+        return "<Plan " + plan.algorithm + ", " + plan.isa + ", " + std::to_string(plan.threads) + " threads>";
+      });
+}
+
+py::dict config() {
+  py::dict isa, threads, sizes, all;
+  isa["chosen"] = kernels().name;
+  isa["built"] = isas_built();
+  isa["available"] = isas_available();
+  threads["num_threads"] = num_threads();
+  threads["openmp"] = built_with_openmp();
+  sizes["L1d"] = caches().l1;
+  sizes["L2"] = caches().l2;
+  sizes["L3"] = caches().l3;
+  all["isa"] = isa;
+  all["threads"] = threads;
+#if defined(__clang__)
+  all["compiler"] = "clang " __clang_version__;
+#else
+  all["compiler"] = "gcc " __VERSION__;
+#endif
+  all["caches"] = sizes;
+  return all;
+}
+
+}  // namespace
+}  // namespace fastconv
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+  using namespace fastconv;
+  if (PyArray_ImportNumPyAPI() < 0) throw py::error_already_set();
+  try {
+    init_kernels();
+    init_threads();
+  } catch (const std::invalid_argument& e) {
+    throw py::import_error(e.what());
+  }
+  m.doc() = "The compiled core of fastconv.";
+  register_conv(m.ptr());
+  register_pool(m.ptr());
+  register_functions(m.ptr());
+  register_classes(m);
+  m.def("config", &config, "ISA, threads, compiler and caches, as a dict.");
+  m.def("fma_peak", &fma_peak, py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("seconds") = 0.02,
+        "Floating-point operations a second of independent FMA chains in the ISA in use.");
+  m.def("copy_bandwidth", &copy_bandwidth, py::arg("bytes"), py::arg("threads") = 1, py::arg("seconds") = 0.02,
+        "Bytes a second, read and written, of copying a block of `bytes`.");
+}

@@ -1,0 +1,53 @@
+// How a long axis is cut into pieces. Pieces are balanced, so that no small one is left over.
+#pragma once
+
+#include <algorithm>
+
+#include "../problem.hpp"
+
+namespace fastconv {
+
+inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+inline Index round_up(Index a, Index b) { return ceil_div(a, b) * b; }
+
+// `total` units in the fewest panels of at most `most`; the first ones are a unit larger.
+struct Panels {
+  Index total = 0, count = 0, base = 0, extra = 0;
+
+  Panels() = default;
+  Panels(Index units, Index most)
+      : total(units),
+        count(ceil_div(units, most)),
+        base(count > 0 ? units / count : 0),
+        extra(count > 0 ? units % count : 0) {}
+
+  Index start(Index panel) const { return panel * base + std::min(panel, extra); }
+  Index size(Index panel) const { return base + (panel < extra ? 1 : 0); }
+};
+
+// The reduction over (channel, tap), tap fastest, in blocks of at most `most` products: whole channels
+// where a channel's taps fit, else parts of one channel. It depends on the problem's channels and
+// taps and on nothing else, which keeps a sample's bits the same in every batch.
+struct Reduction {
+  struct Block {
+    Index channel, channels, tap, taps;
+    Index depth() const { return channels * taps; }
+    Index first(Index all_taps) const { return channel * all_taps + tap; }
+  };
+
+  Panels channel_blocks, tap_blocks;
+
+  Reduction() = default;
+  Reduction(Index channels, Index taps, Index most)
+      : channel_blocks(channels, std::max<Index>(1, most / taps)), tap_blocks(taps, most) {}
+
+  Index count() const { return channel_blocks.count * tap_blocks.count; }
+  Index depth() const { return (channel_blocks.base + (channel_blocks.extra > 0)) * tap_depth(); }
+  Index tap_depth() const { return tap_blocks.base + (tap_blocks.extra > 0); }
+  Block block(Index i) const {
+    const Index c = i / tap_blocks.count, t = i % tap_blocks.count;
+    return {channel_blocks.start(c), channel_blocks.size(c), tap_blocks.start(t), tap_blocks.size(t)};
+  }
+};
+
+}  // namespace fastconv

@@ -1,0 +1,27 @@
+// The three convolutions that the bindings call. All are exact about what they write: y, grad_input
+// and grad_weight in full, whatever they held before.
+#pragma once
+
+#include "../problem.hpp"
+#include "plan.hpp"
+
+namespace fastconv {
+
+// y = w * x + bias. `packed` holds what pack_weights made for this plan, or is null.
+template <class T>
+void conv_forward(const Problem& p, const DirectPlan& plan, const Operands<T>& a, const T* packed);
+
+// dx from dy (a.x is the gradient that is read, a.y the one written, both as in `forward`, whose x
+// strides are those of dx and whose y strides are those of dy).
+template <class T>
+void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input,
+                     int threads);
+
+template <class T>
+void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
+                      int threads);
+
+template <class T>
+void conv_grad_bias(const Problem& forward, const T* grad_output, T* grad_bias, int threads);
+
+}  // namespace fastconv

@@ -1,0 +1,400 @@
+// The gradient of the weights: dW[o, (c, tap)] = sum over pixels of dY[o, pixel] x[pixel + tap, c].
+//
+// The same tile kernel as in forward, with its two offset tables swapped: the rows of a tile are now
+// taps, the reduction runs over pixels. The lanes are output channels, so blocks of dY are packed to
+// [pixel][output]; x is read through offsets, from a padded copy where it meets padding. Start
+// reading at conv_grad_weight, at the end.
+//
+// The sums of one task live in its workspace while all pixels pass by. Where dW is so small that
+// there are few tasks, the pixels are split too, into parts that depend on the problem alone; their
+// partial sums are added in order, so the bits do not depend on the threads.
+#include <algorithm>
+#include <cstring>
+
+#include "../cpu.hpp"
+#include "../parallel.hpp"
+#include "../workspace.hpp"
+#include "conv.hpp"
+#include "stage.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Index kSumsElements = Index{128} << 10;  // of a task: half a megabyte of float32, in L2
+constexpr Index kSmallGradient = Index{64} << 10;  // elements; below, the pixels are split
+constexpr Index kPartialBytes = Index{4} << 20;    // for all partial sums together
+
+struct GradWeightPlan {
+  Index lanes;
+  Panels outputs;           // vectors of output channels
+  Index panels_per_task, output_tasks;
+  Index channels_per_task, channel_tasks;
+  Index taps_per_task, tap_tasks;  // all of them, but for enormous windows
+  Index images;             // of a pixel block; more than one where planes are small
+  Index height, width;      // of a pixel block
+  Index blocks_n, blocks_h, blocks_w;
+  Index parts;              // of the reduction
+  bool staged;
+
+  Index pixel_blocks(const Problem& p) const { return blocks_n * p.depth().out * blocks_h * blocks_w; }
+  Index most_pixels() const { return images * height * width; }
+  Index padded_outputs() const { return outputs.total * lanes; }
+  Index task_width() const { return std::min(panels_per_task * (outputs.base + 1), outputs.total) * lanes; }
+};
+
+// A block's windows, for one channel, must fit the workspace. Enormous windows do not; then
+// conv_grad_weight goes tap by tap, and a block of one pixel always fits.
+constexpr Index kStageElements = Index{512} << 10;
+
+Index channel_stage(const Problem& p, Index height, Index width) {
+  return Stage::elements(p, height, width) / p.channels;
+}
+
+void choose_pixel_block(const Problem& p, Index depth, GradWeightPlan& plan) {
+  const Index oh = p.height().out, ow = p.width().out;
+  plan.images = std::clamp<Index>(depth / (oh * ow), 1, p.batch);
+  plan.blocks_w = ceil_div(ow, depth);
+  plan.width = ceil_div(ow, plan.blocks_w);
+  plan.height = std::clamp<Index>(depth / plan.width, 1, oh);
+  while (channel_stage(p, plan.height, plan.width) > kStageElements && plan.height > 1) {
+    plan.height = ceil_div(plan.height, 2);
+  }
+  while (channel_stage(p, plan.height, plan.width) > kStageElements && plan.width > 1) {
+    plan.width = ceil_div(plan.width, 2);
+  }
+  plan.blocks_w = ceil_div(ow, plan.width);
+  plan.blocks_h = ceil_div(oh, plan.height);
+  plan.height = ceil_div(oh, plan.blocks_h);
+  plan.blocks_n = ceil_div(p.batch, plan.images);
+}
+
+template <class T>
+GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
+  const Kernels<T>& k = kernels().of<T>();
+  GradWeightPlan plan{};
+  plan.lanes = k.lanes;
+  plan.staged = Stage::wanted(p);
+  plan.outputs = Panels(ceil_div(p.outputs, plan.lanes), k.tile_vectors);
+  choose_pixel_block(p, reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(k.lanes)),
+                     plan);
+
+  plan.panels_per_task = std::min<Index>(plan.outputs.count, 4);
+  const Index width = plan.panels_per_task * k.tile_vectors * plan.lanes;
+  plan.tap_tasks = ceil_div(p.taps(), std::max<Index>(1, 4 * kSumsElements / width));
+  plan.taps_per_task = ceil_div(p.taps(), plan.tap_tasks);
+  const Index stage = channel_stage(p, plan.height, plan.width) * plan.images;
+  const Index per_channel = std::max(plan.taps_per_task * width, 2 * stage);
+  plan.channels_per_task =
+      plan.tap_tasks > 1 ? 1 : std::clamp<Index>(kSumsElements / per_channel, 1, p.channels);
+
+  // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
+  const Index gradient = p.groups * p.outputs * p.channels * p.taps();
+  plan.parts = 1;
+  if (gradient <= kSmallGradient && p.w.in == p.taps()) {  // partial sums need a dense dW
+    const Index memory = kPartialBytes / (gradient * static_cast<Index>(sizeof(T)));
+    plan.parts = std::clamp<Index>(std::min(plan.pixel_blocks(p) / 8, memory), 1, 16);
+  }
+  const Index target = threads > 1 ? 3 * threads : 1;
+  const auto tasks = [&] {
+    return p.groups * plan.parts * plan.tap_tasks * ceil_div(p.channels, plan.channels_per_task) *
+           ceil_div(plan.outputs.count, plan.panels_per_task);
+  };
+  while (tasks() < target && plan.channels_per_task * p.taps() > 64) {
+    plan.channels_per_task = ceil_div(plan.channels_per_task, 2);
+  }
+  while (tasks() < target && plan.panels_per_task > 1) --plan.panels_per_task;
+  plan.channel_tasks = ceil_div(p.channels, plan.channels_per_task);
+  plan.channels_per_task = ceil_div(p.channels, plan.channel_tasks);
+  plan.output_tasks = ceil_div(plan.outputs.count, plan.panels_per_task);
+  return plan;
+}
+
+template <class T>
+struct Call {
+  const Problem& p;
+  const GradWeightPlan& plan;
+  const T* x;
+  const T* dy;
+  const Kernels<T>& kernels;
+};
+
+struct Task {
+  Index g, part, channel, channels, tap, taps, first_panel, end_panel;
+};
+
+// Pixels [0, pixels) of a run along a row of dY (or several that join), packed to [pixel][width].
+template <class T>
+void pack_gradient_run(const Problem& p, const T* dy, Index outputs, Index pixels, Index width, T* to) {
+  const Index step = p.y.space[kWidth];
+  const Kernels<T>& k = kernels().of<T>();
+  if (step == 1) {
+    k.transpose({dy, p.y.channel, outputs, pixels, to, width, nullptr, false});
+  } else if (p.y.channel == 1) {
+    k.copy({dy, step, pixels, outputs, to, width});
+  } else {
+    for (Index i = 0; i < pixels; ++i) {
+      for (Index o = 0; o < outputs; ++o) to[i * width + o] = dy[o * p.y.channel + i * step];
+    }
+  }
+  if (outputs == width) return;
+  for (Index i = 0; i < pixels; ++i) std::fill(to + i * width + outputs, to + (i + 1) * width, T(0));
+}
+
+template <class T>
+void pack_gradient(const Problem& p, const T* dy, const Rectangle& r, Index output, Index outputs,
+                   Index width, T* to) {
+  const T* src = dy + r.n * p.y.batch + r.g * p.y.group + output * p.y.channel +
+                 r.od * p.y.space[kDepth] + r.oh * p.y.space[kHeight] + r.ow * p.y.space[kWidth];
+  if (r.width == p.width().out && p.y.space[kHeight] == r.width * p.y.space[kWidth]) {
+    pack_gradient_run(p, src, outputs, r.pixels(), width, to);
+    return;
+  }
+  for (Index i = 0; i < r.height; ++i) {
+    pack_gradient_run(p, src + i * p.y.space[kHeight], outputs, r.width, width, to + i * r.width * width);
+  }
+}
+
+template <class T>
+class GradWeightTask {
+ public:
+  GradWeightTask(const Call<T>& call, const Task& task)
+      : call_(call),
+        task_(task),
+        problem_(call.p),
+        rows_(task.channels * task.taps),
+        first_lane_(call.plan.outputs.start(task.first_panel) * call.plan.lanes),
+        width_(call.plan.outputs.start(task.end_panel) * call.plan.lanes - first_lane_) {
+    problem_.channels = task.channels;
+  }
+
+  void run(T* gradient) {
+    const GradWeightPlan& plan = call_.plan;
+    Workspace workspace(bytes());
+    sums_ = workspace.take<T>(rows_ * width_);
+    dy_ = workspace.take<T>(plan.most_pixels() * width_);
+    tap_offset_ = workspace.take<Index>(rows_);
+    pixel_offset_ = workspace.take<Index>(plan.most_pixels());
+    stage_ = workspace.take<T>(plan.staged ? stage_elements() * plan.images : 0);
+    std::fill_n(sums_, rows_ * width_, T(0));
+    const Index blocks = plan.pixel_blocks(call_.p);
+    const Panels parts(blocks, std::max<Index>(1, ceil_div(blocks, plan.parts)));
+    if (task_.part < parts.count) {
+      const Index first = parts.start(task_.part);
+      for (Index i = first; i < first + parts.size(task_.part); ++i) add_block(i);
+    }
+    store(gradient);
+  }
+
+  std::size_t bytes() const {
+    const GradWeightPlan& plan = call_.plan;
+    return Workspace::piece_bytes<T>(rows_ * width_) +
+           Workspace::piece_bytes<T>(plan.most_pixels() * width_) +
+           Workspace::piece_bytes<Index>(rows_) + Workspace::piece_bytes<Index>(plan.most_pixels()) +
+           Workspace::piece_bytes<T>(plan.staged ? stage_elements() * plan.images : 0);
+  }
+
+ private:
+  Index stage_elements() const {
+    return Stage::elements(problem_, call_.plan.height, call_.plan.width);
+  }
+
+  void add_block(Index block) {
+    const GradWeightPlan& plan = call_.plan;
+    const Problem& p = problem_;
+    Rectangle r{};
+    r.g = task_.g;
+    r.ow = block % plan.blocks_w * plan.width;
+    block /= plan.blocks_w;
+    r.oh = block % plan.blocks_h * plan.height;
+    block /= plan.blocks_h;
+    r.od = block % p.depth().out;
+    const Index first_image = block / p.depth().out * plan.images;
+    r.height = std::min(plan.height, p.height().out - r.oh);
+    r.width = std::min(plan.width, p.width().out - r.ow);
+    if (r.height <= 0 || r.width <= 0) return;
+    const Index images = std::min(plan.images, p.batch - first_image);
+    const Index pixels = images * r.pixels();
+
+    const T* x = call_.x + task_.channel * p.x.channel;
+    Windows<T> windows{};
+    const T* data = nullptr;
+    for (Index m = 0; m < images; ++m) {
+      r.n = first_image + m;
+      windows = plan.staged ? Stage::copy(p, x, r, stage_ + m * stage_elements())
+                            : Stage::windows(p, x, r);
+      if (m == 0) data = windows.data;
+      Index* offset = pixel_offset_ + m * r.pixels();
+      windows.pixel_offsets(p, r, offset);
+      for (Index i = 0; i < r.pixels(); ++i) offset[i] += windows.data - data;
+      pack_panels(r, pixels, m * r.pixels());
+    }
+    windows.tap_offsets(p, {0, p.channels, task_.tap, task_.taps}, tap_offset_);
+    multiply(data, pixels);
+  }
+
+  // dy_ holds the panels one behind the other, each [pixels][its width].
+  void pack_panels(const Rectangle& r, Index pixels, Index first_pixel) {
+    const GradWeightPlan& plan = call_.plan;
+    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+      const Index lane = plan.outputs.start(i) * plan.lanes, width = plan.outputs.size(i) * plan.lanes;
+      pack_gradient(call_.p, call_.dy, r, lane, std::min(width, call_.p.outputs - lane), width,
+                    dy_ + (lane - first_lane_) * pixels + first_pixel * width);
+    }
+  }
+
+  void multiply(const T* x, Index pixels) {
+    const GradWeightPlan& plan = call_.plan;
+    const Panels rows(rows_, call_.kernels.tile_rows);
+    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+      const Index lane = plan.outputs.start(i) * plan.lanes - first_lane_;
+      const Index vectors = plan.outputs.size(i);
+      Tile<T> tile{};
+      tile.depth = pixels;
+      tile.a = x;
+      tile.b = dy_ + lane * pixels;
+      tile.k_offset = pixel_offset_;
+      tile.ldc = width_;
+      tile.lanes = vectors * plan.lanes;
+      tile.accumulate = true;
+      for (Index j = 0; j < rows.count; ++j) {
+        tile.row_offset = tap_offset_ + rows.start(j);
+        tile.c = sums_ + rows.start(j) * width_ + lane;
+        call_.kernels.channel_lanes[rows.size(j) - 1][vectors - 1](tile);
+      }
+    }
+  }
+
+  void store(T* gradient) {
+    const Problem& p = call_.p;
+    const Index outputs = std::min(width_, p.outputs - first_lane_);
+    T* dst = gradient + task_.g * p.w.group + first_lane_ * p.w.out + task_.channel * p.w.in + task_.tap;
+    if (p.w.in == p.taps()) {  // taps are split for single channels only, so the rows join in dW
+      call_.kernels.transpose({sums_, width_, rows_, outputs, dst, p.w.out, nullptr, false});
+      return;
+    }
+    for (Index o = 0; o < outputs; ++o) {
+      for (Index row = 0; row < rows_; ++row) {
+        dst[o * p.w.out + row / task_.taps * p.w.in + row % task_.taps] = sums_[row * width_ + o];
+      }
+    }
+  }
+
+  const Call<T>& call_;
+  const Task& task_;
+  Problem problem_;  // with this task's channels only
+  Index rows_, first_lane_, width_;
+  T* sums_ = nullptr;
+  T* dy_ = nullptr;
+  Index* tap_offset_ = nullptr;
+  Index* pixel_offset_ = nullptr;
+  T* stage_ = nullptr;
+};
+
+}  // namespace
+
+namespace {
+
+template <class T>
+void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
+                         int threads) {
+  Problem p = forward;
+  for (Index t = 0; t < forward.taps(); ++t) {
+    Index rest = t;
+    for (std::size_t s = kSpatial; s-- > 0;) {
+      const Axis& a = forward.axis[s];
+      p.axis[s].kernel = 1;
+      p.axis[s].pad = a.pad - rest % a.kernel * a.dilation;
+      rest /= a.kernel;
+    }
+    conv_grad_weight(p, x, grad_output, grad_weight + t, threads);
+  }
+}
+
+}  // namespace
+
+// grad_weight is laid out as forward.w says, taps side by side.
+template <class T>
+void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
+                      int threads) {
+  const Problem p = simplified(forward);
+  const Index elements = p.groups * p.outputs * p.channels * p.taps();
+  if (elements == 0) return;
+  if (p.batch * p.pixels() == 0) {
+    std::fill_n(grad_weight, elements, T(0));
+    return;
+  }
+  if (p.taps() > 1 && Stage::wanted(p) && channel_stage(p, 1, 1) > kStageElements) {
+    grad_weight_by_taps(p, x, grad_output, grad_weight, threads);
+    return;
+  }
+  threads = useful_threads(p.flops(), threads, threads);
+  const GradWeightPlan plan = plan_grad_weight<T>(p, threads);
+  const Call<T> call{p, plan, x, grad_output, kernels().of<T>()};
+  AlignedBlock partial;
+  if (plan.parts > 1) {
+    partial = allocate_aligned(static_cast<std::size_t>(plan.parts * elements) * sizeof(T));
+  }
+  const Index tasks = p.groups * plan.parts * plan.tap_tasks * plan.channel_tasks * plan.output_tasks;
+  parallel_for(threads, tasks, [&](Index i) {
+    Task t{};
+    const Index panels = i % plan.output_tasks;
+    t.first_panel = panels * plan.panels_per_task;
+    t.end_panel = std::min(plan.outputs.count, t.first_panel + plan.panels_per_task);
+    i /= plan.output_tasks;
+    t.channel = i % plan.channel_tasks * plan.channels_per_task;
+    t.channels = std::min(plan.channels_per_task, p.channels - t.channel);
+    i /= plan.channel_tasks;
+    t.tap = i % plan.tap_tasks * plan.taps_per_task;
+    t.taps = std::min(plan.taps_per_task, p.taps() - t.tap);
+    i /= plan.tap_tasks;
+    t.part = i % plan.parts;
+    t.g = i / plan.parts;
+    if (t.channels <= 0 || t.taps <= 0) return;
+    T* to = plan.parts > 1 ? static_cast<T*>(partial.get()) + t.part * elements : grad_weight;
+    GradWeightTask<T>(call, t).run(to);
+  });
+  if (plan.parts == 1) return;
+  std::copy_n(static_cast<T*>(partial.get()), elements, grad_weight);
+  for (Index part = 1; part < plan.parts; ++part) {
+    kernels().of<T>().add_rows(static_cast<T*>(partial.get()) + part * elements, elements, grad_weight);
+  }
+}
+
+// Each channel is summed image by image and row by row, by one thread.
+template <class T>
+void conv_grad_bias(const Problem& forward, const T* grad_output, T* grad_bias, int threads) {
+  const Problem& p = forward;
+  const bool joined = p.y.space[kHeight] == p.width().out * p.y.space[kWidth];
+  const Index rows = joined ? 1 : p.height().out, run = p.pixels() / p.depth().out / rows;
+  const Index step = p.y.space[kWidth];
+  const auto channel_sum = [&](const T* channel) {
+    double total = 0;
+    for (Index n = 0; n < p.batch; ++n) {
+      for (Index d = 0; d < p.depth().out; ++d) {
+        for (Index h = 0; h < rows; ++h) {
+          const T* src = channel + n * p.y.batch + d * p.y.space[kDepth] + h * p.y.space[kHeight];
+          if (step == 1) {
+            total += static_cast<double>(kernels().of<T>().sum(src, run));
+          } else {
+            double sum = 0;  // one chain of additions: in double, or its rounding would show
+            for (Index i = 0; i < run; ++i) sum += static_cast<double>(src[i * step]);
+            total += sum;
+          }
+        }
+      }
+    }
+    return static_cast<T>(total);
+  };
+  const double elements = static_cast<double>(p.batch * p.groups * p.outputs * p.pixels());
+  parallel_for(useful_threads(4 * elements, threads, threads), p.groups * p.outputs, [&](Index c) {
+    const T* channel = grad_output + c / p.outputs * p.y.group + c % p.outputs * p.y.channel;
+    grad_bias[c] = channel_sum(channel);
+  });
+}
+
+template void conv_grad_weight(const Problem&, const float*, const float*, float*, int);
+template void conv_grad_weight(const Problem&, const double*, const double*, double*, int);
+template void conv_grad_bias(const Problem&, const float*, float*, int);
+template void conv_grad_bias(const Problem&, const double*, double*, int);
+
+}  // namespace fastconv

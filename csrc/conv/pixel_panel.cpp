@@ -1,0 +1,80 @@
+#include "pixel_panel.hpp"
+
+#include <algorithm>
+
+#include "../cpu.hpp"
+
+namespace fastconv {
+namespace {
+
+// A tap's place, and whether its row exists for a given output row.
+struct Tap {
+  Index id, kh, kw;
+};
+
+Tap tap_at(const Problem& p, Index od, Index t) {
+  const Index kw = p.width().kernel, kh = p.height().kernel;
+  return {p.depth().input_of(od, t / (kw * kh)), t / kw % kh, t % kw};
+}
+
+// Lanes [0, count) of one tap, all channels of the block: output columns ow.. of output row oh.
+template <class T>
+void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, const Tap& tap, Index oh,
+                  Index ow, Index count, Index ld, T* dst) {
+  const Index ih = p.height().input_of(oh, tap.kh);
+  const Axis& w = p.width();
+  Index before = count, inside = 0;
+  if (tap.id >= 0 && tap.id < p.depth().in && ih >= 0 && ih < p.height().in) {
+    const Index start = w.input_of(ow, tap.kw);
+    before = std::clamp<Index>(ceil_div(std::max<Index>(-start, 0), w.stride), 0, count);
+    const Index end = w.in - start <= 0 ? 0 : ceil_div(w.in - start, w.stride);
+    inside = std::clamp<Index>(end - before, 0, count - before);
+  }
+  const Index after = count - before - inside;
+  const Index step = w.stride * p.x.space[kWidth];
+  const T* src = nullptr;
+  if (inside > 0) {
+    src = image + b.channel * p.x.channel + tap.id * p.x.space[kDepth] + ih * p.x.space[kHeight] +
+          w.input_of(ow + before, tap.kw) * p.x.space[kWidth];
+    if (step == 1) {
+      kernels().of<T>().copy({src, p.x.channel, b.channels, inside, dst + before, ld});
+    }
+  }
+  if (before == 0 && after == 0 && step == 1) return;
+  for (Index c = 0; c < b.channels; ++c, dst += ld) {
+    std::fill_n(dst, before, T(0));
+    std::fill_n(dst + before + inside, after, T(0));
+    if (step == 1 || inside == 0) continue;
+    for (Index i = 0; i < inside; ++i) dst[before + i] = src[c * p.x.channel + i * step];
+  }
+}
+
+}  // namespace
+
+template <class T>
+void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b,
+                 Index width, T* panel) {
+  const T* image = x + run.n * p.x.batch + run.g * p.x.group;
+  const Index row_width = p.width().out;
+  for (Index t = 0; t < b.taps; ++t) {
+    const Tap tap = tap_at(p, run.od, b.tap + t);
+    Index done = 0;
+    while (done < run.count) {
+      const Index oh = (run.first + done) / row_width, ow = (run.first + done) % row_width;
+      const Index count = std::min(row_width - ow, run.count - done);
+      pack_segment(p, image, b, tap, oh, ow, count, b.taps * width, panel + t * width + done);
+      done += count;
+    }
+  }
+  if (run.count == width) return;
+  for (Index k = 0; k < b.depth(); ++k) {
+    std::fill(panel + k * width + run.count, panel + (k + 1) * width, T(0));
+  }
+}
+
+template void pack_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index,
+                          float*);
+template void pack_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&,
+                          Index, double*);
+
+}  // namespace fastconv

@@ -1,0 +1,21 @@
+// Packs pixels into the lanes of a panel: panel[k][lane] = the input that output pixel `lane` meets at
+// step k of the reduction. This is im2col, one panel (tens of kilobytes, in L1) at a time.
+#pragma once
+
+#include "../kernels/table.hpp"
+#include "../problem.hpp"
+#include "blocking.hpp"
+
+namespace fastconv {
+
+// Pixels [first, first + count) of the flattened plane (height, width) of one depth slice.
+struct PixelRun {
+  Index n, g, od, first, count;
+};
+
+// `width` lanes a step; those from run.count on are zero.
+template <class T>
+void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block,
+                 Index width, T* panel);
+
+}  // namespace fastconv

@@ -1,0 +1,36 @@
+// Packed weights: for each block of the reduction, panel upon panel of [k][width] elements.
+#pragma once
+
+#include "../problem.hpp"
+#include "blocking.hpp"
+#include "plan.hpp"
+
+namespace fastconv {
+
+// Where the pieces of packed weights lie; `unit` is a vector's lanes, or 1 where weights are rows.
+struct WeightLayout {
+  Index unit;
+  Index padded_outputs;  // panels.total * unit
+  Index group;           // elements of a group
+
+  WeightLayout(const Problem& p, const DirectPlan& plan, Index lanes)
+      : unit(plan.lanes == Orientation::kChannelLanes ? lanes : 1),
+        padded_outputs(plan.panels.total * unit),
+        group(padded_outputs * p.channels * p.taps()) {}
+
+  // Of panel i of a block, within a group.
+  Index panel(const Problem& p, const DirectPlan& plan, const Reduction::Block& b, Index i) const {
+    return b.first(p.taps()) * padded_outputs + b.depth() * plan.panels.start(i) * unit;
+  }
+};
+
+// Packs one panel of one block; w is the group's first weight. Lanes beyond the outputs are zero.
+template <class T>
+void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b,
+                       Index panel, T* dst);
+
+// Packs everything: groups * layout.group elements.
+template <class T>
+void pack_weights(const Problem& p, const DirectPlan& plan, const T* w, T* dst, int threads);
+
+}  // namespace fastconv

@@ -1,0 +1,93 @@
+// The tile kernel: acc[MR][NV] += broadcast(A) * vector(B) over k.
+//
+// An MR x NV tile of vectors stays in registers for the whole reduction: each step loads NV vectors
+// and MR scalars for MR * NV FMAs, so with enough of both the FMA units are the limit and not the
+// load ports. MR * NV >= 8 covers the latency of two FMA units (4 cycles each).
+//
+// The sum of a tile starts at zero and is added to C once. Splitting a long reduction over several
+// calls therefore sums in two levels, and the rounding error grows with the square root of the block
+// instead of the whole length.
+#pragma once
+
+#include "simd.hpp"
+#include "table.hpp"
+
+namespace {
+
+using fastconv::Tile;
+
+enum class Lanes { kChannels, kPixels };
+
+// The rare tile whose last vector hangs over the edge of C: one value at a time, out of line.
+template <class T, Lanes L>
+[[gnu::noinline]] void store_ragged(const Tile<T>& t, const T* sums, int rows, int width) {
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < t.lanes; ++j) {
+      T v = sums[i * width + j];
+      T* c = t.c + i * t.ldc + j;
+      if (t.accumulate) v += *c;
+      if (t.bias != nullptr) v += t.bias[L == Lanes::kChannels ? j : i];
+      *c = t.relu && v < T(0) ? T(0) : v;
+    }
+  }
+}
+
+template <int MR, int NV, class F>
+inline __attribute__((always_inline)) void for_each_vector(F&& f) {
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) f(i, j);
+  }
+}
+
+template <class T, int MR, int NV, Lanes L>
+void gemm_tile(const Tile<T>& t) {
+  constexpr int VL = kLanes<T>;
+  Vector<T> acc[MR][NV] = {};
+
+  const T* row[MR];
+  if constexpr (L == Lanes::kChannels) {
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) row[i] = t.a + t.row_offset[i];
+  }
+  const T* a = t.a;
+  const T* b = t.b;
+  const std::ptrdiff_t* offset = t.k_offset;
+  const std::ptrdiff_t depth = t.depth;
+#pragma GCC unroll 2
+  for (std::ptrdiff_t k = 0; k < depth; ++k) {
+    Vector<T> lanes[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) lanes[j] = load(b + j * VL);
+    b += NV * VL;
+    std::ptrdiff_t at = 0;
+    if constexpr (L == Lanes::kChannels) at = offset[k];
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+      const Vector<T> x = broadcast(L == Lanes::kChannels ? row[i][at] : a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) acc[i][j] += x * lanes[j];
+    }
+    a += MR;
+  }
+
+  if (t.lanes != NV * VL) {
+    alignas(kVectorBytes) T sums[MR * NV * VL];
+    for_each_vector<MR, NV>([&](int i, int j) { store(sums + (i * NV + j) * VL, acc[i][j]); });
+    store_ragged<T, L>(t, sums, MR, NV * VL);
+    return;
+  }
+  T* const c = t.c;
+  const std::ptrdiff_t ldc = t.ldc;
+  if (t.accumulate) for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] += load(c + i * ldc + j * VL); });
+  if (t.bias != nullptr) {
+    for_each_vector<MR, NV>([&](int i, int j) {
+      acc[i][j] += L == Lanes::kChannels ? load(t.bias + j * VL) : broadcast(t.bias[i]);
+    });
+  }
+  if (t.relu) for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] = relu<T>(acc[i][j]); });
+  for_each_vector<MR, NV>([&](int i, int j) { store(c + i * ldc + j * VL, acc[i][j]); });
+}
+
+}  // namespace

@@ -1,0 +1,68 @@
+// One source for every ISA: compiled with -DFASTCONV_ISA_NAME=<isa> and that ISA's flags, it leaves
+// one table behind. See table.hpp for what the kernels compute.
+#include "copy.hpp"
+#include "gemm_tile.hpp"
+#include "reduce.hpp"
+#include "transpose.hpp"
+
+namespace {
+
+// The largest tile: accumulators, one row of B and a broadcast must fit the register file.
+// 32 registers hold 8 x 3 (24 + 3 + 1), 16 hold 6 x 2 (12 + 2 + 1).
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kRows = 8, kVectors = 3;
+#else
+constexpr int kRows = 6, kVectors = 2;
+#endif
+
+template <class T, int MR, int NV, Lanes L>
+constexpr typename fastconv::Kernels<T>::TileKernel tile_or_null() {
+  if constexpr (MR <= kRows && NV <= kVectors) {
+    return &gemm_tile<T, MR, NV, L>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class T, int MR, Lanes L>
+constexpr void fill_row(typename fastconv::Kernels<T>::TileKernel (&row)[fastconv::kMaxTileVectors]) {
+  row[0] = tile_or_null<T, MR, 1, L>();
+  row[1] = tile_or_null<T, MR, 2, L>();
+  row[2] = tile_or_null<T, MR, 3, L>();
+  static_assert(fastconv::kMaxTileVectors == 3);
+}
+
+template <class T, Lanes L, int MR = 1>
+constexpr void fill(
+    typename fastconv::Kernels<T>::TileKernel (&tiles)[fastconv::kMaxTileRows][fastconv::kMaxTileVectors]) {
+  fill_row<T, MR, L>(tiles[MR - 1]);
+  if constexpr (MR < fastconv::kMaxTileRows) fill<T, L, MR + 1>(tiles);
+}
+
+template <class T>
+constexpr fastconv::Kernels<T> kernels_of() {
+  fastconv::Kernels<T> k{};
+  k.lanes = kLanes<T>;
+  k.tile_rows = kRows;
+  k.tile_vectors = kVectors;
+  fill<T, Lanes::kChannels>(k.channel_lanes);
+  fill<T, Lanes::kPixels>(k.pixel_lanes);
+  k.transpose = transpose_block<T>;
+  k.copy = copy_rows<T>;
+  k.add_rows = add_rows<T>;
+  k.sum = sum<T>;
+  k.fma_burst = fma_burst<T>;
+  return k;
+}
+
+}  // namespace
+
+#define FASTCONV_CONCAT(a, b) a##b
+#define FASTCONV_NAME(isa) FASTCONV_CONCAT(fastconv_kernels_, isa)
+#define FASTCONV_STRING(text) #text
+#define FASTCONV_QUOTE(name) FASTCONV_STRING(name)
+
+namespace fastconv {
+constinit const KernelTable FASTCONV_NAME(FASTCONV_ISA_NAME) = {
+    FASTCONV_QUOTE(FASTCONV_ISA_NAME), kernels_of<float>(), kernels_of<double>()};
+}  // namespace fastconv

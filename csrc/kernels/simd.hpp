@@ -1,0 +1,120 @@
+// Vectors as the compiler's own type: arithmetic by operators, any ISA, no intrinsics.
+//
+// This header is compiled once per ISA with that ISA's flags, so everything lives in an anonymous
+// namespace: an inline function with external linkage, compiled for AVX-512, could become the
+// linker's one copy for every CPU. For the same reason nothing of the standard library comes in.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;  // SSE2, NEON; elsewhere the compiler splits it into scalars
+#endif
+
+template <class T>
+inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
+template <class T>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(kVectorBytes)));
+  // The same vector where memory promises no more than an element's alignment.
+  typedef T unaligned __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
+};
+template <class T>
+using Vector = typename VectorOf<T>::type;
+
+template <class T>
+inline Vector<T> load(const T* p) {
+  return *reinterpret_cast<const typename VectorOf<T>::unaligned*>(p);
+}
+
+template <class T>
+inline void store(T* p, Vector<T> v) {
+  *reinterpret_cast<typename VectorOf<T>::unaligned*>(p) = v;
+}
+
+template <class T>
+inline Vector<T> broadcast(T x) {
+  return x - Vector<T>{};  // x - 0 keeps -0 and NaN; compilers emit one broadcast
+}
+
+// The first n lanes, the others zero; reads nothing behind p[n - 1].
+template <class T>
+inline Vector<T> load_tail(const T* p, int n) {
+  alignas(kVectorBytes) T lane[kLanes<T>] = {};
+  for (int i = 0; i < n; ++i) lane[i] = p[i];
+  return load(lane);
+}
+
+// Powers of two from the top, so that a half or a quarter vector is one move.
+template <class T>
+inline void store_tail(T* p, Vector<T> v, int n) {
+  alignas(kVectorBytes) T lane[kLanes<T>];
+  store(lane, v);
+  const T* from = lane;
+#pragma GCC unroll 4
+  for (int half = kLanes<T> / 2; half > 0; half /= 2) {
+    if ((n & half) == 0) continue;
+    __builtin_memcpy(p, from, static_cast<std::size_t>(half) * sizeof(T));
+    p += half;
+    from += half;
+  }
+}
+
+// NaN stays NaN, as it does in torch.
+template <class T>
+inline Vector<T> relu(Vector<T> v) {
+  return v < Vector<T>{} ? Vector<T>{} : v;
+}
+
+// ---- transposing VL x VL values in registers ----------------------------------------------------
+//
+// Stage h exchanges the off-diagonal h x h blocks of every 2h x 2h block; h = VL/2, VL/4, ..., 1
+// makes the whole transpose in log2(VL) stages of VL two-input shuffles.
+
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
+template <int... I>
+struct MakeIndices<0, I...> {
+  using type = Indices<I...>;
+};
+
+template <int H, class V, int... I>
+inline V exchange_low(V a, V b, Indices<I...>) {
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(a, b, ((I / H) % 2 == 0 ? I : n + I - H)...);
+}
+template <int H, class V, int... I>
+inline V exchange_high(V a, V b, Indices<I...>) {
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(a, b, ((I / H) % 2 == 0 ? I + H : n + I)...);
+}
+
+template <class T, int H>
+inline void transpose_stage(Vector<T> (&row)[kLanes<T>]) {
+  using Order = typename MakeIndices<kLanes<T>>::type;
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i) {
+    if ((i / H) % 2 != 0) continue;
+    const Vector<T> a = row[i], b = row[i + H];
+    row[i] = exchange_low<H>(a, b, Order{});
+    row[i + H] = exchange_high<H>(a, b, Order{});
+  }
+  if constexpr (H > 1) transpose_stage<T, H / 2>(row);
+}
+
+template <class T>
+inline void transpose(Vector<T> (&row)[kLanes<T>]) {
+  transpose_stage<T, kLanes<T> / 2>(row);
+}
+
+}  // namespace

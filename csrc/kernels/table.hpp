@@ -1,0 +1,97 @@
+// What a driver may ask of an ISA: one table of function pointers for each element type.
+//
+// Each ISA's object file defines one constant-initialised KernelTable and nothing else.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fastconv {
+
+// One tile of the product C[rows][lanes] (+)= sum_k A[row, k] * B[k, lane]: A is broadcast, B comes in
+// vectors. What lies in the lanes is the orientation:
+//
+//   channels in lanes   A[i, k] = a[row_offset[i] + k_offset[k]]   B[k, j] = b[k * width + j]
+//   pixels in lanes     A[i, k] = a[k * rows + i]                  B[k, j] = b[k * width + j]
+//
+// with width the tile's vectors. With channels in the lanes, b is packed weights and a is the input
+// itself, met through two tables of offsets: row_offset says where a pixel's window starts, k_offset
+// where a tap lies within a window. That sum is all of im2col; the matrix never exists. Swap the
+// two tables, with the gradient as b, and the same kernel computes the weight gradient.
+template <class T>
+struct Tile {
+  std::ptrdiff_t depth;              // K: how many products are summed
+  const T* a;
+  const T* b;
+  const std::ptrdiff_t* row_offset;  // channels in lanes only
+  const std::ptrdiff_t* k_offset;    // channels in lanes only
+  T* c;
+  std::ptrdiff_t ldc;                // elements from a row of C to the next
+  std::ptrdiff_t lanes;              // lanes of C that exist; others are neither read nor written
+  bool accumulate;                   // add to what C holds
+  bool relu;                         // after the bias
+  const T* bias;                     // or null: per lane for channels in lanes, else per row
+};
+
+// dst[col * ld_dst + row] = src[row * ld_src + col], plus what a finished output needs.
+template <class T>
+struct Transpose {
+  const T* src;
+  std::ptrdiff_t ld_src;
+  std::ptrdiff_t rows, cols;
+  T* dst;
+  std::ptrdiff_t ld_dst;
+  const T* bias;  // or null; one for each col
+  bool relu;
+};
+
+// dst[row * ld_dst + i] = src[row * ld_src + i] for i < count.
+template <class T>
+struct Copy {
+  const T* src;
+  std::ptrdiff_t ld_src;
+  std::ptrdiff_t rows, count;
+  T* dst;
+  std::ptrdiff_t ld_dst;
+};
+
+constexpr int kMaxTileRows = 8;
+constexpr int kMaxTileVectors = 3;
+
+template <class T>
+struct Kernels {
+  using TileKernel = void (*)(const Tile<T>&);
+  int lanes;         // elements in a vector
+  int tile_rows;     // rows and vectors of the largest tile that stays in registers
+  int tile_vectors;
+  TileKernel channel_lanes[kMaxTileRows][kMaxTileVectors];  // [rows - 1][vectors - 1]
+  TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];
+  void (*transpose)(const Transpose<T>&);
+  void (*copy)(const Copy<T>&);
+  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);  // sum[i] += src[i]
+  T (*sum)(const T* src, std::ptrdiff_t n);
+  // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
+  double (*fma_burst)(std::ptrdiff_t iterations);
+};
+
+struct KernelTable {
+  const char* name;
+  Kernels<float> f32;
+  Kernels<double> f64;
+
+  template <class T>
+  const Kernels<T>& of() const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      return f32;
+    } else {
+      return f64;
+    }
+  }
+};
+
+extern const KernelTable fastconv_kernels_scalar;
+extern const KernelTable fastconv_kernels_avx2;
+extern const KernelTable fastconv_kernels_avx512;
+extern const KernelTable fastconv_kernels_neon;
+
+}  // namespace fastconv

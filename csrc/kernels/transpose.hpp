@@ -1,0 +1,57 @@
+// dst[col][row] = src[row][col]: packs weights and gradients into panels, and stores a tile that was
+// computed with channels in its lanes into planes of pixels.
+#pragma once
+
+#include "simd.hpp"
+#include "table.hpp"
+
+namespace {
+
+using fastconv::Transpose;
+
+// One VL x VL block; rows and cols (1 to VL) say how much of it exists.
+template <class T>
+inline void transpose_square(const Transpose<T>& t, std::ptrdiff_t r0, std::ptrdiff_t c0, int rows,
+                             int cols) {
+  constexpr int VL = kLanes<T>;
+  Vector<T> v[VL];
+  const T* src = t.src + r0 * t.ld_src + c0;
+  if (rows == VL && cols == VL) {
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; ++i) v[i] = load(src + i * t.ld_src);
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; ++i) {
+      v[i] = i >= rows    ? Vector<T>{}
+             : cols == VL ? load(src + i * t.ld_src)
+                          : load_tail(src + i * t.ld_src, cols);
+    }
+  }
+  transpose<T>(v);
+  T* dst = t.dst + c0 * t.ld_dst + r0;
+#pragma GCC unroll 16
+  for (int i = 0; i < VL; ++i) {
+    if (i >= cols) break;
+    if (t.bias != nullptr) v[i] += broadcast(t.bias[c0 + i]);
+    if (t.relu) v[i] = relu<T>(v[i]);
+    if (rows == VL) {
+      store(dst + i * t.ld_dst, v[i]);
+    } else {
+      store_tail(dst + i * t.ld_dst, v[i], rows);
+    }
+  }
+}
+
+template <class T>
+void transpose_block(const Transpose<T>& t) {
+  constexpr int VL = kLanes<T>;
+  for (std::ptrdiff_t c = 0; c < t.cols; c += VL) {
+    const int cols = t.cols - c < VL ? static_cast<int>(t.cols - c) : VL;
+    for (std::ptrdiff_t r = 0; r < t.rows; r += VL) {
+      const int rows = t.rows - r < VL ? static_cast<int>(t.rows - r) : VL;
+      transpose_square(t, r, c, rows, cols);
+    }
+  }
+}
+
+}  // namespace

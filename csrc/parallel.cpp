@@ -1,0 +1,79 @@
+#include "parallel.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+
+namespace fastconv {
+namespace {
+
+std::atomic<int> chosen_threads{1};
+std::atomic<bool> forked{false};
+
+// Linux control groups, version 2 ("max 100000" or "150000 100000") and 1; 0 where there is no limit.
+int cgroup_cpus() {
+  std::string quota;
+  double period = 0;
+  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> quota >> period) {
+    if (quota == "max" || period <= 0) return 0;
+    return std::max(1, static_cast<int>(std::atof(quota.c_str()) / period));
+  }
+  double us = 0;
+  std::ifstream limit("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+  std::ifstream per("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (limit >> us && per >> period && us > 0 && period > 0) {
+    return std::max(1, static_cast<int>(us / period));
+  }
+  return 0;
+}
+
+int usable_cpus() {
+  cpu_set_t set;
+  int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  if (const int quota = cgroup_cpus(); quota > 0) cpus = std::min(cpus, quota);
+  return std::max(1, cpus);
+}
+
+// The leading positive number ("4", "4,2" as OpenMP allows), or 0.
+int leading_number(const char* text, bool whole) {
+  char* end = nullptr;
+  const long n = std::strtol(text, &end, 10);
+  if (end == text || n < 1 || n > 1 << 16 || (whole && *end != '\0')) return 0;
+  return static_cast<int>(n);
+}
+
+}  // namespace
+
+int num_threads() { return forked.load(std::memory_order_relaxed) ? 1 : chosen_threads.load(std::memory_order_relaxed); }
+
+void set_num_threads(int n) { chosen_threads.store(n, std::memory_order_relaxed); }
+
+bool built_with_openmp() {
+#ifdef _OPENMP
+  return true;
+#else
+  return false;
+#endif
+}
+
+void init_threads() {
+  int n = 0;
+  if (const char* own = std::getenv("FASTCONV_NUM_THREADS"); own != nullptr && *own != '\0') {
+    n = leading_number(own, true);
+    if (n == 0) {
+      throw std::invalid_argument("FASTCONV_NUM_THREADS must be a positive integer, got '" +
+                                  std::string(own) + "'");
+    }
+  } else if (const char* omp = std::getenv("OMP_NUM_THREADS"); omp != nullptr) {
+    n = leading_number(omp, false);
+  }
+  set_num_threads(n > 0 ? n : usable_cpus());
+  pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
+}
+
+}  // namespace fastconv

@@ -1,0 +1,125 @@
+#include "problem.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace fastconv {
+
+Index checked_multiply(Index a, Index b) {
+  Index result;
+  if (__builtin_mul_overflow(a, b, &result)) throw std::overflow_error("size exceeds 64 bits");
+  return result;
+}
+
+Index checked_add(Index a, Index b) {
+  Index result;
+  if (__builtin_add_overflow(a, b, &result)) throw std::overflow_error("size exceeds 64 bits");
+  return result;
+}
+
+Index output_size(Index in, Index pad_before, Index pad_after, const Axis& axis, bool ceil_mode) {
+  const Index span = checked_add(checked_multiply(axis.dilation, axis.kernel - 1), 1);
+  const Index room = checked_add(checked_add(in, pad_before), pad_after) - span;
+  if (room < 0) return 0;
+  Index out = room / axis.stride + 1;
+  // out * stride stays below room + stride; compared without that sum, which could overflow.
+  if (ceil_mode && room % axis.stride != 0 && room - room % axis.stride < in + pad_before - axis.stride) {
+    ++out;
+  }
+  return out;
+}
+
+namespace {
+
+bool pointwise(const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out; }
+
+// One tap and no padding: the stride is a matter of where the input's elements lie.
+void absorb_stride(Problem& p, int s) {
+  Axis& a = p.axis[static_cast<std::size_t>(s)];
+  if (a.kernel != 1 || a.padded() || a.pad != 0) return;
+  p.x.space[static_cast<std::size_t>(s)] *= a.stride;
+  a.stride = 1;
+  a.dilation = 1;
+  a.in = a.out;
+}
+
+}  // namespace
+
+Problem simplified(Problem p) {
+  for (int s = 0; s < kSpatial; ++s) absorb_stride(p, s);
+  Axis& width = p.axis[kWidth];
+  for (const std::size_t outer : {kHeight, kDepth}) {
+    Axis& a = p.axis[outer];
+    if (!pointwise(a) || !pointwise(width)) return p;
+    if (a.out == 1) continue;
+    const bool even = p.x.space[outer] == width.out * p.x.space[kWidth] &&
+                      p.y.space[outer] == width.out * p.y.space[kWidth];
+    if (width.out != 1 && !even) return p;
+    if (width.out == 1) {
+      p.x.space[kWidth] = p.x.space[outer];
+      p.y.space[kWidth] = p.y.space[outer];
+    }
+    width.in = width.out = width.out * a.out;
+    a = Axis{};
+  }
+  const bool even = p.x.batch == width.out * p.x.space[kWidth] &&
+                    p.y.batch == width.out * p.y.space[kWidth];
+  if (width.out == 1) {
+    p.x.space[kWidth] = p.x.batch;
+    p.y.space[kWidth] = p.y.batch;
+  }
+  if (width.out == 1 || even) {
+    width.in = width.out = width.out * p.batch;
+    p.batch = 1;
+  }
+  return p;
+}
+
+// Input index i meets output o through tap k where o * s = i + pad - k * d. For i = phase + s * t the
+// taps that fit form an arithmetic progression k = k0 + j * step with step = s / gcd(s, d); along
+// it o falls by step * d / s. Counting those taps backwards turns it into a forward convolution of
+// stride 1 over the outputs, whose index t is the input's.
+Index count_phases(const Problem& forward) {
+  Index phases = 1;
+  for (const Axis& a : forward.axis) phases *= std::min(a.stride, a.in);
+  return phases;
+}
+
+GradInputPhase grad_input_phase(const Problem& forward, Index phase) {
+  GradInputPhase result;
+  Problem& p = result.problem;
+  p.batch = forward.batch;
+  p.groups = forward.groups;
+  p.channels = forward.outputs;
+  p.outputs = forward.channels;
+  p.x = forward.y;
+  p.y = forward.x;
+  p.w.group = forward.w.group;
+  p.w.out = forward.w.in;
+  p.w.in = forward.w.out;
+  for (std::size_t s = kSpatial; s-- > 0;) {
+    const Axis& a = forward.axis[s];
+    const Index residues = std::min(a.stride, a.in);  // an index never reaches the others
+    const Index r = phase % residues;
+    phase /= residues;
+    const Index step = a.stride / std::gcd(a.stride, a.dilation);
+    Index first = 0;
+    while (first < std::min(step, a.kernel) && (r + a.pad - first * a.dilation) % a.stride != 0) ++first;
+    Axis& b = p.axis[s];
+    b.in = a.out;
+    b.stride = 1;
+    b.out = a.in > r ? (a.in - r - 1) / a.stride + 1 : 0;
+    b.kernel = first < std::min(step, a.kernel) ? (a.kernel - 1 - first) / step + 1 : 0;
+    b.dilation = step * a.dilation / a.stride;
+    // Tap j (counted backwards from the last) meets output t + (r + pad - last * d) / s + j * dilation.
+    const Index last = first + (b.kernel - 1) * step;
+    b.pad = b.kernel > 0 ? -((r + a.pad - last * a.dilation) / a.stride) : 0;
+    p.w.space[s] = -step * forward.w.space[s];
+    result.w_offset += b.kernel > 0 ? last * forward.w.space[s] : 0;
+    p.y.space[s] = a.stride * forward.x.space[s];
+    result.x_offset += r * forward.x.space[s];
+  }
+  return result;
+}
+
+}  // namespace fastconv

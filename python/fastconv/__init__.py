@@ -1,0 +1,63 @@
+"""The fastest convolution and pooling for NumPy arrays on a CPU.
+
+``import fastconv``, pass arrays, get arrays. Names and arguments follow ``torch.nn.functional``.
+
+>>> import numpy as np, fastconv
+>>> x = np.ones((1, 3, 8, 8), np.float32)
+>>> w = np.ones((4, 3, 3, 3), np.float32)
+>>> fastconv.conv2d(x, w, padding="same", activation="relu").shape
+(1, 4, 8, 8)
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from fastconv._core import (
+    PackedConv2d,
+    Plan,
+    avg_pool2d,
+    avg_pool2d_backward,
+    conv2d,
+    conv2d_backward,
+    conv2d_plan,
+    conv2d_prepack,
+    get_num_threads,
+    max_pool2d,
+    max_pool2d_backward,
+    set_num_threads,
+)
+from fastconv.info import show_config
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PackedConv2d",
+    "Plan",
+    "__version__",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "conv2d",
+    "conv2d_backward",
+    "conv2d_plan",
+    "conv2d_prepack",
+    "get_num_threads",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "set_num_threads",
+    "show_config",
+]
+
+# Imported when first used, so that `import fastconv` stays a matter of milliseconds.
+_SUBMODULES = frozenset({"grad", "nn", "reference"})
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"fastconv.{name}")
+    raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES})

@@ -1,0 +1,129 @@
+"""Gradients of convolutions from shapes, as in ``torch.nn.grad``.
+
+Each function needs only what its gradient depends on: the gradient of the input no input, the
+gradient of the weight no weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastconv import _core
+
+__all__ = ["conv2d_input", "conv2d_weight"]
+
+
+def _shape_only(shape: Sequence[int], name: str, like: Any) -> NDArray[Any]:
+    """An array of that shape which occupies a single element; its values are never read."""
+    if isinstance(shape, (str, bytes)) or not hasattr(shape, "__len__"):
+        raise TypeError(f"{name}: expected a shape (a tuple of ints), got {shape!r}")
+    try:
+        return np.broadcast_to(np.zeros((), np.asarray(like).dtype), tuple(shape))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {shape!r} is no shape: {error}") from None
+
+
+def conv2d_input(
+    input_size: Sequence[int],
+    weight: ArrayLike,
+    grad_output: ArrayLike,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> NDArray[Any]:
+    """Gradient of ``conv2d`` with respect to its input.
+
+    Parameters
+    ----------
+    input_size : tuple of int
+        Shape (N, C, H, W) of the input.
+    weight : array_like, shape (O, C // groups, KH, KW)
+    grad_output : array_like, shape (N, O, OH, OW)
+    stride, padding, dilation, groups
+        As they were given to `fastconv.conv2d`.
+
+    Returns
+    -------
+    ndarray, shape `input_size`
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As `fastconv.conv2d`.
+
+    Notes
+    -----
+    The definition is that of ``torch.nn.grad.conv2d_input``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv.grad
+    >>> w = np.ones((1, 1, 2, 2), np.float32)
+    >>> g = np.ones((1, 1, 1, 1), np.float32)
+    >>> fastconv.grad.conv2d_input((1, 1, 2, 2), w, g)[0, 0]
+    array([[1., 1.],
+           [1., 1.]], dtype=float32)
+    """
+    nothing = _shape_only(input_size, "input_size", grad_output)
+    mask = (True, False, False)
+    result = _core.conv2d_backward(
+        grad_output, nothing, weight, stride, padding, dilation, groups, output_mask=mask
+    )[0]
+    assert result is not None
+    return result
+
+
+def conv2d_weight(
+    input: ArrayLike,
+    weight_size: Sequence[int],
+    grad_output: ArrayLike,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> NDArray[Any]:
+    """Gradient of ``conv2d`` with respect to its weight.
+
+    Parameters
+    ----------
+    input : array_like, shape (N, C, H, W)
+    weight_size : tuple of int
+        Shape (O, C // groups, KH, KW) of the weight.
+    grad_output : array_like, shape (N, O, OH, OW)
+    stride, padding, dilation, groups
+        As they were given to `fastconv.conv2d`.
+
+    Returns
+    -------
+    ndarray, shape `weight_size`
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As `fastconv.conv2d`.
+
+    Notes
+    -----
+    The definition is that of ``torch.nn.grad.conv2d_weight``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv.grad
+    >>> x = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
+    >>> g = np.ones((1, 1, 1, 1), np.float32)
+    >>> fastconv.grad.conv2d_weight(x, (1, 1, 2, 2), g)[0, 0]
+    array([[0., 1.],
+           [2., 3.]], dtype=float32)
+    """
+    nothing = _shape_only(weight_size, "weight_size", grad_output)
+    mask = (False, True, False)
+    result = _core.conv2d_backward(
+        grad_output, input, nothing, stride, padding, dilation, groups, output_mask=mask
+    )[1]
+    assert result is not None
+    return result

@@ -1,0 +1,102 @@
+"""What every test file shares: the ISA's proof, a watchdog, thread counts, and child interpreters."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cases
+import pytest
+from hypothesis import HealthCheck, settings
+
+import fastconv
+
+ROOT = Path(__file__).resolve().parent.parent
+HANG_SECONDS = 300  # for one test; a hang in C code holds the interpreter, so a watchdog ends it
+
+settings.register_profile(
+    "fastconv",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("fastconv")
+
+
+def running_isa() -> str:
+    """The ISA of the kernels that a plan says it will call, not the one that was asked for."""
+    return fastconv.conv2d_plan((1, 8, 16, 16), (8, 8, 3, 3)).isa
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--expect-isa", help="refuse to run unless this ISA's kernels are in use")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.fastconv_stderr = os.dup(2)  # before pytest captures it
+    expected = config.getoption("--expect-isa")
+    chosen = fastconv.show_config(mode="dicts")["isa"]["chosen"]
+    if expected and (running_isa() != expected or chosen != expected):
+        raise pytest.UsageError(
+            f"--expect-isa={expected}: plans run {running_isa()}, show_config says {chosen}"
+        )
+
+
+def pytest_report_header() -> str:
+    isa = fastconv.show_config(mode="dicts")["isa"]
+    return (
+        f"fastconv {fastconv.__version__} of {Path(fastconv.__file__).parent}: ISA {isa['chosen']}, "
+        f"available {', '.join(isa['available'])}; {fastconv.get_num_threads()} threads"
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"fastconv ran with isa={running_isa()}")
+
+
+@pytest.fixture(autouse=True)
+def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End the whole run, with every thread's traceback, if a test hangs."""
+    stderr = request.config.fastconv_stderr
+    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True, file=stderr)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(params=cases.THREAD_COUNTS, ids=lambda n: f"{n}threads")
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Run the test with each thread count."""
+    with cases.thread_count(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run source text, or `-m` arguments, in a fresh interpreter."""
+
+    def run(
+        *arguments: str,
+        source: str | None = None,
+        env: dict[str, str | None] | None = None,
+        timeout: float = 240,
+    ) -> subprocess.CompletedProcess[str]:
+        environment = dict(os.environ)
+        for name, value in (env or {}).items():
+            environment.pop(name, None)
+            if value is not None:
+                environment[name] = value
+        command = [sys.executable, *arguments]
+        if source is not None:
+            command += ["-c", textwrap.dedent(source)]
+        return subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=timeout
+        )
+
+    return run
