@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,29 +98,36 @@ def pick_cpus(threads: int) -> list[int]:
 
 
 class Neighbours:
-    """How long threads of this process had to wait for a CPU that someone else was using.
+    """How much of `cpus` everyone but this process uses, other guests of the hardware included.
 
     Another process on one of the CPUs does not slow all entrants alike: it may catch a pool between
-    two barriers and cost it tenfold. So whoever times should know, and time again.
+    two barriers and cost it tenfold. So whoever times should know, and time again. (How long our
+    own threads wait for a CPU would say it more exactly, but some pools wait for themselves.)
     """
 
-    def __init__(self) -> None:
+    # The kernel counts in ticks, so one at either end of the interval may be misplaced.
+    UNCERTAIN = 2 / os.sysconf("SC_CLK_TCK")
+
+    def __init__(self, cpus: Sequence[int]) -> None:
+        self._names = {f"cpu{cpu}" for cpu in cpus}
         self.start()
 
     def start(self) -> None:
-        self._began, self._waited = time.perf_counter(), self._waiting()
+        self._start = self._now()
 
     def share(self) -> float:
-        """Waiting since `start`, relative to the time passed; 0 where the kernel keeps no count."""
-        waited = self._waiting() - self._waited
-        return max(0.0, waited / (time.perf_counter() - self._began))
+        """Part of the CPUs' time that others took since `start`; 0 where that is not known."""
+        wall, busy, own = (b - a for a, b in zip(self._start, self._now(), strict=True))
+        return max(0.0, busy - own - self.UNCERTAIN) / (wall * len(self._names))
 
-    @staticmethod
-    def _waiting() -> float:
-        # Time on a CPU, time runnable but waiting for one, both in ns; number of timeslices.
-        threads = Path("/proc/self/task").glob("*/schedstat")
-        counts = (_read(thread, "0 0 0").split() for thread in threads)
-        return sum(int(count[1]) for count in counts) / 1e9
+    def _now(self) -> tuple[float, float, float]:
+        ticks = 0
+        for line in _read("/proc/stat", "").splitlines():
+            name, *values = line.split()
+            if name in self._names:
+                # user nice system idle iowait irq softirq steal
+                ticks += sum(map(int, values[:8])) - int(values[3]) - int(values[4])
+        return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time()
 
 
 def describe() -> dict[str, Any]:

@@ -25,6 +25,7 @@ import selection
 from adapters import DEFAULT, ENTRANTS
 from workload import Work
 
+JOB_OPTIONS = ("isa", "dtype", "seconds", "rounds", "patience", "check")
 WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -40,6 +41,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     how.add_argument("--threads", nargs="+", type=int, default=[1], help="one process for each")
     how.add_argument("--seconds", type=float, default=1.0, help="for each layer (default 1)")
     how.add_argument("--rounds", type=int, default=5)
+    how.add_argument(
+        "--patience", type=float, default=2.0, help="longest wait for a quiet machine, each layer"
+    )
     how.add_argument("--no-check", dest="check", action="store_false")
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, help="every number, with the machine's description")
@@ -77,7 +81,7 @@ def run(
         "entrants": ["fastconv", *peers],
         "threads": len(cpus),
         "cpus": cpus,
-        **{key: getattr(options, key) for key in ("isa", "dtype", "seconds", "rounds", "check")},
+        **{key: getattr(options, key) for key in JOB_OPTIONS},
     }
     header: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []

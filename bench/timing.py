@@ -23,9 +23,8 @@ SHORTEST_SAMPLE = 20e-6
 # This long a trial decides between the alternatives that one entrant offers.
 TRIAL_SECONDS = 0.01
 TRIALS = 2
-FEWEST_ROUNDS = 2
-# Waiting for a CPU, relative to the time of a round, beyond which the round is not trusted.
-DISTURBED = 0.03
+# The part of the CPUs that others may take in a round that counts as quiet.
+DISTURBED = 0.05
 
 
 @dataclass
@@ -94,47 +93,70 @@ def fastest(runs: Sequence[Callable[[], Any]]) -> Runner:
     return min(runners, key=lambda runner: runner.best)
 
 
-def race(
-    runners: Mapping[str, Runner],
-    seconds: float,
-    rounds: int,
-    each_round: Callable[[], None],
-) -> list[float]:
-    """Time calibrated `runners` against each other for about `seconds` in all.
+@dataclass
+class Race:
+    """Time calibrated `runners` against each other.
 
-    `each_round` runs at the start of every round. A round that neighbours disturbed is followed by
-    another, up to as many again. A runner whose single call would use up its whole share takes
-    part in the first rounds only, one call in each; one that takes longer than all of `seconds`
-    is left at its calibration.
-
-    Returns
-    -------
-    list of float
-        How much neighbours disturbed each round.
+    Parameters
+    ----------
+    seconds, rounds
+        About how long for all of them together, and in how many rounds.
+    neighbours
+        Who may disturb. A disturbed round is followed by another, up to as many again, and by a
+        wait for a quiet machine of up to `patience` seconds in all.
+    each_round
+        Runs at the start of every round.
     """
-    share = seconds / len(runners)
-    cost = {name: runner.best for name, runner in runners.items()}
-    order = [name for name in runners if cost[name] <= seconds]
-    for name in order:
-        runners[name].samples.clear()
-    neighbours = Neighbours()
-    disturbance: list[float] = []
-    with _no_garbage_collection():
-        while sum(map(quiet, disturbance)) < rounds and len(disturbance) < 2 * rounds:
-            index = len(disturbance)
-            neighbours.start()
-            each_round()
-            for name in _rotated(order, index):
-                if index < FEWEST_ROUNDS or index * cost[name] <= share:
-                    settle()
-                    runners[name].burst(share / rounds)
-            disturbance.append(neighbours.share())
+
+    runners: Mapping[str, Runner]
+    seconds: float
+    rounds: int
+    neighbours: Neighbours
+    patience: float
+    each_round: Callable[[], None]
+
+    def run(self) -> list[float]:
+        """The part of the CPUs that neighbours took in each round; the times are in `runners`."""
+        order = list(self.runners)
+        taken: list[float] = []
+        for runner in self.runners.values():
+            runner.samples.clear()
+        with _no_garbage_collection():
+            while sum(map(quiet, taken)) < self.rounds and len(taken) < 2 * self.rounds:
+                if taken and not quiet(taken[-1]):
+                    self.patience -= wait_for_quiet(self.neighbours, self.patience)
+                settle()
+                self.neighbours.start()
+                self.each_round()
+                for name in _rotated(order, len(taken)):
+                    self._turn(self.runners[name], len(taken))
+                taken.append(self.neighbours.share())
+        return taken
+
+    def _turn(self, runner: Runner, index: int) -> None:
+        """One burst, unless the runner has used up its share of the time.
+
+        Everyone has one burst, and a second one unless a single call takes all the time there is.
+        """
+        share = self.seconds / len(self.runners)
+        if index == 0 or index * runner.best <= (self.seconds if index == 1 else share):
             settle()
-    return disturbance
+            runner.burst(share / self.rounds)
 
 
-def quiet(disturbance: float) -> bool:
-    return disturbance < DISTURBED
+def wait_for_quiet(neighbours: Neighbours, limit: float) -> float:
+    """Wait until nobody else uses the CPUs, for `limit` seconds at most; the seconds it took."""
+    began = time.perf_counter()
+    while time.perf_counter() - began < limit:
+        neighbours.start()
+        time.sleep(0.2)
+        if quiet(neighbours.share()):
+            break
+    return time.perf_counter() - began
+
+
+def quiet(taken: float) -> bool:
+    return taken < DISTURBED
 
 
 def _rotated(names: Sequence[str], by: int) -> list[str]:

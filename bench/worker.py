@@ -22,9 +22,11 @@ def main() -> None:
     os.sched_setaffinity(0, job["cpus"])
     lines = _own_stdout()
     import machine
+    import timing
 
     machine.core()
     entrants, versions, skipped = _load(job)
+    timing.wait_for_quiet(machine.Neighbours(job["cpus"]), job["patience"])
     header = {
         "versions": versions,
         "skipped": skipped,
@@ -147,10 +149,13 @@ def _times(calls: dict[str, Any], work: Any, job: dict[str, Any]) -> dict[str, A
     def roofs() -> None:
         beside.append(machine.roofs(work.dtype, job["threads"], work.bytes))
 
+    neighbours = machine.Neighbours(job["cpus"])
+    patience = job["patience"] - timing.wait_for_quiet(neighbours, job["patience"])
     runners = {
         name: timing.fastest([call.run for call in offered]) for name, offered in calls.items()
     }
-    disturbance = timing.race(runners, job["seconds"], job["rounds"], roofs) if runners else []
+    race = timing.Race(runners, job["seconds"], job["rounds"], neighbours, patience, roofs)
+    disturbance = race.run() if runners else []
     return {
         "disturbance": disturbance,
         "quiet": sum(map(timing.quiet, disturbance)),

@@ -1,15 +1,15 @@
 """The problems that the tests share, how to fill them, and what to compare them with.
 
-A case is a value: it names shapes (always as N C H W, or C H W unbatched; `data_format` says how the
-arrays are then laid out) and every argument of the function. Three sources of cases:
+A case is a value: it names shapes (always as N C H W, or C H W unbatched; `data_format` says how
+the arrays are then laid out) and every argument of the function. Three sources of cases:
 
 * `CONV_CASES` and `POOL_CASES`, picked by hand, one for each way to go wrong;
 * `conv_cases()` and `pool_cases()`, hypothesis strategies, which shrink;
-* `random_problems(n)` and `random_pools(n)`, the same distribution from a seed, the same everywhere.
+* `random_problems(n)` and `random_pools(n)`, drawn alike from a seed, the same on every machine.
 
-Two ways to fill them. Small integers make every product and sum exact in float32, so results compare
-with `==` and any wrong element shows, however small (the idea is oneDNN's benchdnn's). N(0, 1) data
-shows how far rounding goes.
+Two ways to fill them. Small integers make every product and sum exact in float32, so results
+compare with `==` and any wrong element shows, however small (the idea is oneDNN's benchdnn's).
+N(0, 1) data shows how far rounding goes.
 """
 
 from __future__ import annotations
@@ -237,8 +237,9 @@ def backward(case: ConvCase, a: ConvArrays, **kwargs: Any) -> tuple[Array | None
 
 def expected_conv(case: ConvCase, a: ConvArrays) -> Array:
     """The output in float64, by the reference; the activation by hand."""
-    y = reference.conv2d(*(None if x is None else x.astype(np.float64) for x in tuple(a)[:3]),
-                         **case.geometry)
+    y = reference.conv2d(
+        *(None if x is None else x.astype(np.float64) for x in tuple(a)[:3]), **case.geometry
+    )
     return np.maximum(y, 0) if case.activation == "relu" else y
 
 
@@ -396,9 +397,9 @@ def assert_accurate(
 ) -> None:
     """The largest error, relative to the RMS of the output, is within the bound.
 
-    N(0, 1) data give a sum of `terms` products the RMS sqrt(terms). The problems drawn at random are
-    so small that all of an output may cancel to almost nothing; that is no measure of an error, so
-    the RMS counts for no less than what it is on average.
+    N(0, 1) data give a sum of `terms` products the RMS sqrt(terms). The problems drawn at random
+    are so small that all of an output may cancel to almost nothing; that is no measure of an error,
+    so the RMS counts for no less than what it is on average.
     """
     assert type(actual) is np.ndarray, f"{what}: {type(actual)}"
     assert actual.shape == expected.shape, f"{what}: {actual.shape} != {expected.shape}"
@@ -580,8 +581,8 @@ CONV_CASES: tuple[ConvCase, ...] = (
     ConvCase("resnet_3x3_stride2", (1, 32, 15, 14), (48, 32, 3, 3), padding=1, stride=2),
     ConvCase("resnet_1x1", (2, 64, 14, 14), (48, 64, 1, 1)),
     ConvCase("resnet_7x7_map", (1, 128, 7, 7), (64, 128, 3, 3), padding=1),
-    ConvCase("mobilenet_dw_stride2", (1, 40, 15, 15), (40, 1, 3, 3), groups=40, stride=2, padding=1),
-    ConvCase("efficientnet_dw", (1, 24, 14, 14), (24, 1, 5, 5), groups=24, stride=2, padding="same"),
+    ConvCase("mobilenet_dw", (1, 40, 15, 15), (40, 1, 3, 3), groups=40, stride=2, padding=1),
+    ConvCase("efficient_dw", (1, 24, 14, 14), (24, 1, 5, 5), padding="same", groups=24, stride=2),
     ConvCase("resnext_grouped", (1, 64, 8, 8), (64, 8, 3, 3), groups=8, padding=1),
     ConvCase("atrous", (1, 24, 14, 14), (24, 24, 3, 3), dilation=4, padding=4),
     ConvCase("digits_5x5", (3, 1, 28, 28), (30, 1, 5, 5)),
@@ -737,9 +738,7 @@ def pick_pool(pick: Picker, name: str = "drawn") -> PoolCase:
     """Every argument at random; padding anything below the effective kernel size."""
     kernel = _pick_pair(pick, 1, 5)
     dilation = pick.choice((1, 1, _pick_pair(pick, 1, 3)))
-    reach = tuple(
-        d * (k - 1) for k, d in zip(pair(kernel), pair(dilation), strict=True)
-    )
+    reach = tuple(d * (k - 1) for k, d in zip(pair(kernel), pair(dilation), strict=True))
     padding = _pick_padding(pick, reach)
     extents = tuple(_pick_extent(pick, n) for n in _needed(padding, pair(kernel), dilation))
     batch = pick.choice(((1,), (2,), (3,), ()))

@@ -1,4 +1,4 @@
-"""What every test file shares: the ISA's proof, a watchdog, thread counts, and child interpreters."""
+"""What every test file shares: the ISA's proof, a watchdog, thread counts, child interpreters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cases
 import pytest
 from hypothesis import HealthCheck, settings
 
+import cases
 import fastconv
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,9 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     isa = fastconv.show_config(mode="dicts")["isa"]
+    where = Path(fastconv.__file__).parent
     return (
-        f"fastconv {fastconv.__version__} of {Path(fastconv.__file__).parent}: ISA {isa['chosen']}, "
-        f"available {', '.join(isa['available'])}; {fastconv.get_num_threads()} threads"
+        f"fastconv {fastconv.__version__} of {where}: ISA {isa['chosen']}, available "
+        f"{', '.join(isa['available'])}; {fastconv.get_num_threads()} threads"
     )
 
 

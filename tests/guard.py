@@ -1,7 +1,8 @@
 """Arrays that end, or start, where the process may not read.
 
-A page with no access rights lies right behind (or before) the array's memory, so that touching even
-one byte too many ends the process with SIGSEGV at the guilty instruction. MLAS tests its kernels so.
+A page with no access rights lies right behind (or before) the array's memory, so that touching
+even one byte too many ends the process with SIGSEGV at the guilty instruction. MLAS tests its
+kernels so.
 """
 
 from __future__ import annotations

@@ -338,7 +338,7 @@ BAD: list[Bad] = [
     bad("conv2d_plan", error=TypeError, words="input_shape", name="nothing"),
     bad("conv2d_plan", X.shape, error=TypeError, words="weight_shape", name="no weight_shape"),
     bad("conv2d_plan", X.shape, W.shape, bias=B, error=TypeError, words="bias"),
-    *(bad("conv2d_plan", shape, W.shape, error=EITHER, words="input_shape|input", name=_short(shape))
+    *(bad("conv2d_plan", shape, W.shape, error=EITHER, words="input", name=_short(shape))
       for shape in (None, 5, "abcd", (), (4, 8), (1, 2, 4, 8, 8), (1, 4, -8, 8), (1, 4, 8.5, 8),
                     (1, 4, "8", 8), (1, 4, None, 8), (1, 5, 8, 8), (1, 4, 2, 2), (1, 4, 2**100, 8),
                     (2**40, 4, 2**40, 2**40))),
@@ -506,7 +506,7 @@ PACKED_BAD = [
 ]
 
 
-@pytest.mark.parametrize(("args", "kwargs", "error", "words"), PACKED_BAD, ids=range(len(PACKED_BAD)))
+@pytest.mark.parametrize(("args", "kwargs", "error", "words"), PACKED_BAD)
 def test_bad_call_of_a_packed_convolution(args, kwargs, error, words):
     packed = fastconv.conv2d_prepack(W, B)
     with pytest.raises(error, match=words):
@@ -598,7 +598,7 @@ def test_junk_by_keyword(name, data):
 
 @pytest.mark.parametrize("name", GOOD)
 @settings(max_examples=60)
-@given(args=st.lists(JUNK, max_size=9), kwargs=st.dictionaries(st.text(max_size=8), JUNK, max_size=2))
+@given(st.lists(JUNK, max_size=9), st.dictionaries(st.text(max_size=8), JUNK, max_size=2))
 def test_junk_by_position(name, args, kwargs):
     call_with_junk(resolve(name), *args, **kwargs)
 
@@ -622,22 +622,43 @@ def test_arrays_of_any_shape(shape, dtype, out):
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"),
+    ("call", "low", "high"),
     [
-        # One window each, with nearly all of it in the padding: there is next to no work to do.
-        ("conv2d", {"padding": 2**40, "stride": 2**40, "dilation": 2**40}),
-        ("conv2d", {"padding": 2**61, "stride": 2**62, "dilation": 2**60}),
-        ("max_pool2d", {"kernel_size": 2**40, "padding": 2**40 - 1}),
-        ("max_pool2d", {"kernel_size": 2**40, "padding": 2**40 - 1, "ceil_mode": True}),
-        ("max_pool2d", {"dilation": 2**40, "padding": 2**40, "stride": 2**40}),
-        ("avg_pool2d", {"kernel_size": 2**40, "padding": 2**40 - 1}),
-        ("avg_pool2d", {"kernel_size": 2**31, "padding": 2**30, "ceil_mode": True}),
-        ("avg_pool2d", {"kernel_size": 2**61, "padding": 2**60, "count_include_pad": False}),
+        # A few windows each, with nearly all of them in the padding: next to no work to do.
+        ("conv2d(x, w, padding=2**40, stride=2**40, dilation=2**40)", 4, 4),
+        ("conv2d(x, w, padding=2**61, stride=2**62, dilation=2**60)", 4, 4),
+        ("conv2d(x, w, padding=2**31, stride=2**31, dilation=2**31)", 4, 4),
+        ("conv2d(x, w[..., :1, :1], padding=2**40, stride=2**40)", 0, 4),
+        ("conv2d_backward(g, x, w, 2**40, 2**40, 2**40)[0]", 0, 6),
+        ("conv2d_backward(g, x, w, 2**40, 2**40, 2**40)[1]", 0, 2),
+        ("conv2d_prepack(w, None, 2**40, 2**40, 2**40)(x)", 4, 4),
+        ("max_pool2d(x, 2**40, padding=2**40 - 1)", 1, 1),
+        ("max_pool2d(x, 2**40, padding=2**40 - 1, ceil_mode=True)", 1, 1),
+        ("max_pool2d(x, 2, 2**40, 2**40, 2**40)", -np.inf, 1),
+        ("avg_pool2d(x, 2**40, padding=2**40 - 1)", 0, 1),
+        ("avg_pool2d(x, 2**31, padding=2**30, ceil_mode=True)", 0, 1),
+        ("avg_pool2d(x, 2**61, padding=2**60, count_include_pad=False)", 1, 1),
     ],
     ids=str,
 )
-def test_extreme_windows_return_or_raise_but_never_hang(name, arguments):
-    call_with_junk(resolve(name), **{**GOOD[name], **arguments})
+def test_extreme_windows_are_right_or_refused_but_never_crash_nor_hang(call, low, high, run_python):
+    """In a process of its own, which may crash without taking the other tests along."""
+    done = run_python(
+        source=f"""
+        import numpy as np
+        from fastconv import *
+        x, w = np.ones((2, 4, 8, 8), "f4"), np.ones((6, 4, 3, 3), "f4")
+        g = np.ones((2, 6, 1, 1), "f4")
+        try:
+            y = {call}
+            print(y.min(), y.max())
+        except (ValueError, MemoryError) as error:
+            assert str(error)
+        """,
+        timeout=60,
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+    assert all(low <= float(value) <= high for value in done.stdout.split()), done.stdout
 
 
 # ---- arguments that fight back ------------------------------------------------------------------
@@ -689,7 +710,7 @@ def test_an_argument_that_empties_its_list_while_read():
 
 
 def test_an_array_cannot_be_swapped_after_the_check():
-    """What __array__ returns is asked for once; a second answer of another shape must not matter."""
+    """What __array__ returns is asked for once; another answer the next time changes nothing."""
 
     class Shrinking:
         calls = 0

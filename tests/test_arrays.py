@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-import cases
-import guard
 import numpy as np
 import pytest
-from cases import AWKWARD, AWKWARD_OUT, ConvCase, PoolCase
 
+import cases
 import fastconv
+import guard
+from cases import AWKWARD, AWKWARD_OUT, ConvCase, PoolCase
 from fastconv import reference
 
 FORMATS = ("NCHW", "NHWC")
@@ -449,9 +449,7 @@ def test_out_may_be_a_slice_of_channels():
         channels_first = whole if data_format == "NCHW" else np.moveaxis(whole, -1, 1)
         x = cases.to_format(arrays.input, data_format)
         out = whole[:, 2:6] if data_format == "NCHW" else whole[..., 2:6]
-        fastconv.conv2d(
-            x, arrays.weight, arrays.bias, padding=1, data_format=data_format, out=out
-        )
+        fastconv.conv2d(x, arrays.weight, arrays.bias, padding=1, data_format=data_format, out=out)
         cases.assert_exact(channels_first[:, 2:6], expected)
         assert (channels_first[:, :2] == 99).all()
         assert (channels_first[:, 6:] == 99).all()
@@ -573,9 +571,7 @@ def test_pools_between_guard_pages(case, side, data_format, dtype, threads):
                 out = guard.empty(case.output_shape, dtype, side)
                 cases.assert_exact(call(fastconv, x, g, out=out), expected, f"{how} {name}")
         _, indices = reference.max_pool2d(plain_x, **case.max_args, return_indices=True)
-        dx = fastconv.max_pool2d_backward(
-            g, x, **case.max_args, indices=guard.array(indices, side)
-        )
+        dx = fastconv.max_pool2d_backward(g, x, **case.max_args, indices=guard.array(indices, side))
         wanted = reference.max_pool2d_backward(plain_g, plain_x, **case.max_args)
         cases.assert_exact(dx, wanted, how)
 

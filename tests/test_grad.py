@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-import cases
 import numpy as np
 import pytest
-from cases import CONV_CASES, ConvCase
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cases
 import fastconv
+from cases import CONV_CASES, ConvCase
 
 DTYPES = ("float32", "float64")
 FORMATS = ("NCHW", "NHWC")

@@ -1,7 +1,7 @@
-"""Promise: every ISA gives right answers, is forced by name or refused, and stays in its own object.
+"""Promise: every ISA gives right answers, is forced by name or refused, stays in its own object.
 
-FASTCONV_ISA is read once, at import. So the tests of values run again here, in one fresh process for
-each ISA that this machine can run and that is not the one already running.
+FASTCONV_ISA is read once, at import. So the tests of values run again here, in one fresh process
+for each ISA that this machine can run and that is not the one already running.
 """
 
 from __future__ import annotations
@@ -147,12 +147,9 @@ def test_an_object_exports_its_table_and_nothing_else(machine, isa, tmp_path):
     if not (compiler and nm and KERNELS.exists()):
         pytest.skip(f"no C++ compiler for {machine}, or no source tree")
     built = tmp_path / f"{isa}.o"
-    common = ["-std=c++20", "-O2", "-fPIC", "-ffp-contract=fast", "-Wno-psabi"]
-    subprocess.run(
-        [compiler, *common, *FLAGS[machine][isa], f"-DFASTCONV_ISA_NAME={isa}"]
-        + ["-I", KERNELS.parent, "-c", KERNELS, "-o", built],
-        check=True,
-    )
+    options = ["-std=c++20", "-O2", "-fPIC", "-ffp-contract=fast", "-Wno-psabi"]
+    options += [*FLAGS[machine][isa], f"-DFASTCONV_ISA_NAME={isa}"]
+    subprocess.run([compiler, *options, "-c", KERNELS, "-o", built], check=True)
     listing = subprocess.run([nm, "-P", built], check=True, capture_output=True, text=True).stdout
     symbols = [line.split()[:2] for line in listing.splitlines()]
     defined = [name for name, kind in symbols if kind in "ABCDGRST"]

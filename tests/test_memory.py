@@ -9,12 +9,12 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-import cases
 import numpy as np
 import pytest
-from cases import ConvCase, PoolCase
 
+import cases
 import fastconv
+from cases import ConvCase, PoolCase
 
 LAYERS = Path(__file__).resolve().parent.parent / "bench" / "layers.csv"
 PER_THREAD = 16 << 20
@@ -69,7 +69,7 @@ def test_workspace_of_every_benchmark_layer_is_bounded(batch, data_format):
                     algorithm=algorithm,
                     prepacked=prepacked,
                 )
-            assert 0 <= plan.workspace_bytes
+            assert plan.workspace_bytes >= 0
             assert 1 <= plan.threads <= n
             if plan.workspace_bytes > PER_THREAD * plan.threads:
                 over.append((row["suite"], row["name"], dtype, plan.workspace_bytes))
@@ -189,7 +189,7 @@ def good_calls():
     swapped = a.map(cases.AWKWARD["byte_swapped"])
     out = np.empty(CASE.output, F32)
     packed = fastconv.conv2d_prepack(a.weight, a.bias, padding=1)
-    y, indices = fastconv.max_pool2d(x, 2, return_indices=True)
+    _, indices = fastconv.max_pool2d(x, 2, return_indices=True)
     plain = {"padding": 1}
     return {
         "conv2d": lambda: fastconv.conv2d(a.input, a.weight, a.bias, 1, 1),
@@ -298,7 +298,8 @@ def test_no_call_leaves_objects_behind(name):
 
 def refcounts():
     """Of objects that every call touches."""
-    return [sys.getrefcount(o) for o in (np.dtype(F32), np.dtype("float64"), np.ndarray, None, True)]
+    touched = (np.dtype(F32), np.dtype("float64"), np.ndarray, None, True)
+    return [sys.getrefcount(thing) for thing in touched]
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -1,15 +1,15 @@
-"""Promise: conv2d_plan says what conv2d will do, in numbers that can be checked, without doing it."""
+"""Promise: conv2d_plan says what conv2d will do, in checkable numbers, without doing it."""
 
 from __future__ import annotations
 
 import math
 
-import cases
 import numpy as np
 import pytest
-from cases import CONV_CASES, ConvCase
 
+import cases
 import fastconv
+from cases import CONV_CASES, ConvCase
 
 FIELDS = ("algorithm", "isa", "threads", "workspace_bytes", "flops", "bytes")
 CONFIG = fastconv.show_config(mode="dicts")
@@ -132,7 +132,7 @@ def test_vast_problems_are_planned_without_memory():
 
 
 def test_flops_beyond_64_bits_raise():
-    with pytest.raises((ValueError, MemoryError), match="input_shape|weight_shape|output|overflow"):
+    with pytest.raises((ValueError, MemoryError), match=r"input|weight|output|overflow"):
         fastconv.conv2d_plan((2**20, 2**20, 2**10, 2**10), (2**20, 2**20, 1, 1))
 
 

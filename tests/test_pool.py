@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import cases
 import numpy as np
 import pytest
-from cases import POOL_CASES, PoolCase
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cases
 import fastconv
+from cases import POOL_CASES, PoolCase
 from fastconv import reference
 
 DTYPES = ("float32", "float64")
@@ -25,7 +25,7 @@ def exact_average(case: PoolCase) -> PoolCase:
 
 
 def tolerance(dtype):
-    """A sum of a window is exact for small integers; then one division, or a reciprocal's product."""
+    """A sum of small integers is exact; then comes one division, or a product with a reciprocal."""
     return {"float32": 2.5e-7, "float64": 5e-16}[dtype]
 
 
@@ -37,7 +37,7 @@ def test_max_by_hand():
     assert fastconv.max_pool2d(x, 2).tolist() == [[[[5, 2]]]]
     assert fastconv.max_pool2d(x, 2, ceil_mode=True).tolist() == [[[[5, 2], [9, -1]]]]
     assert fastconv.max_pool2d(x, (1, 2), 1).tolist() == [[[[5, 5, 2], [4, 4, 2], [9, 0, -1]]]]
-    y, indices = fastconv.max_pool2d(x, 2, return_indices=True)
+    _, indices = fastconv.max_pool2d(x, 2, return_indices=True)
     assert indices.tolist() == [[[[1, 2]]]]  # of the three 2s, the first in row-major order
     assert indices.dtype == np.int64
 
@@ -83,10 +83,10 @@ def test_output_sizes_by_hand(size, arguments, expected):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("case", (*POOL_CASES, DILATED_AWAY), ids=str)
+@pytest.mark.parametrize("case", [*POOL_CASES, DILATED_AWAY], ids=str)
 def test_max_pool(case, data_format, dtype, threads):
     case = case.replace(data_format=data_format, dtype=dtype)
-    for x, g in (case.integers(), case.normal()):
+    for x, _ in (case.integers(), case.normal()):
         expected, places = reference.max_pool2d(x, **case.max_args, return_indices=True)
         y = fastconv.max_pool2d(x, **case.max_args)
         cases.assert_exact(y, expected, case)
@@ -101,7 +101,7 @@ def test_max_pool(case, data_format, dtype, threads):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("case", (*POOL_CASES, DILATED_AWAY), ids=str)
+@pytest.mark.parametrize("case", [*POOL_CASES, DILATED_AWAY], ids=str)
 def test_max_pool_backward(case, data_format, dtype, threads):
     case = case.replace(data_format=data_format, dtype=dtype)
     x, g = case.integers()
@@ -152,7 +152,7 @@ def test_avg_pool_is_exact_where_its_divisor_is(case, data_format, threads):
 @pytest.mark.parametrize("case", AVG_CASES, ids=str)
 def test_avg_pool_of_normal_data(case, threads):
     """Adding in another order may not cost more than the convolution's promise."""
-    x, g = case.normal()
+    x, _ = case.normal()
     y = fastconv.avg_pool2d(x, **case.avg_args)
     expected = reference.avg_pool2d(x.astype(np.float64), **case.avg_args)
     taps = float(np.prod(cases.pair(case.kernel_size)))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-import cases
 import numpy as np
 import pytest
-from cases import CONV_CASES, ConvCase
 
+import cases
 import fastconv
+from cases import CONV_CASES, ConvCase
 
 DTYPES = ("float32", "float64")
 FORMATS = ("NCHW", "NHWC")
@@ -160,13 +160,6 @@ def test_threads_may_use_one_object_at_once():
         for thread in threads:
             thread.join(120)
         assert wrong == []
-
-
-def test_prepacked_and_plain_agree_bit_for_bit_with_direct():
-    for case in CONV_CASES[::3]:
-        a = case.normal()
-        plain = cases.conv(case, a, algorithm="direct")
-        assert pack(case, a, algorithm="direct")(a.input).tobytes() == plain.tobytes(), case
 
 
 def test_it_says_what_it_is():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -31,4 +32,7 @@ def calls(work: Work, data: Data, variant: str) -> list[Call]:
         size = prod((n, oh, ow, columns)) * data.input.itemsize
         if size > LARGEST_MATRIX:
             raise Unsupported(f"its im2col matrix would be {size / 2**30:.1f} GiB")
+    if work.direction == "prepacked":
+        # It has nothing to prepare, so constant weights are weights.
+        work = replace(work, direction="forward")
     return module_calls(fastconv.reference, work, data, variant)

@@ -3,6 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
+
+#include "../memory.hpp"
 
 namespace fastconv {
 namespace {
@@ -131,6 +134,42 @@ void Array::become(Precision precision) {
   precision_ = precision;
 }
 
+namespace {
+
+// The array's base is a capsule that owns the block and gives it back to the pool.
+struct OwnedBlock {
+  void* memory;
+  std::size_t size;
+};
+constexpr const char* kCapsule = "fastconv.block";
+
+void release_capsule(PyObject* capsule) {
+  auto* owned = static_cast<OwnedBlock*>(PyCapsule_GetPointer(capsule, kCapsule));
+  if (owned == nullptr) return;
+  recycle_block(owned->memory, owned->size);
+  delete owned;
+}
+
+Ref recycled_array(const std::vector<Index>& shape, int type, std::size_t bytes) {
+  auto owned = std::make_unique<OwnedBlock>();
+  owned->memory = acquire_block(bytes, owned->size);
+  void* memory = owned->memory;
+  Ref capsule(PyCapsule_New(owned.get(), kCapsule, release_capsule));
+  if (!capsule) {
+    recycle_block(owned->memory, owned->size);
+    throw PythonError();
+  }
+  owned.release();
+  Ref array = checked(PyArray_New(&PyArray_Type, static_cast<int>(shape.size()), shape.data(), type, nullptr,
+                                  memory, 0, NPY_ARRAY_CARRAY, nullptr));
+  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.get()), capsule.release()) != 0) {
+    throw PythonError();
+  }
+  return array;
+}
+
+}  // namespace
+
 Ref new_array(const std::vector<Index>& shape, int type) {
   static const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
                                static_cast<double>(sysconf(_SC_PAGE_SIZE));
@@ -141,7 +180,9 @@ Ref new_array(const std::vector<Index>& shape, int type) {
                       std::to_string(static_cast<long long>(bytes / (1 << 20))) +
                       " MiB, more than this machine has");
   }
-  return checked(PyArray_SimpleNew(static_cast<int>(shape.size()), shape.data(), type));
+  const int dims = static_cast<int>(shape.size());
+  if (bytes < static_cast<double>(kRecycleFrom)) return checked(PyArray_SimpleNew(dims, shape.data(), type));
+  return recycled_array(shape, type, static_cast<std::size_t>(bytes));
 }
 
 Ref to_indices(PyObject* object, const char* name, const std::vector<Index>& shape) {

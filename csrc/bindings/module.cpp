@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "../cpu.hpp"
+#include "../memory.hpp"
 #include "../parallel.hpp"
 #include "conv.hpp"
 #include "docs.hpp"
@@ -108,6 +109,10 @@ py::dict config() {
   all["compiler"] = "gcc " __VERSION__;
 #endif
   all["caches"] = sizes;
+  py::dict memory;
+  memory["recycling_limit"] = recycling_limit();
+  memory["recycled_bytes"] = recycled_bytes();
+  all["memory"] = memory;
   return all;
 }
 
@@ -120,6 +125,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   try {
     init_kernels();
     init_threads();
+    init_recycling();
   } catch (const std::invalid_argument& e) {
     throw py::import_error(e.what());
   }

@@ -14,6 +14,12 @@
 namespace fastconv {
 namespace {
 
+// The weights that will be wanted next; panel -1: none.
+struct NextWeights {
+  Index g, panel;
+  Reduction::Block block;
+};
+
 template <class T>
 struct Call {
   const Problem& p;
@@ -28,6 +34,18 @@ struct Call {
     if (packed != nullptr) return packed + g * layout.group + layout.panel(p, plan, b, i);
     pack_weight_panel(p, plan, a.w + g * p.w.group, b, i, to);
     return to;
+  }
+  void prefetch(const NextWeights& next, Index part, Index parts) const {
+    if (packed == nullptr) {
+      prefetch_weight_panel(p, plan, a.w + next.g * p.w.group, next.block, next.panel, part, parts);
+      return;
+    }
+    const T* from = packed + next.g * layout.group + layout.panel(p, plan, next.block, next.panel);
+    const Index lines = next.block.depth() * plan.panels.size(next.panel) * kernels.lanes *
+                        static_cast<Index>(sizeof(T)) / 64;
+    for (Index l = lines * part / parts; l < lines * (part + 1) / parts; ++l) {
+      __builtin_prefetch(reinterpret_cast<const char*>(from) + l * 64, 0, 2);
+    }
   }
   const T* bias(Index g, Index output) const {
     return a.bias == nullptr ? nullptr : a.bias + g * p.outputs + output;
@@ -64,11 +82,13 @@ Rectangle rectangle_of(const Problem& p, const DirectPlan& plan, const Task& t) 
 }
 
 // All pixels of the rectangle against one weight panel and one block of the reduction.
+// Meanwhile the next weights are asked for, or their way from L3 would show.
 template <class T>
 void sweep_pixels(const Call<T>& call, const Tile<T>& first, const Index* pixel_offset, Index pixels,
-                  Index vectors) {
+                  Index vectors, const NextWeights& next) {
   const Panels rows(pixels, call.kernels.tile_rows);
   for (Index i = 0; i < rows.count; ++i) {
+    if (next.panel >= 0) call.prefetch(next, i, rows.count);
     Tile<T> tile = first;
     tile.row_offset = pixel_offset + rows.start(i);
     tile.c += rows.start(i) * first.ldc;
@@ -96,6 +116,9 @@ void run_channel_lanes(const Call<T>& call, const Task& task) {
                                                        p, plan.block_height, plan.block_width)))
                   : Stage::windows(p, call.a.x, rect);
   windows.pixel_offsets(p, rect, pixel_offset);
+  // Blocks of whole channels differ in their first channel only; the first block is the largest.
+  const bool same_taps = plan.reduction.tap_blocks.count == 1;
+  windows.tap_offsets(p, plan.reduction.block(0), tap_offset);
 
   for (Index i = task.first_panel; i < task.end_panel; ++i) {
     const Index vectors = plan.panels.size(i), width = vectors * lanes;
@@ -104,7 +127,7 @@ void run_channel_lanes(const Call<T>& call, const Task& task) {
                        call.bias(task.g, output));
     for (Index k = 0; k < plan.reduction.count(); ++k) {
       const Reduction::Block b = plan.reduction.block(k);
-      windows.tap_offsets(p, b, tap_offset);
+      if (!same_taps) windows.tap_offsets(p, b, tap_offset);
       Tile<T> tile{};
       tile.depth = b.depth();
       tile.a = windows.data + b.channel * windows.channel;
@@ -122,7 +145,10 @@ void run_channel_lanes(const Call<T>& call, const Task& task) {
         tile.c = sums;
         tile.ldc = tile.lanes = width;
       }
-      sweep_pixels(call, tile, pixel_offset, rect.pixels(), vectors);
+      const bool same = k + 1 < plan.reduction.count();
+      const NextWeights next{task.g, same ? i : i + 1 < task.end_panel ? i + 1 : -1,
+                             plan.reduction.block(same ? k + 1 : 0)};
+      sweep_pixels(call, tile, pixel_offset, rect.pixels(), vectors, next);
     }
     if (!plan.in_place) out.store_pixel_rows(sums, width);
   }
@@ -148,13 +174,14 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
   T* weights = workspace.take<T>(plan.reduction.depth() * plan.panels_per_task * kernels.tile_rows);
   T* sums = plan.in_place ? nullptr
                           : workspace.take<T>(plan.panels_per_task * kernels.tile_rows * most_width);
+  const T* raw = call.a.w + task.g * p.w.group;
   T* y = call.a.y + task.n * p.y.batch + task.g * p.y.group + task.od * p.y.space[kDepth] +
          first_output * p.y.channel + first;  // meant for in_place
 
   for (Index k = 0; k < plan.reduction.count(); ++k) {
     const Reduction::Block b = plan.reduction.block(k);
     const bool last = k + 1 == plan.reduction.count();
-    if (call.packed == nullptr) {
+    if (call.packed == nullptr && !plan.raw_weights) {
       for (Index i = task.first_panel; i < task.end_panel; ++i) {
         call.weights(task.g, b, i, weights + b.depth() * (plan.panels.start(i) - first_output));
       }
@@ -163,6 +190,9 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
       const Index lane = vectors.start(j) * kernels.lanes, width = vectors.size(j) * kernels.lanes;
       const PixelRun run{task.n, task.g, task.od, first + lane, std::min(width, pixels - lane)};
       pack_pixels(p, call.a.x, run, b, width, pixel_panel);
+      const Index next_width = j + 1 < vectors.count ? vectors.size(j + 1) * kernels.lanes : 0;
+      const PixelRun next{task.n, task.g, task.od, first + lane + width,
+                          std::clamp<Index>(pixels - lane - width, 0, next_width)};
       Tile<T> tile{};
       tile.depth = b.depth();
       tile.b = pixel_panel;
@@ -172,9 +202,17 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
       tile.relu = plan.in_place && last && p.relu;
       for (Index i = task.first_panel; i < task.end_panel; ++i) {
         const Index row = plan.panels.start(i) - first_output;
-        tile.a = call.packed == nullptr
-                     ? weights + b.depth() * row
-                     : call.packed + task.g * call.layout.group + call.layout.panel(p, plan, b, i);
+        prefetch_pixels(p, call.a.x, next, b, i - task.first_panel, task.end_panel - task.first_panel);
+        if (plan.raw_weights) {
+          tile.a = raw + plan.panels.start(i) * p.w.out + b.first(p.taps());
+          tile.lda = p.w.out;
+          if (j == 0 && i + 1 < task.end_panel) prefetch_weight_panel(p, plan, raw, b, i + 1, 0, 1);
+        } else {
+          tile.a = call.packed == nullptr
+                       ? weights + b.depth() * row
+                       : call.packed + task.g * call.layout.group + call.layout.panel(p, plan, b, i);
+          tile.lda = b.depth();
+        }
         tile.c = plan.in_place ? y + row * p.y.channel + lane : sums + row * width;
         tile.bias = plan.in_place && last ? call.bias(task.g, first_output + row) : nullptr;
         kernels.pixel_lanes[plan.panels.size(i) - 1][vectors.size(j) - 1](tile);

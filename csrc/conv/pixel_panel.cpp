@@ -72,6 +72,23 @@ void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduct
   }
 }
 
+template <class T>
+void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b,
+                     Index part, Index parts) {
+  if (p.taps() != 1 || p.x.space[kWidth] != 1 || p.height().out != 1 || p.padded()) return;
+  const T* image = x + run.n * p.x.batch + run.g * p.x.group + run.od * p.x.space[kDepth] + run.first;
+  const Index first = b.channels * part / parts, last = b.channels * (part + 1) / parts;
+  constexpr Index line = 64 / static_cast<Index>(sizeof(T));
+  for (Index c = first; c < last; ++c) {
+    const T* row = image + (b.channel + c) * p.x.channel;
+    for (Index i = 0; i < run.count; i += line) __builtin_prefetch(row + i);
+  }
+}
+
+template void prefetch_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index,
+                              Index);
+template void prefetch_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&, Index,
+                              Index);
 template void pack_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index,
                           float*);
 template void pack_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&,

@@ -3,6 +3,7 @@
 #include "../cpu.hpp"
 #include "../workspace.hpp"
 #include "stage.hpp"
+#include "weights.hpp"
 
 namespace fastconv {
 namespace {
@@ -28,21 +29,36 @@ bool in_place(const Problem& p, Orientation lanes) {
   return p.y.channel == 1 && joined;
 }
 
-// Efficiencies estimated from what each orientation spends beside its FMAs: idle lanes, transposing
-// the output (channel lanes), packing the pixels (pixel lanes). The constants are cycles per element
-// over the FMA cycles that the element brings, measured on Cascade Lake and Zen 5.
-double channel_lanes_efficiency(const Problem& p, Index lanes) {
+// Efficiencies: a lane's FMAs over these and what the orientation spends beside them, in cycles for
+// each element that is packed or stored (measured on Cascade Lake). An FMA unit pair does 2 * lanes
+// products a cycle, so a packed weight brings pixels / (2 * lanes) cycles of arithmetic, a packed pixel
+// outputs / (2 * lanes), a stored sum depth / (2 * lanes).
+double share(double work, double overhead) { return work / (work + overhead); }
+
+// Packing weights transposes them: read badly, written well.
+double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
+  const double rate = 2.0 * static_cast<double>(lanes);
   const double depth = static_cast<double>(p.channels * p.taps());
-  const double store = p.y.channel == 1 ? 2 : p.y.space[kWidth] == 1 ? 11 : 40;
-  return lane_use(p.outputs, lanes) * depth / (depth + store);
+  const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
+  const double store = p.y.channel == 1 ? 0.1 : p.y.space[kWidth] == 1 ? 0.35 : 1.3;
+  const double stage = Stage::wanted(p) ? 0.25 : 0.05;
+  const double fed = static_cast<double>(p.outputs * p.taps());
+  const double narrow = p.outputs <= lanes ? 0.85 : p.outputs <= 2 * lanes || p.outputs == 4 * lanes ? 0.93 : 1;
+  return lane_use(p.outputs, lanes) * share(depth, rate * store) * share(pixels, prepacked ? 0 : rate * 0.6) *
+         share(fed, rate * stage) * narrow;
 }
 
-double pixel_lanes_efficiency(const Problem& p, Index lanes) {
+// Packing pixels copies runs of a row: each costs about a dozen cycles, however short.
+double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
+  const double rate = 2.0 * static_cast<double>(lanes);
   const double outputs = static_cast<double>(p.outputs);
+  const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
   const bool runs = p.x.space[kWidth] == 1 && p.width().stride == 1;
-  const double pack = !runs ? 40 : p.taps() == 1 ? 3 : 8;
+  const double run = static_cast<double>(std::min<Index>(p.width().out, 3 * lanes));
+  const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 12) / run : 1.3;
   const double rows = std::min(1.0, outputs / 6);  // fewer leave the FMA units waiting for loads
-  return lane_use(p.height().out * p.width().out, lanes) * rows * outputs / (outputs + pack);
+  return lane_use(p.height().out * p.width().out, lanes) * rows * share(outputs, rate * pack) *
+         share(pixels, prepacked ? 0 : rate * 0.15);
 }
 
 // The largest rectangle of output pixels whose input, with all channels, stays in half of L2.
@@ -142,7 +158,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   const bool small_stage = Stage::elements(p, 1, std::min<Index>(8, p.width().out)) *
                                static_cast<Index>(sizeof(T)) <= kStageLimit;
   plan.staged = Stage::wanted(p);
-  const bool pixels = pixel_lanes_efficiency(p, lanes) > channel_lanes_efficiency(p, lanes) &&
+  const bool pixels = pixel_lanes_efficiency(p, lanes, prepacked) > channel_lanes_efficiency(p, lanes, prepacked) &&
                       in_place(p, Orientation::kPixelLanes);
   plan.lanes = pixels || (plan.staged && !small_stage) ? Orientation::kPixelLanes
                                                        : Orientation::kChannelLanes;
@@ -167,6 +183,9 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   const double bytes = static_cast<double>(p.groups * padded) *
                        static_cast<double>(p.channels * p.taps()) * sizeof(T);
   const bool reused = p.batch * p.depth().out * plan.blocks_h * plan.blocks_w > 1;
+  // Few pixels: copying the weights would cost as much as using them.
+  plan.raw_weights = !prepacked && plan.lanes == Orientation::kPixelLanes && !reused &&
+                     plan.block_width <= 2 * width && reduction_contiguous(p);
   plan.shared_weights = !prepacked && reused && bytes <= static_cast<double>(kSharedWeights);
   if (plan.shared_weights) plan.shared = static_cast<std::size_t>(bytes);
   return plan;

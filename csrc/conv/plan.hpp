@@ -21,6 +21,7 @@ struct DirectPlan {
   Orientation lanes = Orientation::kPixelLanes;
   bool staged = false;        // channel lanes: windows are read from a padded copy in the workspace
   bool in_place = false;      // tiles accumulate in the output itself
+  bool raw_weights = false;   // pixel lanes: OIHW rows serve as they are
   bool shared_weights = false;  // weights are packed once, before the tasks start
   Reduction reduction;
   Panels panels;              // of output channels: vectors (channel lanes) or rows (pixel lanes)

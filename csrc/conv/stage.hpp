@@ -25,15 +25,15 @@ struct Windows {
   Index depth_tap;    // from a depth tap to the next
   Index row, column;  // from an input row, column to the next
 
-  // The taps of channels [0, b.channels), those of block b.
+  // Where the products of block b lie, counted from its first channel.
   void tap_offsets(const Problem& p, const Reduction::Block& b, Index* offset) const {
     const Index kw = p.width().kernel, kh = p.height().kernel;
-    for (Index c = 0; c < b.channels; ++c) {
-      for (Index t = b.tap; t < b.tap + b.taps; ++t) {
-        *offset++ = c * channel + t / (kw * kh) * depth_tap +
-                    t / kw % kh * p.height().dilation * row + t % kw * p.width().dilation * column;
-      }
+    for (Index i = 0; i < b.taps; ++i) {
+      const Index t = b.tap + i;
+      offset[i] = t / (kw * kh) * depth_tap + t / kw % kh * p.height().dilation * row +
+                  t % kw * p.width().dilation * column;
     }
+    for (Index i = b.taps; i < b.depth(); ++i) offset[i] = offset[i - b.taps] + channel;
   }
 
   void pixel_offsets(const Problem& p, const Rectangle& r, Index* offset) const {

@@ -6,9 +6,7 @@
 #include "../parallel.hpp"
 
 namespace fastconv {
-namespace {
 
-// Elements (channel, tap) of one output follow each other, as in a contiguous OIHW array.
 bool reduction_contiguous(const Problem& p) {
   const auto& s = p.w.space;
   const Index kw = p.width().kernel, kh = p.height().kernel, kd = p.depth().kernel;
@@ -16,21 +14,52 @@ bool reduction_contiguous(const Problem& p) {
          (kd == 1 || s[kDepth] == kw * kh) && (p.channels == 1 || p.w.in == kw * kh * kd);
 }
 
-// Any strides, one step of the reduction at a time.
-template <class T>
-void pack_strided(const Problem& p, const T* w, const Reduction::Block& b, Index outputs, Index width,
-                  T* dst) {
+namespace {
+
+// Calls f(step of the block, offset of the weight within its output channel).
+template <class F>
+void for_each_step(const Problem& p, const Reduction::Block& b, F&& f) {
   const Index kw = p.width().kernel, kh = p.height().kernel;
+  Index step = 0;
   for (Index c = b.channel; c < b.channel + b.channels; ++c) {
-    for (Index t = b.tap; t < b.tap + b.taps; ++t, dst += width) {
-      const T* src = w + c * p.w.in + t / (kw * kh) * p.w.space[kDepth] +
-                     t / kw % kh * p.w.space[kHeight] + t % kw * p.w.space[kWidth];
-      if (p.w.out == 1) {
-        std::copy_n(src, outputs, dst);
-      } else {
-        for (Index o = 0; o < outputs; ++o) dst[o] = src[o * p.w.out];
-      }
+    for (Index t = b.tap; t < b.tap + b.taps; ++t) {
+      f(step++, c * p.w.in + t / (kw * kh) * p.w.space[kDepth] + t / kw % kh * p.w.space[kHeight] +
+                    t % kw * p.w.space[kWidth]);
     }
+  }
+}
+
+template <class T>
+void pack_lanes(const Problem& p, const T* w, const Reduction::Block& b, Index outputs, Index width, T* dst) {
+  if (reduction_contiguous(p)) {
+    kernels().of<T>().transpose(
+        {w + b.first(p.taps()), p.w.out, outputs, b.depth(), dst, width, nullptr, false});
+  } else {
+    for_each_step(p, b, [&](Index step, Index offset) {
+      T* to = dst + step * width;
+      if (p.w.out == 1) {
+        std::copy_n(w + offset, outputs, to);
+      } else {
+        for (Index o = 0; o < outputs; ++o) to[o] = w[offset + o * p.w.out];
+      }
+    });
+  }
+  if (outputs == width) return;
+  for (Index i = 0; i < b.depth(); ++i) std::fill(dst + i * width + outputs, dst + (i + 1) * width, T(0));
+}
+
+template <class T>
+void pack_rows(const Problem& p, const T* w, const Reduction::Block& b, Index outputs, T* dst) {
+  const Index depth = b.depth();
+  if (reduction_contiguous(p)) {
+    kernels().of<T>().copy({w + b.first(p.taps()), p.w.out, outputs, depth, dst, depth});
+  } else if (p.w.out == 1 && p.taps() == 1) {  // the transpose of a dense matrix
+    kernels().of<T>().transpose(
+        {w + b.channel * p.w.in, p.w.in, depth, outputs, dst, depth, nullptr, false});
+  } else {
+    for_each_step(p, b, [&](Index step, Index offset) {
+      for (Index o = 0; o < outputs; ++o) dst[o * depth + step] = w[offset + o * p.w.out];
+    });
   }
 }
 
@@ -45,14 +74,25 @@ void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, con
   const Index width = plan.panels.size(panel) * unit;
   const Index outputs = std::min(width, p.outputs - first);
   const T* src = w + first * p.w.out;
-  if (reduction_contiguous(p)) {
-    k.transpose({src + b.first(p.taps()), p.w.out, outputs, b.depth(), dst, width, nullptr, false});
+  if (plan.lanes == Orientation::kChannelLanes) {
+    pack_lanes(p, src, b, outputs, width, dst);
   } else {
-    pack_strided(p, src, b, outputs, width, dst);
+    pack_rows(p, src, b, outputs, dst);
   }
-  if (outputs == width) return;
-  for (Index i = 0; i < b.depth(); ++i) {
-    std::fill(dst + i * width + outputs, dst + (i + 1) * width, T(0));
+}
+
+template <class T>
+void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b,
+                           Index panel, Index part, Index parts) {
+  if (!reduction_contiguous(p)) return;
+  const Index unit = plan.lanes == Orientation::kChannelLanes ? kernels().of<T>().lanes : 1;
+  const Index start = plan.panels.start(panel) * unit;
+  const Index outputs = std::min(plan.panels.size(panel) * unit, p.outputs - start);
+  const Index first = outputs * part / parts, last = outputs * (part + 1) / parts;
+  constexpr Index line = 64 / static_cast<Index>(sizeof(T));
+  for (Index o = first; o < last; ++o) {
+    const T* row = w + (start + o) * p.w.out + b.first(p.taps());
+    for (Index i = 0; i < b.depth(); i += line) __builtin_prefetch(row + i, 0, 2);
   }
 }
 
@@ -74,6 +114,10 @@ template void pack_weight_panel(const Problem&, const DirectPlan&, const float*,
                                 const Reduction::Block&, Index, float*);
 template void pack_weight_panel(const Problem&, const DirectPlan&, const double*,
                                 const Reduction::Block&, Index, double*);
+template void prefetch_weight_panel(const Problem&, const DirectPlan&, const float*, const Reduction::Block&,
+                                    Index, Index, Index);
+template void prefetch_weight_panel(const Problem&, const DirectPlan&, const double*,
+                                    const Reduction::Block&, Index, Index, Index);
 template void pack_weights(const Problem&, const DirectPlan&, const float*, float*, int);
 template void pack_weights(const Problem&, const DirectPlan&, const double*, double*, int);
 

@@ -1,4 +1,5 @@
-// Packed weights: for each block of the reduction, panel upon panel of [k][width] elements.
+// Packed weights: for each block of the reduction, panel upon panel. Where channels lie in the lanes a
+// panel is [k][width]; where they are broadcast it is [row][k], which is how OIHW arrays lie anyway.
 #pragma once
 
 #include "../problem.hpp"
@@ -28,6 +29,14 @@ struct WeightLayout {
 template <class T>
 void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b,
                        Index panel, T* dst);
+
+// Elements (channel, tap) of one output channel follow each other, as in a contiguous OIHW array.
+bool reduction_contiguous(const Problem& p);
+
+// Asks for part `part` of `parts` of the weights that pack_weight_panel would read.
+template <class T>
+void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b,
+                           Index panel, Index part, Index parts);
 
 // Packs everything: groups * layout.group elements.
 template <class T>

@@ -47,11 +47,12 @@ void gemm_tile(const Tile<T>& t) {
   Vector<T> acc[MR][NV] = {};
 
   const T* row[MR];
-  if constexpr (L == Lanes::kChannels) {
 #pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i) row[i] = t.a + t.row_offset[i];
+  for (int i = 0; i < MR; ++i) {
+    row[i] = t.a + (L == Lanes::kChannels ? t.row_offset[i] : i * t.lda);
   }
-  const T* a = t.a;
+  // C is met again at the end only, when nothing would hide its way from L2.
+  for_each_vector<MR, NV>([&](int i, int j) { __builtin_prefetch(t.c + i * t.ldc + j * VL, 1); });
   const T* b = t.b;
   const std::ptrdiff_t* offset = t.k_offset;
   const std::ptrdiff_t depth = t.depth;
@@ -61,15 +62,14 @@ void gemm_tile(const Tile<T>& t) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) lanes[j] = load(b + j * VL);
     b += NV * VL;
-    std::ptrdiff_t at = 0;
+    std::ptrdiff_t at = k;
     if constexpr (L == Lanes::kChannels) at = offset[k];
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
-      const Vector<T> x = broadcast(L == Lanes::kChannels ? row[i][at] : a[i]);
+      const Vector<T> x = broadcast(row[i][at]);
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) acc[i][j] += x * lanes[j];
     }
-    a += MR;
   }
 
   if (t.lanes != NV * VL) {

@@ -12,7 +12,7 @@ namespace fastconv {
 // vectors. What lies in the lanes is the orientation:
 //
 //   channels in lanes   A[i, k] = a[row_offset[i] + k_offset[k]]   B[k, j] = b[k * width + j]
-//   pixels in lanes     A[i, k] = a[k * rows + i]                  B[k, j] = b[k * width + j]
+//   pixels in lanes     A[i, k] = a[i * lda + k]                   B[k, j] = b[k * width + j]
 //
 // with width the tile's vectors. With channels in the lanes, b is packed weights and a is the input
 // itself, met through two tables of offsets: row_offset says where a pixel's window starts, k_offset
@@ -23,6 +23,7 @@ struct Tile {
   std::ptrdiff_t depth;              // K: how many products are summed
   const T* a;
   const T* b;
+  std::ptrdiff_t lda;                // pixels in lanes only
   const std::ptrdiff_t* row_offset;  // channels in lanes only
   const std::ptrdiff_t* k_offset;    // channels in lanes only
   T* c;

@@ -1,0 +1,145 @@
+from collections.abc import Sequence
+from typing import Any, Literal, overload
+
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+_Axes = int | Sequence[int]
+_Padding = int | Sequence[int] | Sequence[Sequence[int]] | str
+_Image = ArrayLike
+_Array = NDArray[Any]
+
+class PackedConv2d:
+    def __call__(self, input: _Image, out: _Array | None = None) -> _Array: ...
+
+class Plan:
+    @property
+    def algorithm(self) -> str: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def flops(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+def conv2d(
+    input: _Image,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCHW",
+    activation: str | None = None,
+    algorithm: str = "auto",
+    out: _Array | None = None,
+) -> _Array: ...
+def conv2d_backward(
+    grad_output: ArrayLike,
+    input: _Image,
+    weight: ArrayLike,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCHW",
+    output_mask: Sequence[bool] = (True, True, True),
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+def conv2d_prepack(
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCHW",
+    activation: str | None = None,
+    algorithm: str = "auto",
+) -> PackedConv2d: ...
+def conv2d_plan(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCHW",
+    dtype: DTypeLike = "float32",
+    algorithm: str = "auto",
+    prepacked: bool = False,
+) -> Plan: ...
+@overload
+def max_pool2d(
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    data_format: str = "NCHW",
+    out: _Array | None = None,
+) -> _Array: ...
+@overload
+def max_pool2d(
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = ...,
+    *,
+    data_format: str = "NCHW",
+    out: _Array | None = None,
+) -> Any: ...
+def max_pool2d_backward(
+    grad_output: ArrayLike,
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    ceil_mode: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    data_format: str = "NCHW",
+) -> _Array: ...
+def avg_pool2d(
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCHW",
+    out: _Array | None = None,
+) -> _Array: ...
+def avg_pool2d_backward(
+    grad_output: ArrayLike,
+    input_size: Sequence[int],
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCHW",
+) -> _Array: ...
+def set_num_threads(n: int) -> None: ...
+def get_num_threads() -> int: ...
+def config() -> dict[str, Any]: ...
+def fma_peak(dtype: str = "float32", threads: int = 1, seconds: float = 0.02) -> float: ...
+def copy_bandwidth(bytes: int, threads: int = 1, seconds: float = 0.02) -> float: ...
