@@ -35,8 +35,11 @@ def core() -> Any:
     """`fastconv._core`, or an exit that says how to get it."""
     try:
         from fastconv import _core
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise SystemExit(MISSING.format(error=error)) from None
+    except ImportError as error:
+        # It is there and refuses, as for an ISA that this machine has not.
+        raise SystemExit(f"fastconv: {error}") from None
     for name in ("fma_peak", "copy_bandwidth"):
         if not hasattr(_core, name):
             raise SystemExit(f"fastconv._core has no {name}: this fastconv is older than bench/")
@@ -89,7 +92,9 @@ def pick_cpus(threads: int) -> list[int]:
     allowed = sorted(os.sched_getaffinity(0))
     if threads > len(allowed):
         raise ValueError(f"{threads} threads on {len(allowed)} CPUs")
-    firsts, others, seen = [], [], set[str]()
+    firsts: list[int] = []
+    others: list[int] = []
+    seen: set[str] = set()
     for cpu in allowed:
         core_id = _read(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list", str(cpu))
         (others if core_id in seen else firsts).append(cpu)

@@ -143,8 +143,9 @@ def _draw_roofs(ax: Axes, roof: dict[str, float], low: float, high: float) -> No
         label = f"copy {name}, {roof[key] / 1e9:.0f} GB/s"
         ax.plot(x, y, style, color="black", linewidth=1, label=label)
     flat = x * roof["copy_memory"] >= roof["fma"]
-    label = f"FMA peak, {roof['fma'] / 1e9:.0f} GF/s"
-    ax.plot(x[flat], np.full(flat.sum(), roof["fma"] / 1e9), color="black", label=label)
+    if flat.any():
+        label = f"FMA peak, {roof['fma'] / 1e9:.0f} GF/s"
+        ax.plot(x[flat], np.full(flat.sum(), roof["fma"] / 1e9), color="black", label=label)
 
 
 def _intensity(row: Row) -> float:
@@ -158,7 +159,8 @@ def _gflops(row: Row, entrant: str | None) -> float:
 
 
 def _roof_of(result: dict[str, Any], row: Row) -> dict[str, float] | None:
-    for roof in result["roofs"]:
+    roofs: list[dict[str, float]] = result["roofs"]
+    for roof in roofs:
         if all(roof[key] == row[key] for key in report.ROOF_KEYS):
             return roof
     return None

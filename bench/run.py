@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure_in(build: Path, job: dict[str, Any], isa: str | None) -> Times:
     """Measure every workload of a job with one build, in a process of its own."""
+    if not build.exists():
+        raise SystemExit(f"{build} does not exist")
     env = machine.environment(job["threads"], isa)
     python = build if build.is_file() else Path(sys.executable)
     if build.is_dir():

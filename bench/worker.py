@@ -93,22 +93,29 @@ def measure(workload: dict[str, Any], entrants: list[str], job: dict[str, Any]) 
         "bytes": work.bytes,
         "algorithm": fastconv_.algorithm(work),
     }
-    calls, row["skipped"] = _calls(entrants, work, data)
-    results = _results(calls)
+    calls, results, row["skipped"] = _first_runs(entrants, work, data)
     row["errors"], row["wrong"] = _check(results, work, data) if job["check"] else ({}, [])
     del results
     right = {name: offered for name, offered in calls.items() if name not in row["wrong"]}
     return row | _times(right, work, job)
 
 
-def _calls(entrants: list[str], work: Any, data: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """What each entrant would run. One that fails costs its own column, not the run."""
+def _first_runs(
+    entrants: list[str], work: Any, data: Any
+) -> tuple[dict[str, Any], dict[str, list[Any]], dict[str, str]]:
+    """The calls of every entrant, the results of their first run, and who has none and why.
+
+    The first run also compiles, packs and allocates, before any timing. A peer that fails costs
+    its own column, not the run.
+    """
     import adapters
 
-    calls, skipped = {}, {}
+    calls, results, skipped = {}, {}, {}
     for name in entrants:
         try:
-            calls[name] = adapters.calls(name, work, data)
+            offered = adapters.calls(name, work, data)
+            results[name] = [call.arrays(call.run()) for call in offered]
+            calls[name] = offered
         except adapters.Unsupported as reason:
             skipped[name] = str(reason)
         except Exception as error:
@@ -116,12 +123,7 @@ def _calls(entrants: list[str], work: Any, data: Any) -> tuple[dict[str, Any], d
                 raise
             traceback.print_exc()
             skipped[name] = f"{type(error).__name__}: {error}"
-    return calls, skipped
-
-
-def _results(calls: dict[str, Any]) -> dict[str, list[Any]]:
-    """Run every call once, which also compiles, packs and allocates before any timing."""
-    return {name: [call.arrays(call.run()) for call in offered] for name, offered in calls.items()}
+    return calls, results, skipped
 
 
 def _check(

@@ -294,12 +294,12 @@ def digits_folder(tmp_path_factory):
 def test_demo_trains_and_reports(digits_folder, tmp_path):
     picture = [] if HAS_MATPLOTLIB else ["--no-picture"]
     done = fastconv_command(
-        *("demo", "--data", digits_folder, "--epochs", 3, "--threads", 1, *picture), cwd=tmp_path
+        *("demo", "--data", digits_folder, "--epochs", 2, "--threads", 1, *picture), cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert "network  keras, 107,706 parameters" in done.stdout
     assert "600 digits to train on, 100 held out" in done.stdout
-    assert "3 epochs, batches of 50, 1 thread\n" in done.stdout
+    assert "2 epochs, batches of 50, 1 thread\n" in done.stdout
     score = re.search(r"held-out accuracy ([\d.]+)% \((\d+) of 100\)", done.stdout)
     assert int(score[2]) == float(score[1]) >= 90
     rows = re.findall(r"^ +(\d) ((?: +[\d.]+){10})$", done.stdout, re.MULTILINE)
@@ -310,7 +310,7 @@ def test_demo_trains_and_reports(digits_folder, tmp_path):
     assert re.search(r"fastconv +[\d.]+ ms\n +fastconv.reference +[\d.]+ ms", done.stdout)
     assert "losses agree" in done.stdout
     lines = done.stderr.splitlines()
-    assert [line[:9] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert [line[:9] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert all("images/s" in line and "left" in line and "loss" in line for line in lines)
     assert "\r" not in done.stderr
     if HAS_MATPLOTLIB:
@@ -319,10 +319,9 @@ def test_demo_trains_and_reports(digits_folder, tmp_path):
 
 
 @pytest.mark.skipif(not HAS_MATPLOTLIB, reason="matplotlib is not installed")
-@pytest.mark.parametrize("network", ["dlfs", "torch"])
-def test_demo_pictures_of_other_networks(digits_folder, tmp_path, capsys, network):
-    path = tmp_path / f"{network}.svg"
-    arguments = ["--network", network, "--epochs", "1", "--batch-size", "64", "--no-compare"]
+def test_demo_of_another_network_and_picture(digits_folder, tmp_path, capsys):
+    path = tmp_path / "digits.svg"
+    arguments = ["--network", "dlfs", "--epochs", "1", "--batch-size", "64", "--no-compare"]
     data_and_picture = ["--data", str(digits_folder), "--picture", str(path)]
     assert cli.main(["demo", *arguments, *data_and_picture]) == 0
     assert "</svg>" in path.read_text("utf-8")
@@ -336,8 +335,9 @@ def test_same_seed_same_run(digits_folder, capsys):
         captured = capsys.readouterr()
         return captured.out, re.findall(r"loss ([\d.]+)", captured.err)
 
-    assert losses("--seed", "3") == losses("--seed", "3")
-    assert losses("--seed", "3") != losses("--seed", "4")
+    first = losses("--seed", "3")
+    assert losses("--seed", "3") == first
+    assert losses("--seed", "4") != first
 
 
 def test_every_network_agrees_with_the_reference():
@@ -358,14 +358,14 @@ def test_learns_to_read_real_digits():
     history = demo.train(
         network,
         digits,
-        epochs=2,
+        epochs=1,
         batch_size=recipe.batch_size,
         lr=recipe.lr,
         rng=rng,
-        progress=demo.Progress(2, 4000, io.StringIO()),
+        progress=demo.Progress(1, 4000, io.StringIO()),
     )
-    assert len(history.losses) == 160
-    assert history.test_accuracy[-1] > 0.92
+    assert len(history.losses) == 80
+    assert history.test_accuracy[-1] > 0.88
     assert history.losses[-1] < history.losses[0] / 4
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import fastconv
 from adapters import Call
-from layers import Pool
+from layers import Conv, Pool
 from workload import Array, Data, Work, conv_args
 
 
@@ -45,7 +45,7 @@ def calls(work: Work, data: Data, variant: str) -> list[Call]:
 def module_calls(module: ModuleType, work: Work, data: Data, variant: str) -> list[Call]:
     """The call of any module with fastconv's functions, so of `fastconv.reference` too."""
     layout = LAYOUTS[variant]
-    build = _pool if isinstance(work.layer, Pool) else _conv
+    run = (_pool if isinstance(work.layer, Pool) else _conv)(module, work, data, layout)
 
     def arrays(result: Any) -> tuple[Array, ...]:
         parts = result if isinstance(result, tuple) else (result,)
@@ -53,7 +53,7 @@ def module_calls(module: ModuleType, work: Work, data: Data, variant: str) -> li
             return layout.back(parts[0]), *parts[1:]
         return tuple(layout.back(part) for part in parts)
 
-    return [Call(build(module, work, data, layout), arrays)]
+    return [Call(run, arrays)]
 
 
 class Layout(NamedTuple):
@@ -75,6 +75,7 @@ LAYOUTS = {
 
 
 def _conv(module: ModuleType, work: Work, data: Data, layout: Layout) -> Callable[[], Any]:
+    assert isinstance(work.layer, Conv)
     args, x, keywords = conv_args(work.layer), layout.lay(data.input), layout.keywords
     if work.direction == "backward":
         grad = layout.lay(data.grad_output)
@@ -85,6 +86,7 @@ def _conv(module: ModuleType, work: Work, data: Data, layout: Layout) -> Callabl
 
 
 def _pool(module: ModuleType, work: Work, data: Data, layout: Layout) -> Callable[[], Any]:
+    assert isinstance(work.layer, Pool)
     x, window = layout.lay(data.input), (work.layer.k, work.layer.s, work.layer.p)
     keywords: dict[str, Any] = dict(layout.keywords)
     name = "avg_pool2d" if work.op == "avg" else "max_pool2d"

@@ -174,6 +174,7 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
   T* weights = workspace.take<T>(plan.reduction.depth() * plan.panels_per_task * kernels.tile_rows);
   T* sums = plan.in_place ? nullptr
                           : workspace.take<T>(plan.panels_per_task * kernels.tile_rows * most_width);
+  const bool prefetch = can_prefetch_pixels(p);
   const T* raw = call.a.w + task.g * p.w.group;
   T* y = call.a.y + task.n * p.y.batch + task.g * p.y.group + task.od * p.y.space[kDepth] +
          first_output * p.y.channel + first;  // meant for in_place
@@ -186,33 +187,35 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
         call.weights(task.g, b, i, weights + b.depth() * (plan.panels.start(i) - first_output));
       }
     }
+    const T* rows_of_weights =
+        plan.raw_weights ? raw + first_output * p.w.out + b.first(p.taps())
+        : call.packed != nullptr
+            ? call.packed + task.g * call.layout.group + call.layout.panel(p, plan, b, task.first_panel)
+            : weights;
     for (Index j = 0; j < vectors.count; ++j) {
       const Index lane = vectors.start(j) * kernels.lanes, width = vectors.size(j) * kernels.lanes;
       const PixelRun run{task.n, task.g, task.od, first + lane, std::min(width, pixels - lane)};
       pack_pixels(p, call.a.x, run, b, width, pixel_panel);
-      const Index next_width = j + 1 < vectors.count ? vectors.size(j + 1) * kernels.lanes : 0;
+      const Index ahead = prefetch && j + 1 < vectors.count ? vectors.size(j + 1) * kernels.lanes : 0;
       const PixelRun next{task.n, task.g, task.od, first + lane + width,
-                          std::clamp<Index>(pixels - lane - width, 0, next_width)};
+                          std::clamp<Index>(pixels - lane - width, 0, ahead)};
       Tile<T> tile{};
       tile.depth = b.depth();
       tile.b = pixel_panel;
+      tile.lda = plan.raw_weights ? p.w.out : b.depth();
       tile.accumulate = k > 0;
       tile.ldc = plan.in_place ? p.y.channel : width;
       tile.lanes = plan.in_place ? run.count : width;
       tile.relu = plan.in_place && last && p.relu;
       for (Index i = task.first_panel; i < task.end_panel; ++i) {
         const Index row = plan.panels.start(i) - first_output;
-        prefetch_pixels(p, call.a.x, next, b, i - task.first_panel, task.end_panel - task.first_panel);
-        if (plan.raw_weights) {
-          tile.a = raw + plan.panels.start(i) * p.w.out + b.first(p.taps());
-          tile.lda = p.w.out;
-          if (j == 0 && i + 1 < task.end_panel) prefetch_weight_panel(p, plan, raw, b, i + 1, 0, 1);
-        } else {
-          tile.a = call.packed == nullptr
-                       ? weights + b.depth() * row
-                       : call.packed + task.g * call.layout.group + call.layout.panel(p, plan, b, i);
-          tile.lda = b.depth();
+        if (next.count > 0) {
+          prefetch_pixels(p, call.a.x, next, b, i - task.first_panel, task.end_panel - task.first_panel);
         }
+        if (plan.raw_weights && j == 0 && i + 1 < task.end_panel) {
+          prefetch_weight_panel(p, plan, raw, b, i + 1, 0, 1);
+        }
+        tile.a = rows_of_weights + row * tile.lda;
         tile.c = plan.in_place ? y + row * p.y.channel + lane : sums + row * width;
         tile.bias = plan.in_place && last ? call.bias(task.g, first_output + row) : nullptr;
         kernels.pixel_lanes[plan.panels.size(i) - 1][vectors.size(j) - 1](tile);

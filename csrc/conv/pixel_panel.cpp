@@ -72,10 +72,13 @@ void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduct
   }
 }
 
+bool can_prefetch_pixels(const Problem& p) {
+  return p.taps() == 1 && p.x.space[kWidth] == 1 && p.height().out == 1 && !p.padded();
+}
+
 template <class T>
 void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b,
                      Index part, Index parts) {
-  if (p.taps() != 1 || p.x.space[kWidth] != 1 || p.height().out != 1 || p.padded()) return;
   const T* image = x + run.n * p.x.batch + run.g * p.x.group + run.od * p.x.space[kDepth] + run.first;
   const Index first = b.channels * part / parts, last = b.channels * (part + 1) / parts;
   constexpr Index line = 64 / static_cast<Index>(sizeof(T));

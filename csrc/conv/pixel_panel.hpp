@@ -18,8 +18,9 @@ template <class T>
 void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block,
                  Index width, T* panel);
 
-// Asks for part `part` of `parts` of what packing that panel would read, where that is easy to say (one
-// tap, unit stride). Packing reads more than the arithmetic hides, unless it was asked for in time.
+// Packing reads more than the arithmetic hides, unless it was asked for in time. What a run will read is
+// easy to say for one tap at unit stride; for those, asks for part `part` of `parts` of it.
+bool can_prefetch_pixels(const Problem& p);
 template <class T>
 void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block,
                      Index part, Index parts);

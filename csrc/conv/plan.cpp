@@ -44,7 +44,7 @@ double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double stage = Stage::wanted(p) ? 0.25 : 0.05;
   const double fed = static_cast<double>(p.outputs * p.taps());
   const double narrow = p.outputs <= lanes ? 0.85 : p.outputs <= 2 * lanes || p.outputs == 4 * lanes ? 0.93 : 1;
-  return lane_use(p.outputs, lanes) * share(depth, rate * store) * share(pixels, prepacked ? 0 : rate * 0.6) *
+  return lane_use(p.outputs, lanes) * share(depth, rate * store) * share(pixels, prepacked ? 0 : rate * 1.2) *
          share(fed, rate * stage) * narrow;
 }
 
@@ -55,10 +55,10 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
   const bool runs = p.x.space[kWidth] == 1 && p.width().stride == 1;
   const double run = static_cast<double>(std::min<Index>(p.width().out, 3 * lanes));
-  const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 12) / run : 1.3;
+  const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 18) / run : 0.8;
   const double rows = std::min(1.0, outputs / 6);  // fewer leave the FMA units waiting for loads
   return lane_use(p.height().out * p.width().out, lanes) * rows * share(outputs, rate * pack) *
-         share(pixels, prepacked ? 0 : rate * 0.15);
+         share(pixels, prepacked ? 0 : rate * 0.1);
 }
 
 // The largest rectangle of output pixels whose input, with all channels, stays in half of L2.
@@ -133,10 +133,10 @@ std::size_t pixel_lanes_workspace(const DirectPlan& plan, Index width, Index row
 
 }  // namespace
 
-// Three quarters of L1 for the panel that every tile of a sweep reads again.
+// L1 for the panel that every tile of a sweep reads again.
 Index reduction_depth(int tile_vectors, std::size_t vector_bytes) {
   const Index panel_row = static_cast<Index>(vector_bytes) * tile_vectors;
-  return std::clamp<Index>(caches().l1 * 3 / 4 / panel_row, 64, 256);
+  return std::clamp<Index>(caches().l1 / panel_row, 64, 256);
 }
 
 int useful_threads(double flops, Index tasks, int available) {

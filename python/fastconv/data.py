@@ -82,6 +82,7 @@ def split(
     Returns
     -------
     train_images, train_labels, test_images, test_labels
+        The training images in random order, the held-out ones by class.
 
     Examples
     --------
@@ -100,7 +101,7 @@ def split(
     # Evenly spaced places in the images sorted by class take the same share of every class.
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     test = by_class[np.arange(held_out) * count // held_out]
-    train = np.setdiff1d(shuffled, test)
+    train = shuffled[~np.isin(shuffled, test)]
     return images[train], labels[train], images[test], labels[test]
 
 

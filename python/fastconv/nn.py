@@ -763,9 +763,8 @@ class CrossEntropyLoss:
         exp = np.exp(shifted)
         total = exp.sum(1, keepdims=True)
         self._probabilities, self._labels = exp / total, truth
-        # log p = shifted - log(total) stays finite where the probability itself rounds to 0.
-        log_p = shifted[np.arange(len(truth)), truth] - np.log(total[:, 0])
-        return -float(log_p.mean())
+        # -log p = log(total) - shifted stays finite where p itself rounds to 0.
+        return float((np.log(total[:, 0]) - shifted[np.arange(len(truth)), truth]).mean())
 
     def backward(self) -> Array:
         """Gradient of the last loss by its logits, (N, K)."""
