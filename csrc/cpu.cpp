@@ -88,8 +88,7 @@ void init_kernels() {
 const KernelTable& kernels() { return *chosen; }
 
 const Caches& caches() {
-  static const Caches sizes{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10),
-                            cache_size(_SC_LEVEL2_CACHE_SIZE, 512 << 10),
+  static const Caches sizes{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), cache_size(_SC_LEVEL2_CACHE_SIZE, 512 << 10),
                             cache_size(_SC_LEVEL3_CACHE_SIZE, 0)};
   return sizes;
 }

@@ -44,7 +44,8 @@ std::size_t rounded(std::size_t bytes) {
 
 void* fresh_block(std::size_t size) {
   const bool huge = size >= 2 * kHugePage;
-  void* memory = std::aligned_alloc(huge ? kHugePage : 4096, huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size);
+  void* memory =
+      std::aligned_alloc(huge ? kHugePage : 4096, huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size);
   if (memory == nullptr) throw std::bad_alloc();
   if (huge) madvise(memory, size, MADV_HUGEPAGE);  // fewer traps, fewer TLB misses; a hint
   return memory;

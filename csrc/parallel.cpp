@@ -49,7 +49,9 @@ int leading_number(const char* text, bool whole) {
 
 }  // namespace
 
-int num_threads() { return forked.load(std::memory_order_relaxed) ? 1 : chosen_threads.load(std::memory_order_relaxed); }
+int num_threads() {
+  return forked.load(std::memory_order_relaxed) ? 1 : chosen_threads.load(std::memory_order_relaxed);
+}
 
 void set_num_threads(int n) { chosen_threads.store(n, std::memory_order_relaxed); }
 
@@ -66,8 +68,7 @@ void init_threads() {
   if (const char* own = std::getenv("FASTCONV_NUM_THREADS"); own != nullptr && *own != '\0') {
     n = leading_number(own, true);
     if (n == 0) {
-      throw std::invalid_argument("FASTCONV_NUM_THREADS must be a positive integer, got '" +
-                                  std::string(own) + "'");
+      throw std::invalid_argument("FASTCONV_NUM_THREADS must be a positive integer, got '" + std::string(own) + "'");
     }
   } else if (const char* omp = std::getenv("OMP_NUM_THREADS"); omp != nullptr) {
     n = leading_number(omp, false);

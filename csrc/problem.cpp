@@ -29,6 +29,15 @@ Index output_size(Index in, Index pad_before, Index pad_after, const Axis& axis,
   return out;
 }
 
+Index pad_same(Axis& a, bool odd_first) {
+  const Index out = a.in / a.stride + (a.in % a.stride != 0 ? 1 : 0);
+  const Index span = checked_add(checked_multiply(a.dilation, a.kernel - 1), 1);
+  const Index needed = checked_add(checked_multiply(out - 1, a.stride), span);
+  const Index total = std::max<Index>(0, needed - a.in);
+  a.pad = odd_first ? total - total / 2 : total / 2;
+  return total - a.pad;
+}
+
 namespace {
 
 bool pointwise(const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out; }
@@ -52,8 +61,8 @@ Problem simplified(Problem p) {
     Axis& a = p.axis[outer];
     if (!pointwise(a) || !pointwise(width)) return p;
     if (a.out == 1) continue;
-    const bool even = p.x.space[outer] == width.out * p.x.space[kWidth] &&
-                      p.y.space[outer] == width.out * p.y.space[kWidth];
+    const bool even =
+        p.x.space[outer] == width.out * p.x.space[kWidth] && p.y.space[outer] == width.out * p.y.space[kWidth];
     if (width.out != 1 && !even) return p;
     if (width.out == 1) {
       p.x.space[kWidth] = p.x.space[outer];
@@ -62,8 +71,7 @@ Problem simplified(Problem p) {
     width.in = width.out = width.out * a.out;
     a = Axis{};
   }
-  const bool even = p.x.batch == width.out * p.x.space[kWidth] &&
-                    p.y.batch == width.out * p.y.space[kWidth];
+  const bool even = p.x.batch == width.out * p.x.space[kWidth] && p.y.batch == width.out * p.y.space[kWidth];
   if (width.out == 1) {
     p.x.space[kWidth] = p.x.batch;
     p.y.space[kWidth] = p.y.batch;

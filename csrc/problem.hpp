@@ -63,9 +63,7 @@ struct Problem {
     return 2.0 * static_cast<double>(batch * groups) * static_cast<double>(outputs * pixels()) *
            static_cast<double>(channels * taps());
   }
-  bool padded() const {
-    return depth().padded() || height().padded() || width().padded();
-  }
+  bool padded() const { return depth().padded() || height().padded() || width().padded(); }
 };
 
 template <class T>
@@ -83,6 +81,10 @@ Index checked_add(Index a, Index b);
 // floor((in + pads - span) / stride) + 1, or with ceil_mode rounded up without a last window that
 // would start in the end padding. May be below 1: the caller knows whose fault that is.
 Index output_size(Index in, Index pad_before, Index pad_after, const Axis& axis, bool ceil_mode);
+
+// Padding for ceil(in / stride) outputs, TensorFlow's 'same': the odd element goes to the end, or to the
+// start with `odd_first`. Sets axis.pad, returns the padding behind.
+Index pad_same(Axis& axis, bool odd_first);
 
 // The same convolution with fewer axes where that changes nothing but the bookkeeping: a pixel is a
 // pixel, so pointwise axes that lie evenly in memory become one, the batch included. Every output

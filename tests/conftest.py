@@ -17,7 +17,7 @@ import cases
 import fastconv
 
 ROOT = Path(__file__).resolve().parent.parent
-HANG_SECONDS = 300  # for one test; a hang in C code holds the interpreter, so a watchdog ends it
+HANG_SECONDS = 120  # for one test; a hang in C code holds the interpreter, so a watchdog ends it
 
 settings.register_profile(
     "fastconv",
@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "hang_seconds(n): how long the watchdog lets the test run")
     config.fastconv_stderr = os.dup(2)  # before pytest captures it
     expected = config.getoption("--expect-isa")
     chosen = fastconv.show_config(mode="dicts")["isa"]["chosen"]
@@ -65,8 +66,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
     """End the whole run, with every thread's traceback, if a test hangs."""
+    marker = request.node.get_closest_marker("hang_seconds")
+    seconds = marker.args[0] if marker else HANG_SECONDS
     stderr = request.config.fastconv_stderr
-    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True, file=stderr)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -86,7 +89,7 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         *arguments: str,
         source: str | None = None,
         env: dict[str, str | None] | None = None,
-        timeout: float = 240,
+        timeout: float = 110,
     ) -> subprocess.CompletedProcess[str]:
         environment = dict(os.environ)
         for name, value in (env or {}).items():

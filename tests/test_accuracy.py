@@ -120,7 +120,7 @@ def test_large_offsets_cancel_as_they_should():
     assert np.abs(y - expected).max() <= 5e-6 * 1000 * np.sqrt(256 * 9)
 
 
-@pytest.mark.parametrize("kernel", [2, 3, 13, 49])
+@pytest.mark.parametrize("kernel", [2, 3, 13, 25])
 def test_average_pools(kernel):
     case = PoolCase("", (2, 5, 60, 61), kernel, stride=1, padding=kernel // 2)
     x, g = case.normal()

@@ -173,7 +173,7 @@ def concurrently(workers, tasks):
     with concurrent.futures.ThreadPoolExecutor(
         workers, initializer=lambda: barrier.wait(60)
     ) as pool:
-        return list(pool.map(lambda task: task(), tasks, timeout=240))
+        return list(pool.map(lambda task: task(), tasks, timeout=100))
 
 
 def test_many_threads_get_right_answers():
@@ -221,7 +221,7 @@ def test_thread_count_may_change_during_calls():
                 for _ in range(2)
             ]
             for call in calling:
-                assert call.result(240) == [[]] * 10
+                assert call.result(100) == [[]] * 10
         finally:
             stop.set()
             fastconv.set_num_threads(before)
@@ -399,7 +399,7 @@ def child(work):
             os._exit(code)
     return pid
 
-def wait(pid, seconds=40):
+def wait(pid, seconds=25):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)

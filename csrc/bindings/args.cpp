@@ -43,8 +43,7 @@ Index at_least(Index value, const char* name, Index least) {
 
 }  // namespace
 
-Signature::Signature(const char* function, std::vector<const char*> names, std::size_t positional,
-                     std::size_t required)
+Signature::Signature(const char* function, std::vector<const char*> names, std::size_t positional, std::size_t required)
     : function_(function), positional_(positional), required_(required) {
   for (const char* name : names) names_.push_back(checked(PyUnicode_InternFromString(name)).release());
 }
@@ -58,8 +57,7 @@ std::size_t Signature::find(PyObject* keyword) const {
   throw TypeError(std::string(function_) + "() got an unexpected keyword argument " + repr(keyword));
 }
 
-void Signature::parse(PyObject* const* args, Py_ssize_t given, PyObject* keywords,
-                      PyObject** value) const {
+void Signature::parse(PyObject* const* args, Py_ssize_t given, PyObject* keywords, PyObject** value) const {
   const std::size_t count = static_cast<std::size_t>(given);
   if (count > positional_) {
     throw TypeError(std::string(function_) + "() takes at most " + std::to_string(positional_) +
@@ -70,8 +68,7 @@ void Signature::parse(PyObject* const* args, Py_ssize_t given, PyObject* keyword
   for (Py_ssize_t i = 0; i < named; ++i) {
     const std::size_t at = find(PyTuple_GET_ITEM(keywords, i));
     if (value[at] != nullptr) {
-      throw TypeError(std::string(function_) + "() got multiple values for argument " +
-                      repr(names_[at]));
+      throw TypeError(std::string(function_) + "() got multiple values for argument " + repr(names_[at]));
     }
     value[at] = args[given + i];
   }
@@ -86,8 +83,7 @@ Index to_index(PyObject* object, const char* name) {
   if (!number) {
     if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError();
     PyErr_Clear();
-    throw TypeError(std::string(name) + ": expected an int, got " + repr(object) + " of type " +
-                    type_name(object));
+    throw TypeError(std::string(name) + ": expected an int, got " + repr(object) + " of type " + type_name(object));
   }
   int overflow = 0;
   const long long value = PyLong_AsLongLongAndOverflow(number.get(), &overflow);
@@ -126,8 +122,7 @@ AxisValues to_axes(PyObject* object, const char* name, int dims, Index least, In
   }
   const std::vector<Ref> each = items(object);
   if (each.size() != static_cast<std::size_t>(dims)) {
-    throw ValueError(std::string(name) + ": expected an int or " + std::to_string(dims) +
-                     " ints, got " + repr(object));
+    throw ValueError(std::string(name) + ": expected an int or " + std::to_string(dims) + " ints, got " + repr(object));
   }
   for (std::size_t i = 0; i < each.size(); ++i) {
     values[first + i] = at_least(to_index(each[i].get(), name), name, least);
@@ -160,8 +155,8 @@ Padding to_padding(PyObject* object, int dims) {
     return padding;
   }
   if (each.size() != static_cast<std::size_t>(dims)) {
-    throw ValueError("padding: expected a (before, after) pair for each of the " +
-                     std::to_string(dims) + " spatial axes, got " + repr(object));
+    throw ValueError("padding: expected a (before, after) pair for each of the " + std::to_string(dims) +
+                     " spatial axes, got " + repr(object));
   }
   for (std::size_t i = 0; i < each.size(); ++i) {
     if (!is_sequence(each[i].get()) || PySequence_Size(each[i].get()) != 2) {
@@ -181,8 +176,8 @@ bool to_channels_last(PyObject* object, int dims) {
   const std::string text = to_text(object, "data_format", first[dims - 1]);
   if (text == first[dims - 1]) return false;
   if (text == last[dims - 1]) return true;
-  throw ValueError(std::string("data_format: expected '") + first[dims - 1] + "' or '" +
-                   last[dims - 1] + "', got '" + text + "'");
+  throw ValueError(std::string("data_format: expected '") + first[dims - 1] + "' or '" + last[dims - 1] + "', got '" +
+                   text + "'");
 }
 
 std::array<bool, 3> to_mask(PyObject* object, const char* name) {
@@ -207,8 +202,7 @@ std::vector<Index> to_shape(PyObject* object, const char* name, std::size_t leas
   }
   if (shape.size() < least || shape.size() > most) {
     throw ValueError(std::string(name) + ": expected " + std::to_string(least) +
-                     (least == most ? "" : " or " + std::to_string(most)) + " dimensions, got " +
-                     repr(object));
+                     (least == most ? "" : " or " + std::to_string(most)) + " dimensions, got " + repr(object));
   }
   return shape;
 }

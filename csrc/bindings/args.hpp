@@ -14,8 +14,7 @@ namespace fastconv {
 class Signature {
  public:
   // `positional` of the names may be given by position, the first `required` must be given.
-  Signature(const char* function, std::vector<const char*> names, std::size_t positional,
-            std::size_t required);
+  Signature(const char* function, std::vector<const char*> names, std::size_t positional, std::size_t required);
 
   const char* function() const { return function_; }
   // Borrowed references in `value`, null where an argument was left out.
@@ -42,6 +41,7 @@ using AxisValues = std::array<Index, kSpatial>;
 
 struct Padding {
   enum Kind { kExplicit, kValid, kSame, kSameLower } kind = kExplicit;
+  bool is_same() const { return kind == kSame || kind == kSameLower; }
   AxisValues before{}, after{};
 };
 

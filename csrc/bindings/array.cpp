@@ -20,8 +20,8 @@ std::string dtype_name(PyArrayObject* array) {
 
 Ref as_array(PyObject* object) {
   if (PyArray_Check(object)) return Ref::borrow(object);
-  const bool only_dlpack = PyObject_HasAttrString(object, "__dlpack__") != 0 &&
-                           PyObject_HasAttrString(object, "__array__") == 0;
+  const bool only_dlpack =
+      PyObject_HasAttrString(object, "__dlpack__") != 0 && PyObject_HasAttrString(object, "__array__") == 0;
   if (!only_dlpack) return checked(PyArray_FROM_O(object));
   const Ref numpy = checked(PyImport_ImportModule("numpy"));
   return checked(PyObject_CallMethod(numpy.get(), "from_dlpack", "O", object));
@@ -41,10 +41,8 @@ Precision precision_of(PyArrayObject* array, const char* name) {
   const std::string dtype = dtype_name(array);
   const std::string fix = PyArray_ISCOMPLEX(array)
                               ? "; convolve .real and .imag on their own"
-                              : "; convert it first, for example " + std::string(name) +
-                                    ".astype(np.float32)";
-  throw TypeError(std::string(name) + ": expected an array of float32, float64 or float16, got dtype " +
-                  dtype + fix);
+                              : "; convert it first, for example " + std::string(name) + ".astype(np.float32)";
+  throw TypeError(std::string(name) + ": expected an array of float32, float64 or float16, got dtype " + dtype + fix);
 }
 
 // Aligned, native, and stepping by whole elements: what the core's pointers assume.
@@ -85,8 +83,7 @@ void check_out(PyObject* out, const std::vector<Index>& shape, Precision precisi
   if (PyArray_TYPE(array) != numpy_type(precision)) {
     const Ref wanted(reinterpret_cast<PyObject*>(PyArray_DescrFromType(numpy_type(precision))));
     const Ref text = checked(PyObject_Str(wanted.get()));
-    throw ValueError(std::string("out: expected dtype ") + PyUnicode_AsUTF8(text.get()) + ", got " +
-                     dtype_name(array));
+    throw ValueError(std::string("out: expected dtype ") + PyUnicode_AsUTF8(text.get()) + ", got " + dtype_name(array));
   }
   if (shape_of(array) != shape) {
     throw ValueError("out: expected shape " + shape_text(shape) + ", got " + shape_text(shape_of(array)));
@@ -128,9 +125,9 @@ std::vector<Index> Array::shape() const { return shape_of(get()); }
 void Array::become(Precision precision) {
   if (precision == precision_ && readable(get())) return;
   // NumPy's own copy; the result is aligned, native and C-ordered.
-  object_ = checked(PyArray_FROMANY(object_.get(), numpy_type(precision), 0, 0,
-                                    NPY_ARRAY_CARRAY_RO | NPY_ARRAY_NOTSWAPPED | NPY_ARRAY_FORCECAST |
-                                        NPY_ARRAY_ENSURECOPY));
+  object_ =
+      checked(PyArray_FROMANY(object_.get(), numpy_type(precision), 0, 0,
+                              NPY_ARRAY_CARRAY_RO | NPY_ARRAY_NOTSWAPPED | NPY_ARRAY_FORCECAST | NPY_ARRAY_ENSURECOPY));
   precision_ = precision;
 }
 
@@ -160,8 +157,8 @@ Ref recycled_array(const std::vector<Index>& shape, int type, std::size_t bytes)
     throw PythonError();
   }
   owned.release();
-  Ref array = checked(PyArray_New(&PyArray_Type, static_cast<int>(shape.size()), shape.data(), type, nullptr,
-                                  memory, 0, NPY_ARRAY_CARRAY, nullptr));
+  Ref array = checked(PyArray_New(&PyArray_Type, static_cast<int>(shape.size()), shape.data(), type, nullptr, memory, 0,
+                                  NPY_ARRAY_CARRAY, nullptr));
   if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.get()), capsule.release()) != 0) {
     throw PythonError();
   }
@@ -171,14 +168,13 @@ Ref recycled_array(const std::vector<Index>& shape, int type, std::size_t bytes)
 }  // namespace
 
 Ref new_array(const std::vector<Index>& shape, int type) {
-  static const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
-                               static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  static const double memory =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
   double bytes = type == NPY_HALF ? 2 : type == NPY_FLOAT ? 4 : 8;
   for (const Index n : shape) bytes *= static_cast<double>(n);
   if (bytes > memory) {
     throw OutOfMemory("an output array of shape " + shape_text(shape) + " needs " +
-                      std::to_string(static_cast<long long>(bytes / (1 << 20))) +
-                      " MiB, more than this machine has");
+                      std::to_string(static_cast<long long>(bytes / (1 << 20))) + " MiB, more than this machine has");
   }
   const int dims = static_cast<int>(shape.size());
   if (bytes < static_cast<double>(kRecycleFrom)) return checked(PyArray_SimpleNew(dims, shape.data(), type));
@@ -215,8 +211,7 @@ Output::Output(PyObject* out, const std::vector<Index>& shape, Precision precisi
 
 PyObject* Output::finish() {
   if (out_) {
-    if (out_.get() != written_.get() &&
-        PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(out_.get()), array()) != 0) {
+    if (out_.get() != written_.get() && PyArray_CopyInto(reinterpret_cast<PyArrayObject*>(out_.get()), array()) != 0) {
       throw PythonError();
     }
     return out_.release();
@@ -239,9 +234,8 @@ std::vector<Index> ImageLayout::shape(Index n, Index c, const AxisValues& space)
 ImageShape::ImageShape(const std::vector<Index>& shape, const char* name, int dims, bool channels_last)
     : layout{dims, shape.size() == static_cast<std::size_t>(dims) + 2, channels_last} {
   if (!layout.batched && shape.size() != static_cast<std::size_t>(dims) + 1) {
-    throw ValueError("Expected " + std::to_string(dims + 1) + "D (unbatched) or " +
-                     std::to_string(dims + 2) + "D (batched) " + name + ", but got " + name +
-                     " of size: " + shape_text(shape));
+    throw ValueError("Expected " + std::to_string(dims + 1) + "D (unbatched) or " + std::to_string(dims + 2) +
+                     "D (batched) " + name + ", but got " + name + " of size: " + shape_text(shape));
   }
   if (layout.batched) batch = shape[0];
   channels = shape[static_cast<std::size_t>(layout.channel_axis())];

@@ -50,6 +50,12 @@ class Array {
 inline Precision compute_precision(Precision p) { return p == Precision::kHalf ? Precision::kSingle : p; }
 int numpy_type(Precision p);
 
+// Calls f with a float or a double, for its type.
+template <class F>
+auto with_type(Precision p, F&& f) {
+  return compute_precision(p) == Precision::kDouble ? f(double{}) : f(float{});
+}
+
 // An array to write results to: fresh, or the caller's `out`.
 class Output {
  public:

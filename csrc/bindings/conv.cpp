@@ -31,8 +31,8 @@ constexpr Names kNames[] = {
 template <int Dims>
 const Signature& forward_signature() {
   static const Signature s(kNames[Dims - 1].forward,
-                           {"input", "weight", "bias", "stride", "padding", "dilation", "groups",
-                            "data_format", "activation", "algorithm", "out"},
+                           {"input", "weight", "bias", "stride", "padding", "dilation", "groups", "data_format",
+                            "activation", "algorithm", "out"},
                            7, 2);
   return s;
 }
@@ -40,10 +40,10 @@ constexpr ConvOptionPositions kForwardOptions{3, 4, 5, 6, 7};
 
 template <int Dims>
 const Signature& backward_signature() {
-  static const Signature s(kNames[Dims - 1].backward,
-                           {"grad_output", "input", "weight", "stride", "padding", "dilation", "groups",
-                            "data_format", "output_mask"},
-                           7, 3);
+  static const Signature s(
+      kNames[Dims - 1].backward,
+      {"grad_output", "input", "weight", "stride", "padding", "dilation", "groups", "data_format", "output_mask"}, 7,
+      3);
   return s;
 }
 constexpr ConvOptionPositions kBackwardOptions{3, 4, 5, 6, 7};
@@ -60,12 +60,6 @@ Precision common_precision(const Arrays&... arrays) {
   Precision p = Precision::kHalf;
   ((p = arrays ? std::max(p, arrays.precision()) : p), ...);
   return p;
-}
-
-// Calls f with a float or a double.
-template <class F>
-auto with_type(Precision p, F&& f) {
-  return compute_precision(p) == Precision::kDouble ? f(double{}) : f(float{});
 }
 
 // ---- forward ------------------------------------------------------------------------------------
@@ -128,8 +122,10 @@ PyObject* backward(const Arguments& a) {
   if (mask[0]) weight.become(computed);
   const std::vector<Index> bias_shape{p.groups * p.outputs};
   std::unique_ptr<Output> grad_input, grad_weight, grad_bias;
-  if (mask[0]) grad_input = std::make_unique<Output>(nullptr, input.shape(), result, std::initializer_list<const Array*>{});
-  if (mask[1]) grad_weight = std::make_unique<Output>(nullptr, weight.shape(), result, std::initializer_list<const Array*>{});
+  if (mask[0])
+    grad_input = std::make_unique<Output>(nullptr, input.shape(), result, std::initializer_list<const Array*>{});
+  if (mask[1])
+    grad_weight = std::make_unique<Output>(nullptr, weight.shape(), result, std::initializer_list<const Array*>{});
   if (mask[2]) grad_bias = std::make_unique<Output>(nullptr, bias_shape, result, std::initializer_list<const Array*>{});
   p.y = shapes.output_layout().strides(grad_output, p.outputs);
   with_type(computed, [&](auto zero) {
@@ -153,7 +149,7 @@ PyObject* backward(const Arguments& a) {
 
 // ---- plans --------------------------------------------------------------------------------------
 
-std::string axes_text(const Problem& p, Index Axis::* member, int dims) {
+std::string axes_text(const Problem& p, Index Axis::*member, int dims) {
   std::string text;
   for (std::size_t s = static_cast<std::size_t>(kSpatial - dims); s < kSpatial; ++s) {
     text += (text.empty() ? "" : "x") + std::to_string(p.axis[s].*member);
@@ -161,8 +157,7 @@ std::string axes_text(const Problem& p, Index Axis::* member, int dims) {
   return text;
 }
 
-std::string plan_text(const Problem& p, const DirectPlan& plan, const PlanInfo& info, int dims,
-                      Precision precision) {
+std::string plan_text(const Problem& p, const DirectPlan& plan, const PlanInfo& info, int dims, Precision precision) {
   const bool channels = plan.lanes == Orientation::kChannelLanes;
   char line[512];
   std::string text;
@@ -171,19 +166,17 @@ std::string plan_text(const Problem& p, const DirectPlan& plan, const PlanInfo& 
     text += line;
   };
   add("Problem", std::to_string(p.batch) + " x " + std::to_string(p.groups * p.channels) + " channels " +
-                     axes_text(p, &Axis::in, dims) + " -> " + std::to_string(p.groups * p.outputs) +
-                     " channels " + axes_text(p, &Axis::out, dims) + ", kernel " +
-                     axes_text(p, &Axis::kernel, dims) + ", groups " + std::to_string(p.groups) + ", " +
-                     (precision == Precision::kDouble ? "float64" : "float32"));
-  add("algorithm", info.algorithm + (channels ? " (output channels in the vector lanes)"
-                                              : " (output pixels in the vector lanes)"));
+                     axes_text(p, &Axis::in, dims) + " -> " + std::to_string(p.groups * p.outputs) + " channels " +
+                     axes_text(p, &Axis::out, dims) + ", kernel " + axes_text(p, &Axis::kernel, dims) + ", groups " +
+                     std::to_string(p.groups) + ", " + (precision == Precision::kDouble ? "float64" : "float32"));
+  add("algorithm",
+      info.algorithm + (channels ? " (output channels in the vector lanes)" : " (output pixels in the vector lanes)"));
   add("isa", info.isa);
   add("threads", std::to_string(info.threads));
-  add("reduction", std::to_string(p.channels * p.taps()) + " in blocks of " +
-                       std::to_string(plan.reduction.depth()));
-  add("pixels of a task", std::to_string(plan.block_height * plan.block_width) +
-                              (channels ? plan.staged ? ", read from a padded copy" : ", read in place"
-                                        : ", packed panel by panel"));
+  add("reduction", std::to_string(p.channels * p.taps()) + " in blocks of " + std::to_string(plan.reduction.depth()));
+  add("pixels of a task",
+      std::to_string(plan.block_height * plan.block_width) +
+          (channels ? plan.staged ? ", read from a padded copy" : ", read in place" : ", packed panel by panel"));
   add("workspace_bytes", std::to_string(info.workspace_bytes));
   std::snprintf(line, sizeof line, "%.4g", static_cast<double>(info.flops));
   add("flops", line);
@@ -218,8 +211,8 @@ long long clamp_to_integer(double x) { return x < 9e18 ? static_cast<long long>(
 }  // namespace
 
 const Signature& plan_signature(int dims) {
-  static const std::vector<const char*> names{"input_shape", "weight_shape", "stride", "padding", "dilation",
-                                              "groups", "data_format", "dtype", "algorithm", "prepacked"};
+  static const std::vector<const char*> names{"input_shape", "weight_shape", "stride", "padding",   "dilation",
+                                              "groups",      "data_format",  "dtype",  "algorithm", "prepacked"};
   static const Signature s[] = {Signature(kNames[0].plan, names, 6, 2), Signature(kNames[1].plan, names, 6, 2),
                                 Signature(kNames[2].plan, names, 6, 2)};
   return s[dims - 1];
@@ -246,8 +239,8 @@ PlanInfo conv_plan(int dims, const Arguments& a) {
   const DirectPlan plan = precision == Precision::kDouble ? plan_direct<double>(p, prepacked, num_threads())
                                                           : plan_direct<float>(p, prepacked, num_threads());
   const double size = precision == Precision::kDouble ? 8 : 4;
-  double elements = static_cast<double>(p.batch) * static_cast<double>(p.groups * p.outputs) *
-                    static_cast<double>(p.pixels());
+  double elements =
+      static_cast<double>(p.batch) * static_cast<double>(p.groups * p.outputs) * static_cast<double>(p.pixels());
   double in = static_cast<double>(p.batch) * static_cast<double>(p.groups * p.channels);
   for (const Axis& axis : shapes.problem.axis) in *= static_cast<double>(axis.in);
   in = shapes.problem.batch == p.batch ? in : in * static_cast<double>(shapes.problem.batch);
@@ -264,10 +257,9 @@ PlanInfo conv_plan(int dims, const Arguments& a) {
 }
 
 const Signature& prepack_signature(int dims) {
-  static const std::vector<const char*> names{"weight", "bias", "stride", "padding", "dilation", "groups",
-                                              "data_format", "activation", "algorithm"};
-  static const Signature s[] = {Signature(kNames[0].prepack, names, 6, 1),
-                                Signature(kNames[1].prepack, names, 6, 1),
+  static const std::vector<const char*> names{"weight", "bias",        "stride",     "padding",  "dilation",
+                                              "groups", "data_format", "activation", "algorithm"};
+  static const Signature s[] = {Signature(kNames[0].prepack, names, 6, 1), Signature(kNames[1].prepack, names, 6, 1),
                                 Signature(kNames[2].prepack, names, 6, 1)};
   return s[dims - 1];
 }
@@ -345,8 +337,7 @@ PyObject* PackedConv::run(Array& input, Precision result, PyObject* out_argument
 PyObject* PackedConv::call(PyObject* input_argument, PyObject* out) {
   Array input(input_argument, "input");
   const Precision result = common_precision(input, weight_, bias_);
-  return with_type(compute_precision(result),
-                   [&](auto zero) { return run<decltype(zero)>(input, result, out); });
+  return with_type(compute_precision(result), [&](auto zero) { return run<decltype(zero)>(input, result, out); });
 }
 
 std::string PackedConv::text() const {

@@ -7,17 +7,6 @@ namespace {
 
 std::size_t first_axis(int dims) { return static_cast<std::size_t>(kSpatial - dims); }
 
-// 'same' as TensorFlow has it, at every stride: ceil(size / stride) outputs, the odd pixel of padding
-// at the end ('same_lower': at the start).
-void resolve_same(Axis& a, Padding::Kind kind, Index& after) {
-  const Index out = a.in / a.stride + (a.in % a.stride != 0 ? 1 : 0);
-  const Index span = checked_add(checked_multiply(a.dilation, a.kernel - 1), 1);
-  const Index needed = checked_add(checked_multiply(std::max<Index>(out - 1, 0), a.stride), span);
-  const Index total = std::max<Index>(0, needed - a.in);
-  a.pad = kind == Padding::kSame ? total / 2 : total - total / 2;
-  after = total - a.pad;
-}
-
 std::string size_text(const AxisValues& v, int dims) {
   std::string text = "(";
   for (std::size_t s = first_axis(dims); s < kSpatial; ++s) {
@@ -26,8 +15,7 @@ std::string size_text(const AxisValues& v, int dims) {
   return text + ")";
 }
 
-void check_channels(const std::vector<Index>& input, const std::vector<Index>& weight, Index channels,
-                    Index groups) {
+void check_channels(const std::vector<Index>& input, const std::vector<Index>& weight, Index channels, Index groups) {
   if (weight[0] % groups != 0 || (weight[0] < groups && weight[0] != 0)) {
     throw ValueError("Given groups=" + std::to_string(groups) + ", expected weight to have a multiple of " +
                      std::to_string(groups) + " output channels at dimension 0, but got weight of size " +
@@ -35,9 +23,8 @@ void check_channels(const std::vector<Index>& input, const std::vector<Index>& w
   }
   if (checked_multiply(weight[1], groups) == channels) return;
   throw ValueError("Given groups=" + std::to_string(groups) + ", weight of size " + shape_text(weight) +
-                   ", expected input" + shape_text(input) + " to have " +
-                   std::to_string(weight[1] * groups) + " channels, but got " + std::to_string(channels) +
-                   " channels instead");
+                   ", expected input" + shape_text(input) + " to have " + std::to_string(weight[1] * groups) +
+                   " channels, but got " + std::to_string(channels) + " channels instead");
 }
 
 void check_output(const Problem& p, const AxisValues& after, int dims) {
@@ -49,9 +36,8 @@ void check_output(const Problem& p, const AxisValues& after, int dims) {
     empty = empty || p.axis[s].out < 1;
   }
   if (!empty) return;
-  throw ValueError("Calculated padded input size per channel: " + size_text(padded, dims) +
-                   ". Kernel size: " + size_text(kernel, dims) +
-                   ". Kernel size can't be greater than actual input size");
+  throw ValueError("Calculated padded input size per channel: " + size_text(padded, dims) + ". Kernel size: " +
+                   size_text(kernel, dims) + ". Kernel size can't be greater than actual input size");
 }
 
 }  // namespace
@@ -80,8 +66,7 @@ Algorithm to_algorithm(PyObject* object) {
   throw ValueError("algorithm: expected 'auto', 'direct' or 'winograd', got '" + text + "'");
 }
 
-ConvShapes conv_shapes(const std::vector<Index>& input, const std::vector<Index>& weight,
-                       const ConvOptions& o) {
+ConvShapes conv_shapes(const std::vector<Index>& input, const std::vector<Index>& weight, const ConvOptions& o) {
   const ImageShape image(input, "input", o.dims, o.channels_last);
   if (weight.size() != static_cast<std::size_t>(o.dims) + 2) {
     throw ValueError("weight: expected " + std::to_string(o.dims + 2) +
@@ -104,9 +89,7 @@ ConvShapes conv_shapes(const std::vector<Index>& input, const std::vector<Index>
     a.pad = o.padding.before[s];
     if (a.in < 1) throw ValueError("input: a spatial axis is empty, size " + shape_text(input));
     if (a.kernel < 1) throw ValueError("weight: the kernel is empty, size " + shape_text(weight));
-    if (o.padding.kind == Padding::kSame || o.padding.kind == Padding::kSameLower) {
-      resolve_same(a, o.padding.kind, after[s]);
-    }
+    if (o.padding.is_same()) after[s] = pad_same(a, o.padding.kind == Padding::kSameLower);
     a.out = output_size(a.in, a.pad, after[s], a, false);
   }
   check_output(p, after, o.dims);

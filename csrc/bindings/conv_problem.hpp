@@ -35,8 +35,7 @@ struct ConvShapes {
   std::vector<Index> output;  // the shape of y
   ImageLayout output_layout() const { return input.layout; }
 };
-ConvShapes conv_shapes(const std::vector<Index>& input, const std::vector<Index>& weight,
-                       const ConvOptions& options);
+ConvShapes conv_shapes(const std::vector<Index>& input, const std::vector<Index>& weight, const ConvOptions& options);
 
 // Strides of an OIHW array, any of which may be zero or negative; or of a contiguous one.
 WeightStrides weight_strides(const Array& weight, const Problem& p, int dims);

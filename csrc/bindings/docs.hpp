@@ -3,7 +3,8 @@
 
 namespace fastconv {
 
-inline constexpr const char* kConv2dDoc = R"(conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", activation=None, algorithm="auto", out=None)
+inline constexpr const char* kConv2dDoc =
+    R"(conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", activation=None, algorithm="auto", out=None)
 --
 
 2-D convolution (cross-correlation) of a batch of images.
@@ -63,7 +64,8 @@ Examples
 array([-1., -1., -1.], dtype=float32)
 )";
 
-inline constexpr const char* kConv2dBackwardDoc = R"(conv2d_backward(grad_output, input, weight, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", output_mask=(True, True, True))
+inline constexpr const char* kConv2dBackwardDoc =
+    R"(conv2d_backward(grad_output, input, weight, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", output_mask=(True, True, True))
 --
 
 Gradients of `conv2d` with respect to input, weight and bias.
@@ -107,7 +109,8 @@ array([[1., 2., 1.],
 4.0
 )";
 
-inline constexpr const char* kConv2dPrepackDoc = R"(conv2d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", activation=None, algorithm="auto")
+inline constexpr const char* kConv2dPrepackDoc =
+    R"(conv2d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", activation=None, algorithm="auto")
 --
 
 A convolution with constant weights, rearranged once for the kernels.
@@ -137,7 +140,8 @@ Examples
 (2, 8, 16, 16)
 )";
 
-inline constexpr const char* kConv2dPlanDoc = R"(conv2d_plan(input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", dtype="float32", algorithm="auto", prepacked=False)
+inline constexpr const char* kConv2dPlanDoc =
+    R"(conv2d_plan(input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", dtype="float32", algorithm="auto", prepacked=False)
 --
 
 What `conv2d` would do for arrays of these shapes, without doing it.
@@ -171,7 +175,8 @@ Examples
 231211008
 )";
 
-inline constexpr const char* kMaxPool2dDoc = R"(max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, data_format="NCHW", out=None)
+inline constexpr const char* kMaxPool2dDoc =
+    R"(max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, data_format="NCHW", out=None)
 --
 
 The maximum of each window.
@@ -216,7 +221,8 @@ array([[ 5.,  7.],
        [13., 15.]], dtype=float32)
 )";
 
-inline constexpr const char* kMaxPool2dBackwardDoc = R"(max_pool2d_backward(grad_output, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *, indices=None, data_format="NCHW")
+inline constexpr const char* kMaxPool2dBackwardDoc =
+    R"(max_pool2d_backward(grad_output, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *, indices=None, data_format="NCHW")
 --
 
 Gradient of `max_pool2d` with respect to its input.
@@ -254,7 +260,8 @@ array([[0., 1.],
        [0., 0.]], dtype=float32)
 )";
 
-inline constexpr const char* kAvgPool2dDoc = R"(avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, data_format="NCHW", out=None)
+inline constexpr const char* kAvgPool2dDoc =
+    R"(avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, data_format="NCHW", out=None)
 --
 
 The average of each window.
@@ -291,7 +298,8 @@ array([[ 2.5,  4.5],
        [10.5, 12.5]], dtype=float32)
 )";
 
-inline constexpr const char* kAvgPool2dBackwardDoc = R"(avg_pool2d_backward(grad_output, input_size, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, data_format="NCHW")
+inline constexpr const char* kAvgPool2dBackwardDoc =
+    R"(avg_pool2d_backward(grad_output, input_size, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, data_format="NCHW")
 --
 
 Gradient of `avg_pool2d` with respect to its input.

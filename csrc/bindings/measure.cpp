@@ -14,9 +14,7 @@
 namespace fastconv {
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // The best rate of `work`, which returns its amount, repeated for `seconds`.
 template <class F>

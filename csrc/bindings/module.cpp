@@ -25,9 +25,7 @@ namespace {
 const Signature& prepack2d_signature() { return prepack_signature(2); }
 const Signature& plan2d_signature() { return plan_signature(2); }
 
-PyObject* conv2d_prepack(const Arguments& a) {
-  return py::cast(std::make_unique<PackedConv>(2, a)).release().ptr();
-}
+PyObject* conv2d_prepack(const Arguments& a) { return py::cast(std::make_unique<PackedConv>(2, a)).release().ptr(); }
 
 PyObject* conv2d_plan(const Arguments& a) { return py::cast(conv_plan(2, a)).release().ptr(); }
 
@@ -54,8 +52,7 @@ void register_functions(PyObject* module) {
   static PyMethodDef methods[] = {
       {"conv2d_prepack", method<conv2d_prepack, prepack2d_signature>(), fast, kConv2dPrepackDoc},
       {"conv2d_plan", method<conv2d_plan, plan2d_signature>(), fast, kConv2dPlanDoc},
-      {"set_num_threads", method<set_num_threads_checked, set_num_threads_signature>(), fast,
-       kSetNumThreadsDoc},
+      {"set_num_threads", method<set_num_threads_checked, set_num_threads_signature>(), fast, kSetNumThreadsDoc},
       {"get_num_threads", method<get_num_threads, get_num_threads_signature>(), fast, kGetNumThreadsDoc},
       {nullptr, nullptr, 0, nullptr},
   };

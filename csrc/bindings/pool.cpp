@@ -39,15 +39,6 @@ PoolOptions to_pool_options(PyObject* kernel, PyObject* stride, PyObject* paddin
   return o;
 }
 
-// 'same': ceil(in / stride) outputs, the odd pixel at the end ('same_lower': at the start).
-void resolve_same(Axis& a, Padding::Kind kind, Index& after) {
-  const Index out = (a.in - 1) / a.stride + 1;
-  const Index needed = checked_add(checked_multiply(out - 1, a.stride), a.span());
-  const Index total = std::max<Index>(0, needed - a.in);
-  a.pad = kind == Padding::kSame ? total / 2 : total - total / 2;
-  after = total - a.pad;
-}
-
 PoolShapes pool_shapes(const std::vector<Index>& input, const char* name, const PoolOptions& o) {
   PoolShapes result{PoolProblem{}, ImageShape(input, name, o.dims, o.channels_last), {}};
   PoolProblem& p = result.problem;
@@ -63,9 +54,7 @@ PoolShapes pool_shapes(const std::vector<Index>& input, const char* name, const 
     a.pad = o.padding.before[s];
     if (a.in < 1) throw ValueError(std::string(name) + ": a spatial axis is empty, size " + shape_text(input));
     const Index span = checked_add(checked_multiply(a.dilation, a.kernel - 1), 1);
-    if (o.padding.kind == Padding::kSame || o.padding.kind == Padding::kSameLower) {
-      resolve_same(a, o.padding.kind, p.pad_after[s]);
-    }
+    if (o.padding.is_same()) p.pad_after[s] = pad_same(a, o.padding.kind == Padding::kSameLower);
     if (a.pad >= span || p.pad_after[s] >= span) {
       throw ValueError("padding: must be below the effective kernel size, but got " +
                        std::to_string(std::max(a.pad, p.pad_after[s])) + " with kernel_size " +
@@ -73,8 +62,8 @@ PoolShapes pool_shapes(const std::vector<Index>& input, const char* name, const 
     }
     a.out = output_size(a.in, a.pad, p.pad_after[s], a, o.ceil_mode);
     if (a.out < 1) {
-      throw ValueError("kernel_size: the window of " + std::to_string(span) + " exceeds the padded " + name +
-                       " of " + std::to_string(a.in + a.pad + p.pad_after[s]) + "; the output would be empty");
+      throw ValueError("kernel_size: the window of " + std::to_string(span) + " exceeds the padded " + name + " of " +
+                       std::to_string(a.in + a.pad + p.pad_after[s]) + "; the output would be empty");
     }
   }
   AxisValues space{};
@@ -85,17 +74,7 @@ PoolShapes pool_shapes(const std::vector<Index>& input, const char* name, const 
 
 void check_gradient(const Array& grad_output, const std::vector<Index>& shape) {
   if (grad_output.shape() == shape) return;
-  throw ValueError("grad_output: expected shape " + shape_text(shape) + ", got " +
-                   shape_text(grad_output.shape()));
-}
-
-template <class F>
-void with_type(Precision p, F&& f) {
-  if (p == Precision::kDouble) {
-    f(double{});
-  } else {
-    f(float{});
-  }
+  throw ValueError("grad_output: expected shape " + shape_text(shape) + ", got " + shape_text(grad_output.shape()));
 }
 
 bool heavy(const PoolProblem& p) {
@@ -127,10 +106,10 @@ class IndexArray {
 // ---- max ----------------------------------------------------------------------------------------
 
 const Signature& max_pool2d_signature() {
-  static const Signature s("max_pool2d",
-                           {"input", "kernel_size", "stride", "padding", "dilation", "ceil_mode",
-                            "return_indices", "data_format", "out"},
-                           7, 2);
+  static const Signature s(
+      "max_pool2d",
+      {"input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices", "data_format", "out"}, 7,
+      2);
   return s;
 }
 
@@ -157,10 +136,10 @@ PyObject* max_pool2d(const Arguments& a) {
 }
 
 const Signature& max_pool2d_backward_signature() {
-  static const Signature s("max_pool2d_backward",
-                           {"grad_output", "input", "kernel_size", "stride", "padding", "dilation",
-                            "ceil_mode", "indices", "data_format"},
-                           7, 3);
+  static const Signature s(
+      "max_pool2d_backward",
+      {"grad_output", "input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "indices", "data_format"},
+      7, 3);
   return s;
 }
 
@@ -183,8 +162,8 @@ PyObject* max_pool2d_backward(const Arguments& a) {
   with_type(result, [&](auto zero) {
     using T = decltype(zero);
     const ReleaseGil release(heavy(p));
-    valid = max_pool_backward<T>(p, input.data<T>(), indices.data(), grad_output.data<T>(),
-                                 grad_input.data<T>(), num_threads());
+    valid = max_pool_backward<T>(p, input.data<T>(), indices.data(), grad_output.data<T>(), grad_input.data<T>(),
+                                 num_threads());
   });
   if (!valid) {
     throw ValueError("indices: a value lies outside the input plane of " + std::to_string(p.plane_size()) +

@@ -14,12 +14,10 @@ void conv_forward(const Problem& p, const DirectPlan& plan, const Operands<T>& a
 // dx from dy (a.x is the gradient that is read, a.y the one written, both as in `forward`, whose x
 // strides are those of dx and whose y strides are those of dy).
 template <class T>
-void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input,
-                     int threads);
+void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input, int threads);
 
 template <class T>
-void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
-                      int threads);
+void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads);
 
 template <class T>
 void conv_grad_bias(const Problem& forward, const T* grad_output, T* grad_bias, int threads);

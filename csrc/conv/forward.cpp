@@ -41,15 +41,13 @@ struct Call {
       return;
     }
     const T* from = packed + next.g * layout.group + layout.panel(p, plan, next.block, next.panel);
-    const Index lines = next.block.depth() * plan.panels.size(next.panel) * kernels.lanes *
-                        static_cast<Index>(sizeof(T)) / 64;
+    const Index lines =
+        next.block.depth() * plan.panels.size(next.panel) * kernels.lanes * static_cast<Index>(sizeof(T)) / 64;
     for (Index l = lines * part / parts; l < lines * (part + 1) / parts; ++l) {
       __builtin_prefetch(reinterpret_cast<const char*>(from) + l * 64, 0, 2);
     }
   }
-  const T* bias(Index g, Index output) const {
-    return a.bias == nullptr ? nullptr : a.bias + g * p.outputs + output;
-  }
+  const T* bias(Index g, Index output) const { return a.bias == nullptr ? nullptr : a.bias + g * p.outputs + output; }
 };
 
 struct Task {
@@ -77,15 +75,20 @@ Task task_at(const Problem& p, const DirectPlan& plan, Index i) {
 
 Rectangle rectangle_of(const Problem& p, const DirectPlan& plan, const Task& t) {
   const Index oh = t.bh * plan.block_height, ow = t.bw * plan.block_width;
-  return {t.n, t.g, t.od, oh, ow, std::min(plan.block_height, p.height().out - oh),
+  return {t.n,
+          t.g,
+          t.od,
+          oh,
+          ow,
+          std::min(plan.block_height, p.height().out - oh),
           std::min(plan.block_width, p.width().out - ow)};
 }
 
 // All pixels of the rectangle against one weight panel and one block of the reduction.
 // Meanwhile the next weights are asked for, or their way from L3 would show.
 template <class T>
-void sweep_pixels(const Call<T>& call, const Tile<T>& first, const Index* pixel_offset, Index pixels,
-                  Index vectors, const NextWeights& next) {
+void sweep_pixels(const Call<T>& call, const Tile<T>& first, const Index* pixel_offset, Index pixels, Index vectors,
+                  const NextWeights& next) {
   const Panels rows(pixels, call.kernels.tile_rows);
   for (Index i = 0; i < rows.count; ++i) {
     if (next.panel >= 0) call.prefetch(next, i, rows.count);
@@ -109,12 +112,11 @@ void run_channel_lanes(const Call<T>& call, const Task& task) {
   Index* pixel_offset = workspace.take<Index>(plan.block_height * plan.block_width);
   T* panel = workspace.take<T>(depth * lanes * call.kernels.tile_vectors);
   T* sums = plan.in_place ? nullptr
-                          : workspace.take<T>(plan.block_height * plan.block_width * lanes *
-                                              call.kernels.tile_vectors);
+                          : workspace.take<T>(plan.block_height * plan.block_width * lanes * call.kernels.tile_vectors);
   const Windows<T> windows =
-      plan.staged ? Stage::copy(p, call.a.x, rect, workspace.take<T>(Stage::elements(
-                                                       p, plan.block_height, plan.block_width)))
-                  : Stage::windows(p, call.a.x, rect);
+      plan.staged
+          ? Stage::copy(p, call.a.x, rect, workspace.take<T>(Stage::elements(p, plan.block_height, plan.block_width)))
+          : Stage::windows(p, call.a.x, rect);
   windows.pixel_offsets(p, rect, pixel_offset);
   // Blocks of whole channels differ in their first channel only; the first block is the largest.
   const bool same_taps = plan.reduction.tap_blocks.count == 1;
@@ -123,8 +125,7 @@ void run_channel_lanes(const Call<T>& call, const Task& task) {
   for (Index i = task.first_panel; i < task.end_panel; ++i) {
     const Index vectors = plan.panels.size(i), width = vectors * lanes;
     const Index output = plan.panels.start(i) * lanes;
-    OutputBlock<T> out(p, rect, call.a.y, output, std::min(width, p.outputs - output),
-                       call.bias(task.g, output));
+    OutputBlock<T> out(p, rect, call.a.y, output, std::min(width, p.outputs - output), call.bias(task.g, output));
     for (Index k = 0; k < plan.reduction.count(); ++k) {
       const Reduction::Block b = plan.reduction.block(k);
       if (!same_taps) windows.tap_offsets(p, b, tap_offset);
@@ -146,7 +147,10 @@ void run_channel_lanes(const Call<T>& call, const Task& task) {
         tile.ldc = tile.lanes = width;
       }
       const bool same = k + 1 < plan.reduction.count();
-      const NextWeights next{task.g, same ? i : i + 1 < task.end_panel ? i + 1 : -1,
+      const NextWeights next{task.g,
+                             same                     ? i
+                             : i + 1 < task.end_panel ? i + 1
+                                                      : -1,
                              plan.reduction.block(same ? k + 1 : 0)};
       sweep_pixels(call, tile, pixel_offset, rect.pixels(), vectors, next);
     }
@@ -172,12 +176,11 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
   Workspace workspace(plan.workspace);
   T* pixel_panel = workspace.take<T>(plan.reduction.depth() * most_width);
   T* weights = workspace.take<T>(plan.reduction.depth() * plan.panels_per_task * kernels.tile_rows);
-  T* sums = plan.in_place ? nullptr
-                          : workspace.take<T>(plan.panels_per_task * kernels.tile_rows * most_width);
+  T* sums = plan.in_place ? nullptr : workspace.take<T>(plan.panels_per_task * kernels.tile_rows * most_width);
   const bool prefetch = can_prefetch_pixels(p);
   const T* raw = call.a.w + task.g * p.w.group;
-  T* y = call.a.y + task.n * p.y.batch + task.g * p.y.group + task.od * p.y.space[kDepth] +
-         first_output * p.y.channel + first;  // meant for in_place
+  T* y = call.a.y + task.n * p.y.batch + task.g * p.y.group + task.od * p.y.space[kDepth] + first_output * p.y.channel +
+         first;  // meant for in_place
 
   for (Index k = 0; k < plan.reduction.count(); ++k) {
     const Reduction::Block b = plan.reduction.block(k);
@@ -187,11 +190,10 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
         call.weights(task.g, b, i, weights + b.depth() * (plan.panels.start(i) - first_output));
       }
     }
-    const T* rows_of_weights =
-        plan.raw_weights ? raw + first_output * p.w.out + b.first(p.taps())
-        : call.packed != nullptr
-            ? call.packed + task.g * call.layout.group + call.layout.panel(p, plan, b, task.first_panel)
-            : weights;
+    const T* rows_of_weights = plan.raw_weights         ? raw + first_output * p.w.out + b.first(p.taps())
+                               : call.packed != nullptr ? call.packed + task.g * call.layout.group +
+                                                              call.layout.panel(p, plan, b, task.first_panel)
+                                                        : weights;
     for (Index j = 0; j < vectors.count; ++j) {
       const Index lane = vectors.start(j) * kernels.lanes, width = vectors.size(j) * kernels.lanes;
       const PixelRun run{task.n, task.g, task.od, first + lane, std::min(width, pixels - lane)};

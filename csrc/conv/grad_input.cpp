@@ -5,8 +5,7 @@
 namespace fastconv {
 
 template <class T>
-void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input,
-                     int threads) {
+void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input, int threads) {
   for (Index i = 0; i < count_phases(forward); ++i) {
     const GradInputPhase phase = grad_input_phase(forward, i);
     T* dx = grad_input + phase.x_offset;

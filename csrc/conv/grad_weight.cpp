@@ -26,14 +26,14 @@ constexpr Index kPartialBytes = Index{4} << 20;    // for all partial sums toget
 
 struct GradWeightPlan {
   Index lanes;
-  Panels outputs;           // vectors of output channels
+  Panels outputs;  // vectors of output channels
   Index panels_per_task, output_tasks;
   Index channels_per_task, channel_tasks;
   Index taps_per_task, tap_tasks;  // all of them, but for enormous windows
-  Index images;             // of a pixel block; more than one where planes are small
-  Index height, width;      // of a pixel block
+  Index images;                    // of a pixel block; more than one where planes are small
+  Index height, width;             // of a pixel block
   Index blocks_n, blocks_h, blocks_w;
-  Index parts;              // of the reduction
+  Index parts;  // of the reduction
   bool staged;
 
   Index pixel_blocks(const Problem& p) const { return blocks_n * p.depth().out * blocks_h * blocks_w; }
@@ -75,8 +75,7 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   plan.lanes = k.lanes;
   plan.staged = Stage::wanted(p);
   plan.outputs = Panels(ceil_div(p.outputs, plan.lanes), k.tile_vectors);
-  choose_pixel_block(p, reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(k.lanes)),
-                     plan);
+  choose_pixel_block(p, reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(k.lanes)), plan);
 
   plan.panels_per_task = std::min<Index>(plan.outputs.count, 4);
   const Index width = plan.panels_per_task * k.tile_vectors * plan.lanes;
@@ -84,8 +83,7 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   plan.taps_per_task = ceil_div(p.taps(), plan.tap_tasks);
   const Index stage = channel_stage(p, plan.height, plan.width) * plan.images;
   const Index per_channel = std::max(plan.taps_per_task * width, 2 * stage);
-  plan.channels_per_task =
-      plan.tap_tasks > 1 ? 1 : std::clamp<Index>(kSumsElements / per_channel, 1, p.channels);
+  plan.channels_per_task = plan.tap_tasks > 1 ? 1 : std::clamp<Index>(kSumsElements / per_channel, 1, p.channels);
 
   // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
   const Index gradient = p.groups * p.outputs * p.channels * p.taps();
@@ -141,10 +139,9 @@ void pack_gradient_run(const Problem& p, const T* dy, Index outputs, Index pixel
 }
 
 template <class T>
-void pack_gradient(const Problem& p, const T* dy, const Rectangle& r, Index output, Index outputs,
-                   Index width, T* to) {
-  const T* src = dy + r.n * p.y.batch + r.g * p.y.group + output * p.y.channel +
-                 r.od * p.y.space[kDepth] + r.oh * p.y.space[kHeight] + r.ow * p.y.space[kWidth];
+void pack_gradient(const Problem& p, const T* dy, const Rectangle& r, Index output, Index outputs, Index width, T* to) {
+  const T* src = dy + r.n * p.y.batch + r.g * p.y.group + output * p.y.channel + r.od * p.y.space[kDepth] +
+                 r.oh * p.y.space[kHeight] + r.ow * p.y.space[kWidth];
   if (r.width == p.width().out && p.y.space[kHeight] == r.width * p.y.space[kWidth]) {
     pack_gradient_run(p, src, outputs, r.pixels(), width, to);
     return;
@@ -187,16 +184,13 @@ class GradWeightTask {
 
   std::size_t bytes() const {
     const GradWeightPlan& plan = call_.plan;
-    return Workspace::piece_bytes<T>(rows_ * width_) +
-           Workspace::piece_bytes<T>(plan.most_pixels() * width_) +
+    return Workspace::piece_bytes<T>(rows_ * width_) + Workspace::piece_bytes<T>(plan.most_pixels() * width_) +
            Workspace::piece_bytes<Index>(rows_) + Workspace::piece_bytes<Index>(plan.most_pixels()) +
            Workspace::piece_bytes<T>(plan.staged ? stage_elements() * plan.images : 0);
   }
 
  private:
-  Index stage_elements() const {
-    return Stage::elements(problem_, call_.plan.height, call_.plan.width);
-  }
+  Index stage_elements() const { return Stage::elements(problem_, call_.plan.height, call_.plan.width); }
 
   void add_block(Index block) {
     const GradWeightPlan& plan = call_.plan;
@@ -220,8 +214,7 @@ class GradWeightTask {
     const T* data = nullptr;
     for (Index m = 0; m < images; ++m) {
       r.n = first_image + m;
-      windows = plan.staged ? Stage::copy(p, x, r, stage_ + m * stage_elements())
-                            : Stage::windows(p, x, r);
+      windows = plan.staged ? Stage::copy(p, x, r, stage_ + m * stage_elements()) : Stage::windows(p, x, r);
       if (m == 0) data = windows.data;
       Index* offset = pixel_offset_ + m * r.pixels();
       windows.pixel_offsets(p, r, offset);
@@ -295,8 +288,7 @@ class GradWeightTask {
 namespace {
 
 template <class T>
-void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
-                         int threads) {
+void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
   Problem p = forward;
   for (Index t = 0; t < forward.taps(); ++t) {
     Index rest = t;
@@ -314,8 +306,7 @@ void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_outpu
 
 // grad_weight is laid out as forward.w says, taps side by side.
 template <class T>
-void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
-                      int threads) {
+void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
   const Problem p = simplified(forward);
   const Index elements = p.groups * p.outputs * p.channels * p.taps();
   if (elements == 0) return;

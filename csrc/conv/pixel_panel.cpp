@@ -19,8 +19,8 @@ Tap tap_at(const Problem& p, Index od, Index t) {
 
 // Lanes [0, count) of one tap, all channels of the block: output columns ow.. of output row oh.
 template <class T>
-void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, const Tap& tap, Index oh,
-                  Index ow, Index count, Index ld, T* dst) {
+void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, const Tap& tap, Index oh, Index ow,
+                  Index count, Index ld, T* dst) {
   const Index ih = p.height().input_of(oh, tap.kh);
   const Axis& w = p.width();
   Index before = count, inside = 0;
@@ -52,8 +52,7 @@ void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, c
 }  // namespace
 
 template <class T>
-void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b,
-                 Index width, T* panel) {
+void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b, Index width, T* panel) {
   const T* image = x + run.n * p.x.batch + run.g * p.x.group;
   const Index row_width = p.width().out;
   for (Index t = 0; t < b.taps; ++t) {
@@ -77,8 +76,8 @@ bool can_prefetch_pixels(const Problem& p) {
 }
 
 template <class T>
-void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b,
-                     Index part, Index parts) {
+void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b, Index part,
+                     Index parts) {
   const T* image = x + run.n * p.x.batch + run.g * p.x.group + run.od * p.x.space[kDepth] + run.first;
   const Index first = b.channels * part / parts, last = b.channels * (part + 1) / parts;
   constexpr Index line = 64 / static_cast<Index>(sizeof(T));
@@ -88,13 +87,9 @@ void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Re
   }
 }
 
-template void prefetch_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index,
-                              Index);
-template void prefetch_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&, Index,
-                              Index);
-template void pack_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index,
-                          float*);
-template void pack_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&,
-                          Index, double*);
+template void prefetch_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index, Index);
+template void prefetch_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&, Index, Index);
+template void pack_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index, float*);
+template void pack_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&, Index, double*);
 
 }  // namespace fastconv

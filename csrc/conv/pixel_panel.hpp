@@ -15,14 +15,14 @@ struct PixelRun {
 
 // `width` lanes a step; those from run.count on are zero.
 template <class T>
-void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block,
-                 Index width, T* panel);
+void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block, Index width,
+                 T* panel);
 
 // Packing reads more than the arithmetic hides, unless it was asked for in time. What a run will read is
 // easy to say for one tap at unit stride; for those, asks for part `part` of `parts` of it.
 bool can_prefetch_pixels(const Problem& p);
 template <class T>
-void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block,
-                     Index part, Index parts);
+void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block, Index part,
+                     Index parts);
 
 }  // namespace fastconv

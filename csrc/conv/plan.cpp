@@ -8,19 +8,15 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kSharedWeights = Index{4} << 20;   // bytes of weights worth packing up front
-constexpr Index kStageLimit = Index{6} << 20;      // bytes; beyond, pixels are packed panel by panel
-constexpr double kFlopsPerThread = 1.5e6;          // about ten microseconds
+constexpr Index kSharedWeights = Index{4} << 20;  // bytes of weights worth packing up front
+constexpr Index kStageLimit = Index{6} << 20;     // bytes; beyond, pixels are packed panel by panel
+constexpr double kFlopsPerThread = 1.5e6;         // about ten microseconds
 
 // Lanes of the last vector that stand idle.
-double lane_use(Index n, Index lanes) {
-  return static_cast<double>(n) / static_cast<double>(round_up(n, lanes));
-}
+double lane_use(Index n, Index lanes) { return static_cast<double>(n) / static_cast<double>(round_up(n, lanes)); }
 
 // Pixels of one depth slice that follow each other in memory, row upon row.
-bool rows_join(const Axis& width, const ImageStrides& s) {
-  return s.space[kHeight] == width.out * s.space[kWidth];
-}
+bool rows_join(const Axis& width, const ImageStrides& s) { return s.space[kHeight] == width.out * s.space[kWidth]; }
 
 // The tiles may write the output itself if their lanes lie side by side in it.
 bool in_place(const Problem& p, Orientation lanes) {
@@ -67,9 +63,7 @@ void choose_rectangle(const Problem& p, DirectPlan& plan) {
   const Index budget = caches().l2 / 2 / static_cast<Index>(sizeof(T));
   const Index most = 512;
   Index height = p.height().out, width = p.width().out;
-  const auto fits = [&] {
-    return height * width <= most && Stage::elements(p, height, width) <= budget;
-  };
+  const auto fits = [&] { return height * width <= most && Stage::elements(p, height, width) <= budget; };
   while (!fits() && height > 1) height = ceil_div(height, 2);
   while (!fits() && width > 8) width = ceil_div(width, 2);
   while (height < p.height().out) {  // halving was coarse: grow again by rows
@@ -141,8 +135,8 @@ Index reduction_depth(int tile_vectors, std::size_t vector_bytes) {
 
 int useful_threads(double flops, Index tasks, int available) {
   const double by_work = std::max(1.0, flops / kFlopsPerThread);
-  return static_cast<int>(std::min({static_cast<double>(available), by_work,
-                                    static_cast<double>(std::max<Index>(1, tasks))}));
+  return static_cast<int>(
+      std::min({static_cast<double>(available), by_work, static_cast<double>(std::max<Index>(1, tasks))}));
 }
 
 template <class T>
@@ -152,16 +146,15 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   DirectPlan plan;
   if (p.flops() == 0) return plan;
   plan.threads = useful_threads(p.flops(), threads, threads);
-  plan.reduction = Reduction(p.channels, p.taps(),
-                             reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(lanes)));
+  plan.reduction =
+      Reduction(p.channels, p.taps(), reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(lanes)));
 
-  const bool small_stage = Stage::elements(p, 1, std::min<Index>(8, p.width().out)) *
-                               static_cast<Index>(sizeof(T)) <= kStageLimit;
+  const bool small_stage =
+      Stage::elements(p, 1, std::min<Index>(8, p.width().out)) * static_cast<Index>(sizeof(T)) <= kStageLimit;
   plan.staged = Stage::wanted(p);
   const bool pixels = pixel_lanes_efficiency(p, lanes, prepacked) > channel_lanes_efficiency(p, lanes, prepacked) &&
                       in_place(p, Orientation::kPixelLanes);
-  plan.lanes = pixels || (plan.staged && !small_stage) ? Orientation::kPixelLanes
-                                                       : Orientation::kChannelLanes;
+  plan.lanes = pixels || (plan.staged && !small_stage) ? Orientation::kPixelLanes : Orientation::kChannelLanes;
   plan.in_place = in_place(p, plan.lanes);
 
   const Index width = lanes * k.tile_vectors;
@@ -180,12 +173,11 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   }
 
   const Index padded = plan.lanes == Orientation::kChannelLanes ? plan.panels.total * lanes : p.outputs;
-  const double bytes = static_cast<double>(p.groups * padded) *
-                       static_cast<double>(p.channels * p.taps()) * sizeof(T);
+  const double bytes = static_cast<double>(p.groups * padded) * static_cast<double>(p.channels * p.taps()) * sizeof(T);
   const bool reused = p.batch * p.depth().out * plan.blocks_h * plan.blocks_w > 1;
   // Few pixels: copying the weights would cost as much as using them.
-  plan.raw_weights = !prepacked && plan.lanes == Orientation::kPixelLanes && !reused &&
-                     plan.block_width <= 2 * width && reduction_contiguous(p);
+  plan.raw_weights = !prepacked && plan.lanes == Orientation::kPixelLanes && !reused && plan.block_width <= 2 * width &&
+                     reduction_contiguous(p);
   plan.shared_weights = !prepacked && reused && bytes <= static_cast<double>(kSharedWeights);
   if (plan.shared_weights) plan.shared = static_cast<std::size_t>(bytes);
   return plan;

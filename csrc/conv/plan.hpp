@@ -19,14 +19,14 @@ enum class Orientation {
 
 struct DirectPlan {
   Orientation lanes = Orientation::kPixelLanes;
-  bool staged = false;        // channel lanes: windows are read from a padded copy in the workspace
-  bool in_place = false;      // tiles accumulate in the output itself
-  bool raw_weights = false;   // pixel lanes: OIHW rows serve as they are
+  bool staged = false;          // channel lanes: windows are read from a padded copy in the workspace
+  bool in_place = false;        // tiles accumulate in the output itself
+  bool raw_weights = false;     // pixel lanes: OIHW rows serve as they are
   bool shared_weights = false;  // weights are packed once, before the tasks start
   Reduction reduction;
-  Panels panels;              // of output channels: vectors (channel lanes) or rows (pixel lanes)
-  Index block_height = 0;     // output pixels of a task: a rectangle (channel lanes) ...
-  Index block_width = 0;      // ... or a run of the flattened plane (pixel lanes; height 1)
+  Panels panels;           // of output channels: vectors (channel lanes) or rows (pixel lanes)
+  Index block_height = 0;  // output pixels of a task: a rectangle (channel lanes) ...
+  Index block_width = 0;   // ... or a run of the flattened plane (pixel lanes; height 1)
   Index blocks_h = 0, blocks_w = 0;
   Index panels_per_task = 0;
   Index output_tasks = 0;

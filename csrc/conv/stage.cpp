@@ -29,8 +29,7 @@ Row<T> row_of(const Problem& p, const T* image, Index id, Index ih, Index iw, In
   row.before = std::clamp<Index>(-iw, 0, columns);
   row.inside = std::clamp<Index>(width - (iw + row.before), 0, columns - row.before);
   row.after = columns - row.before - row.inside;
-  row.src = image + id * p.x.space[kDepth] + ih * p.x.space[kHeight] +
-            (iw + row.before) * p.x.space[kWidth];
+  row.src = image + id * p.x.space[kDepth] + ih * p.x.space[kHeight] + (iw + row.before) * p.x.space[kWidth];
   return row;
 }
 
@@ -64,11 +63,10 @@ void copy_interleaved(const Problem& p, const Row<T>& row, T* dst) {
 
 template <class T>
 Windows<T> Stage::windows(const Problem& p, const T* x, const Rectangle& r) {
-  const Index at = p.depth().input_of(r.od, 0) * p.x.space[kDepth] +
-                   p.height().input_of(r.oh, 0) * p.x.space[kHeight] +
+  const Index at = p.depth().input_of(r.od, 0) * p.x.space[kDepth] + p.height().input_of(r.oh, 0) * p.x.space[kHeight] +
                    p.width().input_of(r.ow, 0) * p.x.space[kWidth];
-  return {image(p, x, r) + at, p.x.channel, p.depth().dilation * p.x.space[kDepth],
-          p.x.space[kHeight], p.x.space[kWidth]};
+  return {image(p, x, r) + at, p.x.channel, p.depth().dilation * p.x.space[kDepth], p.x.space[kHeight],
+          p.x.space[kWidth]};
 }
 
 template <class T>

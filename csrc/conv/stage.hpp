@@ -30,8 +30,8 @@ struct Windows {
     const Index kw = p.width().kernel, kh = p.height().kernel;
     for (Index i = 0; i < b.taps; ++i) {
       const Index t = b.tap + i;
-      offset[i] = t / (kw * kh) * depth_tap + t / kw % kh * p.height().dilation * row +
-                  t % kw * p.width().dilation * column;
+      offset[i] =
+          t / (kw * kh) * depth_tap + t / kw % kh * p.height().dilation * row + t % kw * p.width().dilation * column;
     }
     for (Index i = b.taps; i < b.depth(); ++i) offset[i] = offset[i - b.taps] + channel;
   }
@@ -57,7 +57,8 @@ class Stage {
     return p.x.channel > 1024 || p.x.channel % 256 == 0;
   }
 
-  // The size of the copy, or kUnbounded where it does not fit 64 bits, for a rectangle of height x width output pixels, all channels.
+  // The size of the copy, or kUnbounded where it does not fit 64 bits, for a rectangle of height x width output pixels,
+  // all channels.
   static Index elements(const Problem& p, Index height, Index width) {
     Index all;
     return __builtin_mul_overflow(p.channels, plane(p, height, width), &all) ? kUnbounded : all;
@@ -72,12 +73,8 @@ class Stage {
   static Windows<T> copy(const Problem& p, const T* x, const Rectangle& r, T* to);
 
  private:
-  static Index rows(const Problem& p, Index height) {
-    return (height - 1) * p.height().stride + p.height().span();
-  }
-  static Index columns(const Problem& p, Index width) {
-    return (width - 1) * p.width().stride + p.width().span();
-  }
+  static Index rows(const Problem& p, Index height) { return (height - 1) * p.height().stride + p.height().span(); }
+  static Index columns(const Problem& p, Index width) { return (width - 1) * p.width().stride + p.width().span(); }
   // An odd number of cache lines, so that the channels of a tile spread over all cache sets.
   static Index plane(const Problem& p, Index height, Index width) {
     Index elements;

@@ -17,8 +17,7 @@ template <class T>
 void OutputBlock<T>::store_run(const T* sums, Index width, Index pixels, T* y) const {
   const Index step = p_.y.space[kWidth];
   if (step == 1) {
-    kernels().of<T>().transpose(
-        {sums, width, pixels, outputs_, y, p_.y.channel, bias_, p_.relu});
+    kernels().of<T>().transpose({sums, width, pixels, outputs_, y, p_.y.channel, bias_, p_.relu});
     return;
   }
   if (p_.y.channel == 1) {
@@ -35,8 +34,7 @@ void OutputBlock<T>::store_run(const T* sums, Index width, Index pixels, T* y) c
 
 template <class T>
 void OutputBlock<T>::store_pixel_rows(const T* sums, Index width) const {
-  const bool joined = r_.width == p_.width().out &&
-                      p_.y.space[kHeight] == r_.width * p_.y.space[kWidth];
+  const bool joined = r_.width == p_.width().out && p_.y.space[kHeight] == r_.width * p_.y.space[kWidth];
   if (joined) {
     store_run(sums, width, r_.pixels(), data_);
     return;
@@ -47,16 +45,15 @@ void OutputBlock<T>::store_pixel_rows(const T* sums, Index width) const {
 }
 
 template <class T>
-void store_output_rows(const Problem& p, const PixelRun& run, T* y, Index first, Index outputs,
-                       const T* sums, Index width, const T* bias) {
-  T* base = y + run.n * p.y.batch + run.g * p.y.group + run.od * p.y.space[kDepth] +
-            first * p.y.channel;
+void store_output_rows(const Problem& p, const PixelRun& run, T* y, Index first, Index outputs, const T* sums,
+                       Index width, const T* bias) {
+  T* base = y + run.n * p.y.batch + run.g * p.y.group + run.od * p.y.space[kDepth] + first * p.y.channel;
   const Index row_width = p.width().out;
   for (Index o = 0; o < outputs; ++o) {
     for (Index i = 0; i < run.count; ++i) {
       const Index pixel = run.first + i;
-      base[o * p.y.channel + pixel / row_width * p.y.space[kHeight] +
-           pixel % row_width * p.y.space[kWidth]] = finished(sums[o * width + i], bias, o, p.relu);
+      base[o * p.y.channel + pixel / row_width * p.y.space[kHeight] + pixel % row_width * p.y.space[kWidth]] =
+          finished(sums[o * width + i], bias, o, p.relu);
     }
   }
 }
@@ -69,8 +66,8 @@ void fill_with_bias(const Problem& p, T* y, const T* bias) {
         const T value = finished(T(0), bias == nullptr ? nullptr : bias + g * p.outputs, o, p.relu);
         for (Index d = 0; d < p.depth().out; ++d) {
           for (Index h = 0; h < p.height().out; ++h) {
-            T* row = y + n * p.y.batch + g * p.y.group + o * p.y.channel + d * p.y.space[kDepth] +
-                     h * p.y.space[kHeight];
+            T* row =
+                y + n * p.y.batch + g * p.y.group + o * p.y.channel + d * p.y.space[kDepth] + h * p.y.space[kHeight];
             for (Index w = 0; w < p.width().out; ++w) row[w * p.y.space[kWidth]] = value;
           }
         }
@@ -81,10 +78,10 @@ void fill_with_bias(const Problem& p, T* y, const T* bias) {
 
 template class OutputBlock<float>;
 template class OutputBlock<double>;
-template void store_output_rows(const Problem&, const PixelRun&, float*, Index, Index, const float*,
-                                Index, const float*);
-template void store_output_rows(const Problem&, const PixelRun&, double*, Index, Index, const double*,
-                                Index, const double*);
+template void store_output_rows(const Problem&, const PixelRun&, float*, Index, Index, const float*, Index,
+                                const float*);
+template void store_output_rows(const Problem&, const PixelRun&, double*, Index, Index, const double*, Index,
+                                const double*);
 template void fill_with_bias(const Problem&, float*, const float*);
 template void fill_with_bias(const Problem&, double*, const double*);
 

@@ -14,8 +14,8 @@ class OutputBlock {
   OutputBlock(const Problem& p, const Rectangle& r, T* y, Index first, Index outputs, const T* bias)
       : p_(p),
         r_(r),
-        data_(y + r.n * p.y.batch + r.g * p.y.group + r.od * p.y.space[kDepth] +
-              r.oh * p.y.space[kHeight] + r.ow * p.y.space[kWidth] + first * p.y.channel),
+        data_(y + r.n * p.y.batch + r.g * p.y.group + r.od * p.y.space[kDepth] + r.oh * p.y.space[kHeight] +
+              r.ow * p.y.space[kWidth] + first * p.y.channel),
         outputs_(outputs),
         bias_(bias) {}
 
@@ -38,8 +38,8 @@ class OutputBlock {
 
 // sums[output][width]: a run of pixels, output by output.
 template <class T>
-void store_output_rows(const Problem& p, const PixelRun& run, T* y, Index first, Index outputs,
-                       const T* sums, Index width, const T* bias);
+void store_output_rows(const Problem& p, const PixelRun& run, T* y, Index first, Index outputs, const T* sums,
+                       Index width, const T* bias);
 
 // y = bias (or zero): what a convolution over no channels gives.
 template <class T>

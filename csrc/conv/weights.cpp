@@ -10,8 +10,8 @@ namespace fastconv {
 bool reduction_contiguous(const Problem& p) {
   const auto& s = p.w.space;
   const Index kw = p.width().kernel, kh = p.height().kernel, kd = p.depth().kernel;
-  return (kw == 1 || s[kWidth] == 1) && (kh == 1 || s[kHeight] == kw) &&
-         (kd == 1 || s[kDepth] == kw * kh) && (p.channels == 1 || p.w.in == kw * kh * kd);
+  return (kw == 1 || s[kWidth] == 1) && (kh == 1 || s[kHeight] == kw) && (kd == 1 || s[kDepth] == kw * kh) &&
+         (p.channels == 1 || p.w.in == kw * kh * kd);
 }
 
 namespace {
@@ -23,8 +23,8 @@ void for_each_step(const Problem& p, const Reduction::Block& b, F&& f) {
   Index step = 0;
   for (Index c = b.channel; c < b.channel + b.channels; ++c) {
     for (Index t = b.tap; t < b.tap + b.taps; ++t) {
-      f(step++, c * p.w.in + t / (kw * kh) * p.w.space[kDepth] + t / kw % kh * p.w.space[kHeight] +
-                    t % kw * p.w.space[kWidth]);
+      f(step++,
+        c * p.w.in + t / (kw * kh) * p.w.space[kDepth] + t / kw % kh * p.w.space[kHeight] + t % kw * p.w.space[kWidth]);
     }
   }
 }
@@ -32,8 +32,7 @@ void for_each_step(const Problem& p, const Reduction::Block& b, F&& f) {
 template <class T>
 void pack_lanes(const Problem& p, const T* w, const Reduction::Block& b, Index outputs, Index width, T* dst) {
   if (reduction_contiguous(p)) {
-    kernels().of<T>().transpose(
-        {w + b.first(p.taps()), p.w.out, outputs, b.depth(), dst, width, nullptr, false});
+    kernels().of<T>().transpose({w + b.first(p.taps()), p.w.out, outputs, b.depth(), dst, width, nullptr, false});
   } else {
     for_each_step(p, b, [&](Index step, Index offset) {
       T* to = dst + step * width;
@@ -54,8 +53,7 @@ void pack_rows(const Problem& p, const T* w, const Reduction::Block& b, Index ou
   if (reduction_contiguous(p)) {
     kernels().of<T>().copy({w + b.first(p.taps()), p.w.out, outputs, depth, dst, depth});
   } else if (p.w.out == 1 && p.taps() == 1) {  // the transpose of a dense matrix
-    kernels().of<T>().transpose(
-        {w + b.channel * p.w.in, p.w.in, depth, outputs, dst, depth, nullptr, false});
+    kernels().of<T>().transpose({w + b.channel * p.w.in, p.w.in, depth, outputs, dst, depth, nullptr, false});
   } else {
     for_each_step(p, b, [&](Index step, Index offset) {
       for (Index o = 0; o < outputs; ++o) dst[o * depth + step] = w[offset + o * p.w.out];
@@ -66,8 +64,8 @@ void pack_rows(const Problem& p, const T* w, const Reduction::Block& b, Index ou
 }  // namespace
 
 template <class T>
-void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b,
-                       Index panel, T* dst) {
+void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
+                       T* dst) {
   const Kernels<T>& k = kernels().of<T>();
   const Index unit = plan.lanes == Orientation::kChannelLanes ? k.lanes : 1;
   const Index first = plan.panels.start(panel) * unit;
@@ -82,8 +80,8 @@ void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, con
 }
 
 template <class T>
-void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b,
-                           Index panel, Index part, Index parts) {
+void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
+                           Index part, Index parts) {
   if (!reduction_contiguous(p)) return;
   const Index unit = plan.lanes == Orientation::kChannelLanes ? kernels().of<T>().lanes : 1;
   const Index start = plan.panels.start(panel) * unit;
@@ -104,20 +102,19 @@ void pack_weights(const Problem& p, const DirectPlan& plan, const T* w, T* dst, 
     const Index g = task / panels, panel = task % panels;
     for (Index i = 0; i < blocks; ++i) {
       const Reduction::Block b = plan.reduction.block(i);
-      pack_weight_panel(p, plan, w + g * p.w.group, b, panel,
-                        dst + g * layout.group + layout.panel(p, plan, b, panel));
+      pack_weight_panel(p, plan, w + g * p.w.group, b, panel, dst + g * layout.group + layout.panel(p, plan, b, panel));
     }
   });
 }
 
-template void pack_weight_panel(const Problem&, const DirectPlan&, const float*,
-                                const Reduction::Block&, Index, float*);
-template void pack_weight_panel(const Problem&, const DirectPlan&, const double*,
-                                const Reduction::Block&, Index, double*);
-template void prefetch_weight_panel(const Problem&, const DirectPlan&, const float*, const Reduction::Block&,
-                                    Index, Index, Index);
-template void prefetch_weight_panel(const Problem&, const DirectPlan&, const double*,
-                                    const Reduction::Block&, Index, Index, Index);
+template void pack_weight_panel(const Problem&, const DirectPlan&, const float*, const Reduction::Block&, Index,
+                                float*);
+template void pack_weight_panel(const Problem&, const DirectPlan&, const double*, const Reduction::Block&, Index,
+                                double*);
+template void prefetch_weight_panel(const Problem&, const DirectPlan&, const float*, const Reduction::Block&, Index,
+                                    Index, Index);
+template void prefetch_weight_panel(const Problem&, const DirectPlan&, const double*, const Reduction::Block&, Index,
+                                    Index, Index);
 template void pack_weights(const Problem&, const DirectPlan&, const float*, float*, int);
 template void pack_weights(const Problem&, const DirectPlan&, const double*, double*, int);
 

@@ -27,16 +27,16 @@ struct WeightLayout {
 
 // Packs one panel of one block; w is the group's first weight. Lanes beyond the outputs are zero.
 template <class T>
-void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b,
-                       Index panel, T* dst);
+void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
+                       T* dst);
 
 // Elements (channel, tap) of one output channel follow each other, as in a contiguous OIHW array.
 bool reduction_contiguous(const Problem& p);
 
 // Asks for part `part` of `parts` of the weights that pack_weight_panel would read.
 template <class T>
-void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b,
-                           Index panel, Index part, Index parts);
+void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
+                           Index part, Index parts);
 
 // Packs everything: groups * layout.group elements.
 template <class T>

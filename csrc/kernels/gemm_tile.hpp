@@ -82,9 +82,8 @@ void gemm_tile(const Tile<T>& t) {
   const std::ptrdiff_t ldc = t.ldc;
   if (t.accumulate) for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] += load(c + i * ldc + j * VL); });
   if (t.bias != nullptr) {
-    for_each_vector<MR, NV>([&](int i, int j) {
-      acc[i][j] += L == Lanes::kChannels ? load(t.bias + j * VL) : broadcast(t.bias[i]);
-    });
+    for_each_vector<MR, NV>(
+        [&](int i, int j) { acc[i][j] += L == Lanes::kChannels ? load(t.bias + j * VL) : broadcast(t.bias[i]); });
   }
   if (t.relu) for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] = relu<T>(acc[i][j]); });
   for_each_vector<MR, NV>([&](int i, int j) { store(c + i * ldc + j * VL, acc[i][j]); });

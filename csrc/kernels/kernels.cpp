@@ -63,6 +63,6 @@ constexpr fastconv::Kernels<T> kernels_of() {
 #define FASTCONV_QUOTE(name) FASTCONV_STRING(name)
 
 namespace fastconv {
-constinit const KernelTable FASTCONV_NAME(FASTCONV_ISA_NAME) = {
-    FASTCONV_QUOTE(FASTCONV_ISA_NAME), kernels_of<float>(), kernels_of<double>()};
+constinit const KernelTable FASTCONV_NAME(FASTCONV_ISA_NAME) = {FASTCONV_QUOTE(FASTCONV_ISA_NAME), kernels_of<float>(),
+                                                                kernels_of<double>()};
 }  // namespace fastconv

@@ -20,18 +20,18 @@ namespace fastconv {
 // two tables, with the gradient as b, and the same kernel computes the weight gradient.
 template <class T>
 struct Tile {
-  std::ptrdiff_t depth;              // K: how many products are summed
+  std::ptrdiff_t depth;  // K: how many products are summed
   const T* a;
   const T* b;
   std::ptrdiff_t lda;                // pixels in lanes only
   const std::ptrdiff_t* row_offset;  // channels in lanes only
   const std::ptrdiff_t* k_offset;    // channels in lanes only
   T* c;
-  std::ptrdiff_t ldc;                // elements from a row of C to the next
-  std::ptrdiff_t lanes;              // lanes of C that exist; others are neither read nor written
-  bool accumulate;                   // add to what C holds
-  bool relu;                         // after the bias
-  const T* bias;                     // or null: per lane for channels in lanes, else per row
+  std::ptrdiff_t ldc;    // elements from a row of C to the next
+  std::ptrdiff_t lanes;  // lanes of C that exist; others are neither read nor written
+  bool accumulate;       // add to what C holds
+  bool relu;             // after the bias
+  const T* bias;         // or null: per lane for channels in lanes, else per row
 };
 
 // dst[col * ld_dst + row] = src[row * ld_src + col], plus what a finished output needs.
@@ -62,8 +62,8 @@ constexpr int kMaxTileVectors = 3;
 template <class T>
 struct Kernels {
   using TileKernel = void (*)(const Tile<T>&);
-  int lanes;         // elements in a vector
-  int tile_rows;     // rows and vectors of the largest tile that stays in registers
+  int lanes;      // elements in a vector
+  int tile_rows;  // rows and vectors of the largest tile that stays in registers
   int tile_vectors;
   TileKernel channel_lanes[kMaxTileRows][kMaxTileVectors];  // [rows - 1][vectors - 1]
   TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];

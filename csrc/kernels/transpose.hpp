@@ -11,8 +11,7 @@ using fastconv::Transpose;
 
 // One VL x VL block; rows and cols (1 to VL) say how much of it exists.
 template <class T>
-inline void transpose_square(const Transpose<T>& t, std::ptrdiff_t r0, std::ptrdiff_t c0, int rows,
-                             int cols) {
+inline void transpose_square(const Transpose<T>& t, std::ptrdiff_t r0, std::ptrdiff_t c0, int rows, int cols) {
   constexpr int VL = kLanes<T>;
   Vector<T> v[VL];
   const T* src = t.src + r0 * t.ld_src + c0;
@@ -22,9 +21,7 @@ inline void transpose_square(const Transpose<T>& t, std::ptrdiff_t r0, std::ptrd
   } else {
 #pragma GCC unroll 16
     for (int i = 0; i < VL; ++i) {
-      v[i] = i >= rows    ? Vector<T>{}
-             : cols == VL ? load(src + i * t.ld_src)
-                          : load_tail(src + i * t.ld_src, cols);
+      v[i] = i >= rows ? Vector<T>{} : cols == VL ? load(src + i * t.ld_src) : load_tail(src + i * t.ld_src, cols);
     }
   }
   transpose<T>(v);

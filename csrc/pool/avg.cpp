@@ -18,8 +18,7 @@ Index divisor_of(const PoolProblem& p, Index od, Index oh, Index ow) {
   Index count = 1;
   for (std::size_t s = 0; s < kSpatial; ++s) {
     const Span inside = span_of(p.axis[s], o[s]);
-    count *= p.count_include_pad ? padded_extent(p.axis[s], p.pad_after[s], o[s])
-                                 : inside.last - inside.first;
+    count *= p.count_include_pad ? padded_extent(p.axis[s], p.pad_after[s], o[s]) : inside.last - inside.first;
   }
   return count;
 }

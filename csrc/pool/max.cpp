@@ -45,8 +45,7 @@ void max_pool(const PoolProblem& p, const T* x, T* y, Index* indices, int thread
 }
 
 template <class T>
-bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx,
-                       int threads) {
+bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx, int threads) {
   const Index width = p.axis[kWidth].in, height = p.axis[kHeight].in;
   std::atomic<bool> valid{true};
   parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
@@ -55,9 +54,8 @@ bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, c
     const Index* index = indices == nullptr ? nullptr : indices + plane_offset(p, p.indices, plane);
     zero_plane(p, out);
     for_each_output(p, [&](Index od, Index oh, Index ow) {
-      const Index i = index != nullptr
-                          ? index[offset_of(p.indices, od, oh, ow)]
-                          : winner_of(p, x + plane_offset(p, p.x, plane), od, oh, ow).index;
+      const Index i = index != nullptr ? index[offset_of(p.indices, od, oh, ow)]
+                                       : winner_of(p, x + plane_offset(p, p.x, plane), od, oh, ow).index;
       if (i < -1 || i >= p.plane_size()) {
         valid.store(false, std::memory_order_relaxed);
       } else if (i >= 0) {
@@ -72,7 +70,6 @@ bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, c
 template void max_pool(const PoolProblem&, const float*, float*, Index*, int);
 template void max_pool(const PoolProblem&, const double*, double*, Index*, int);
 template bool max_pool_backward(const PoolProblem&, const float*, const Index*, const float*, float*, int);
-template bool max_pool_backward(const PoolProblem&, const double*, const Index*, const double*, double*,
-                                int);
+template bool max_pool_backward(const PoolProblem&, const double*, const Index*, const double*, double*, int);
 
 }  // namespace fastconv

@@ -29,8 +29,7 @@ void max_pool(const PoolProblem& p, const T* x, T* y, Index* indices, int thread
 // Adds each element of dy to the element of dx that won its window; indices as above, or null to
 // find them again from x. Returns false, with dx unspecified, if an index lies outside the plane.
 template <class T>
-bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx,
-                       int threads);
+bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx, int threads);
 
 // Averages: the divisor is `divisor`, or counts the window as torch does (with count_include_pad the
 // padding too, but not what hangs over the padded input's edge).
