@@ -63,5 +63,6 @@ def _pool(work: Work, data: Data, s: slice) -> tuple[Array, ...]:
         return (reference.max_pool2d_backward(grad, x, *window),)
     if work.op == "avg":
         return (reference.avg_pool2d(x, *window),)
-    out: tuple[Array, ...] = reference.max_pool2d(x, *window, return_indices=True)
-    return out if work.op == "max_indices" else out[:1]
+    result = reference.max_pool2d(x, *window, return_indices=True)
+    assert isinstance(result, tuple)
+    return result if work.op == "max_indices" else result[:1]

@@ -24,7 +24,7 @@ settings.register_profile(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=100,
+    max_examples=80,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("fastconv")
@@ -74,9 +74,23 @@ def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
     faulthandler.cancel_dump_traceback_later()
 
 
-@pytest.fixture(params=cases.THREAD_COUNTS, ids=lambda n: f"{n}threads")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that take `threads` run with each count; where an ISA is forced, with the last."""
+    if "threads" in metafunc.fixturenames and "threads" not in _drawn_by_hypothesis(metafunc):
+        forced = metafunc.config.getoption("--expect-isa")
+        counts = cases.THREAD_COUNTS[-1:] if forced else cases.THREAD_COUNTS
+        ids = [f"{n}threads" for n in counts]
+        metafunc.parametrize("threads", counts, ids=ids, indirect=True)
+
+
+def _drawn_by_hypothesis(metafunc: pytest.Metafunc) -> dict[str, object]:
+    handle = getattr(metafunc.function, "hypothesis", None)
+    return getattr(handle, "_given_kwargs", {}) if handle else {}
+
+
+@pytest.fixture
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Run the test with each thread count."""
+    """The number of threads that the test runs with."""
     with cases.thread_count(request.param):
         yield request.param
 

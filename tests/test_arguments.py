@@ -585,7 +585,7 @@ def call_with_junk(function: Callable[..., Any], *args: Any, **kwargs: Any) -> N
 
 
 @pytest.mark.parametrize("name", GOOD)
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_junk_by_keyword(name, data):
     function = resolve(name)
@@ -597,19 +597,19 @@ def test_junk_by_keyword(name, data):
 
 
 @pytest.mark.parametrize("name", GOOD)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.lists(JUNK, max_size=9), st.dictionaries(st.text(max_size=8), JUNK, max_size=2))
 def test_junk_by_position(name, args, kwargs):
     call_with_junk(resolve(name), *args, **kwargs)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(args=st.lists(JUNK, max_size=3))
 def test_junk_for_a_packed_convolution(args):
     call_with_junk(fastconv.conv2d_prepack(W, B), *args)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(shape=SHAPES, dtype=st.sampled_from(["f4", "f8", "f2"]), out=JUNK)
 def test_arrays_of_any_shape(shape, dtype, out):
     a = np.zeros(shape, dtype)

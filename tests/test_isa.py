@@ -93,7 +93,8 @@ def test_an_isa_that_cannot_run_is_refused_at_import(isa, run_python):
 def test_values_on_every_isa(isa, run_python):
     files = [str(TESTS / f"test_{name}.py") for name in VALUE_FILES]
     done = run_python(
-        *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"--expect-isa={isa}", *files),
+        *("-m", "pytest", "-q", "--maxfail=5", "--tb=short", "-p", "no:cacheprovider"),
+        *(f"--expect-isa={isa}", *files),
         env={"FASTCONV_ISA": isa},
         timeout=850,
     )
@@ -141,7 +142,7 @@ def find_tool(machine: str, *names: str) -> str | None:
     return next(filter(None, (shutil.which(prefix + name) for name in names)), None)
 
 
-@pytest.mark.parametrize(("machine", "isa"), TARGETS, ids="-".join)
+@pytest.mark.parametrize(("machine", "isa"), TARGETS, ids=["-".join(t) for t in TARGETS])
 def test_an_object_exports_its_table_and_nothing_else(machine, isa, tmp_path):
     """An inline function compiled for AVX-512 could become the linker's copy for every CPU."""
     compiler, nm = find_tool(machine, "g++", "clang++"), find_tool(machine, "nm")

@@ -34,6 +34,7 @@ CONVS = [
     ConvCase("float64", (2, 19, 22, 23), (21, 19, 3, 3), padding=1, dtype="float64"),
     ConvCase("one_filter", (5, 32, 30, 30), (1, 32, 3, 3), padding=1),
     ConvCase("one_channel", (40, 1, 28, 28), (30, 1, 5, 5)),
+    ConvCase("large_kernel", (1, 3, 60, 60), (32, 3, 11, 11), stride=2),
 ]
 POOLS = [
     PoolCase("halves", (6, 30, 28, 28), 2),
@@ -151,7 +152,7 @@ def test_bits_are_the_same_in_another_process(run_python):
         import hashlib, fastconv, test_threads as t
         fastconv.set_num_threads(int(sys.argv[1]))
         digest = hashlib.sha256()
-        for case in t.CONVS[:6]:
+        for case in t.CONVS[:3]:
             for bits in t.conv_bits(case, case.normal()).values():
                 digest.update(bits)
         print(digest.hexdigest())
@@ -254,9 +255,9 @@ def test_the_gil_is_released():
     """
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         pytest.skip("this interpreter has no GIL")
-    case = ConvCase("", (8, 64, 40, 40), (96, 64, 3, 3), padding=1)
+    case = ConvCase("", (4, 64, 32, 32), (64, 64, 3, 3), padding=1)
     a = case.normal()
-    pool = PoolCase("", (8, 64, 100, 100), 3, stride=1, padding=1)
+    pool = PoolCase("", (4, 64, 80, 80), 3, stride=1, padding=1)
     x, g = pool.normal()
     packed = fastconv.conv2d_prepack(a.weight, a.bias, **case.geometry)
     calls = {
@@ -381,7 +382,7 @@ warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads is wh
 sys.path.insert(0, "tests")
 import fastconv, test_threads as t
 fastconv.set_num_threads(3)
-cases = t.CONVS[:4]
+cases = t.CONVS[:3]
 expected = [t.conv_bits(case, case.normal()) for case in cases]
 pool_expected = t.pool_bits(t.POOLS[0], *t.POOLS[0].normal())
 
@@ -459,7 +460,7 @@ print(wait(child(work)), work())
     "pool": """
 import multiprocessing
 def ask(i):
-    return t.conv_bits(cases[i % 4], cases[i % 4].normal()) == expected[i % 4]
+    return t.conv_bits(cases[i % 3], cases[i % 3].normal()) == expected[i % 3]
 with multiprocessing.get_context("fork").Pool(2) as pool:
     print(*set(pool.map_async(ask, range(8)).get(timeout=60)), right())
 """,

@@ -31,6 +31,8 @@ def version() -> str:
 
 
 def calls(work: Work, data: Data, variant: str) -> list[Call]:
+    if work.direction == "backward":
+        raise Unsupported("it computes no gradients")
     if work.dtype != "float32":
         raise Unsupported("its CPU kernels are float32 only")
     model = _model(work, data)

@@ -32,6 +32,8 @@ def version() -> str:
 
 
 def calls(work: Work, data: Data, variant: str) -> list[Call]:
+    if work.direction == "backward":
+        raise Unsupported("it computes no gradients")
     if work.dtype != "float32":
         raise Unsupported("its CPU plugin computes float64 in float32")
     if not isinstance(work.layer, Conv):

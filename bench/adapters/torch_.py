@@ -38,12 +38,14 @@ def calls(work: Work, data: Data, variant: str) -> list[Call]:
         return torch.from_numpy(array).clone(memory_format=form)
 
     if isinstance(work.layer, Pool):
-        build = _pool_backward if work.direction == "backward" else _pool
-        return [Call(build(work, data, lay), _arrays)]
+        pool = _pool_backward if work.direction == "backward" else _pool
+        return [Call(pool(work, data, lay), _arrays)]
     if work.direction == "backward":
+        if variant == "packed":
+            raise Unsupported("gradients have no constant weights")
         return [Call(_conv_backward(work.layer, data, lay), _arrays)]
-    build = _packed if variant == "packed" else _conv
-    return [Call(build(work.layer, data, lay), _arrays)]
+    conv = _packed if variant == "packed" else _conv
+    return [Call(conv(work.layer, data, lay), _arrays)]
 
 
 def _arrays(result: Any) -> tuple[Array, ...]:
@@ -67,8 +69,8 @@ def _packed(layer: Conv, data: Data, lay: Lay) -> Callable[[], Any]:
         lay(data.weight), padding, stride, dilation, layer.groups, list(x.shape)
     )
     function = torch.ops.mkldnn._convolution_pointwise.default
-    args = (padding, stride, dilation, layer.groups, "none", [], "")
-    return partial(function, x, weight, None, *args)
+    fused: tuple[str, list[float], str] = ("none", [], "")
+    return partial(function, x, weight, None, padding, stride, dilation, layer.groups, *fused)
 
 
 def _lists(layer: Conv) -> tuple[list[int], list[int], list[int]]:

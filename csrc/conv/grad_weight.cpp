@@ -97,7 +97,7 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
     return p.groups * plan.parts * plan.tap_tasks * ceil_div(p.channels, plan.channels_per_task) *
            ceil_div(plan.outputs.count, plan.panels_per_task);
   };
-  while (tasks() < target && plan.channels_per_task * p.taps() > 64) {
+  while (tasks() < target && plan.channels_per_task > 1 && plan.channels_per_task * p.taps() > 64) {
     plan.channels_per_task = ceil_div(plan.channels_per_task, 2);
   }
   while (tasks() < target && plan.panels_per_task > 1) --plan.panels_per_task;

@@ -44,14 +44,16 @@ double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
          share(fed, rate * stage) * narrow;
 }
 
-// Packing pixels copies runs of a row: each costs about a dozen cycles, however short.
+// Packing pixels copies runs of a row, for all channels of a block: some dozen cycles for each, and more
+// for finding where it lies.
 double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double rate = 2.0 * static_cast<double>(lanes);
   const double outputs = static_cast<double>(p.outputs);
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
   const bool runs = p.x.space[kWidth] == 1 && p.width().stride == 1;
   const double run = static_cast<double>(std::min<Index>(p.width().out, 3 * lanes));
-  const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 18) / run : 0.8;
+  const double start = 45.0 / static_cast<double>(std::min<Index>(p.channels, 14));
+  const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 18 + start) / run : 0.8 + start / run;
   const double rows = std::min(1.0, outputs / 6);  // fewer leave the FMA units waiting for loads
   return lane_use(p.height().out * p.width().out, lanes) * rows * share(outputs, rate * pack) *
          share(pixels, prepacked ? 0 : rate * 0.1);

@@ -1,4 +1,4 @@
-// Average pooling: each plane on its own, each window element by element.
+// Average pooling: each plane on its own, row by row of the output, tap by tap along the row.
 #include "../conv/plan.hpp"
 #include "../parallel.hpp"
 #include "window.hpp"
@@ -28,12 +28,18 @@ Index divisor_of(const PoolProblem& p, Index od, Index oh, Index ow) {
 template <class T>
 void avg_pool(const PoolProblem& p, const T* x, T* y, int threads) {
   parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
+    T sum[kRowChunk];
     const T* in = x + plane_offset(p, p.x, plane);
-    T* out = y + plane_offset(p, p.y, plane);
-    for_each_output(p, [&](Index od, Index oh, Index ow) {
-      T sum = 0;
-      for_each_element(p, p.x, od, oh, ow, [&](Index offset, Index) { sum += in[offset]; });
-      out[offset_of(p.y, od, oh, ow)] = sum / static_cast<T>(divisor_of(p, od, oh, ow));
+    for_each_row(p, [&](Index od, Index oh, Index begin, Index end) {
+      std::fill_n(sum, end - begin, T(0));
+      for_each_tap(p, p.x, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index) {
+        const Index step = stride * p.x.space[kWidth];
+        for (Index i = 0; i < count; ++i) sum[first - begin + i] += in[offset + i * step];
+      });
+      T* out = y + plane_offset(p, p.y, plane) + offset_of(p.y, od, oh, begin);
+      for (Index i = 0; i < end - begin; ++i) {
+        out[i * p.y.space[kWidth]] = sum[i] / static_cast<T>(divisor_of(p, od, oh, begin + i));
+      }
     });
   });
 }
@@ -41,12 +47,18 @@ void avg_pool(const PoolProblem& p, const T* x, T* y, int threads) {
 template <class T>
 void avg_pool_backward(const PoolProblem& p, const T* dy, T* dx, int threads) {
   parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
-    const T* in = dy + plane_offset(p, p.y, plane);
+    T share[kRowChunk];
     T* out = dx + plane_offset(p, p.gradient, plane);
     zero_plane(p, out);
-    for_each_output(p, [&](Index od, Index oh, Index ow) {
-      const T share = in[offset_of(p.y, od, oh, ow)] / static_cast<T>(divisor_of(p, od, oh, ow));
-      for_each_element(p, p.gradient, od, oh, ow, [&](Index offset, Index) { out[offset] += share; });
+    for_each_row(p, [&](Index od, Index oh, Index begin, Index end) {
+      const T* in = dy + plane_offset(p, p.y, plane) + offset_of(p.y, od, oh, begin);
+      for (Index i = 0; i < end - begin; ++i) {
+        share[i] = in[i * p.y.space[kWidth]] / static_cast<T>(divisor_of(p, od, oh, begin + i));
+      }
+      for_each_tap(p, p.gradient, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index) {
+        const Index step = stride * p.gradient.space[kWidth];
+        for (Index i = 0; i < count; ++i) out[offset + i * step] += share[first - begin + i];
+      });
     });
   });
 }

@@ -1,5 +1,5 @@
-// Max pooling: each plane on its own, each window element by element. Planes are independent in both
-// directions, so no two threads ever write the same element.
+// Max pooling: each plane on its own, row by row of the output, tap by tap along the row. Planes are
+// independent in both directions, so no two threads ever write the same element.
 #include <atomic>
 #include <limits>
 
@@ -10,23 +10,110 @@
 namespace fastconv {
 namespace {
 
-template <class T>
-struct Winner {
-  T value = -std::numeric_limits<T>::infinity();
-  Index index = -1;
+// The maxima of one chunk of an output row, so far. I is as wide as T where the plane allows, so that a
+// comparison's mask serves both.
+template <class T, class I>
+struct RowMaxima {
+  T value[kRowChunk];
+  I index[kRowChunk];  // -1: no element yet
 };
 
+// Taps come in row-major order, so the first maximum is the one that only a greater value replaces. A NaN
+// replaces everything but a NaN.
 template <class T>
-Winner<T> winner_of(const PoolProblem& p, const T* x, Index od, Index oh, Index ow) {
-  Winner<T> best;
-  for_each_element(p, p.x, od, oh, ow, [&](Index offset, Index index) {
-    const T v = x[offset];
-    // Not (v <= best): true for a greater value and for NaN; the first NaN then stays.
-    if (best.index >= 0 && (v <= best.value || best.value != best.value)) return;
-    best = {v, index};
-  });
-  return best;
+bool wins(T v, T best) {
+  return (v > best) | ((v != v) & (best == best));
 }
+
+// Calls f(i, src[i * step]) for i < count, with the usual steps as constants, which makes vectors of them.
+template <class T, class F>
+void for_each_stepped(const T* src, Index count, Index step, F&& f) {
+  if (step == 1) {
+    for (Index i = 0; i < count; ++i) f(i, src[i]);
+  } else if (step == 2) {
+    for (Index i = 0; i < count; ++i) f(i, src[2 * i]);
+  } else {
+    for (Index i = 0; i < count; ++i) f(i, src[i * step]);
+  }
+}
+
+template <class T, class I>
+void find_values(const PoolProblem& p, const T* x, Index od, Index oh, Index begin, Index end, RowMaxima<T, I>& row) {
+  std::fill_n(row.value, end - begin, -std::numeric_limits<T>::infinity());
+  for_each_tap(p, p.x, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index) {
+    T* best = row.value + (first - begin);
+    for_each_stepped(x + offset, count, stride * p.x.space[kWidth],
+                     [&](Index i, T v) { best[i] = wins(v, best[i]) ? v : best[i]; });
+  });
+}
+
+template <class T, class I>
+void find_indices(const PoolProblem& p, const T* x, Index od, Index oh, Index begin, Index end, RowMaxima<T, I>& row) {
+  std::fill_n(row.value, end - begin, -std::numeric_limits<T>::infinity());
+  std::fill_n(row.index, end - begin, I{-1});
+  for_each_tap(p, p.x, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index at) {
+    T* best = row.value + (first - begin);
+    I* index = row.index + (first - begin);
+    const I start = static_cast<I>(at), apart = static_cast<I>(stride);
+    for_each_stepped(x + offset, count, stride * p.x.space[kWidth], [&](Index i, T v) {
+      const bool take = wins(v, best[i]) | (index[i] < 0);
+      best[i] = take ? v : best[i];
+      index[i] = take ? static_cast<I>(start + static_cast<I>(i) * apart) : index[i];
+    });
+  });
+}
+
+// Adds a row of gradients where its indices say; false if one lies outside the plane.
+template <class T, class I>
+bool add_row(const PoolProblem& p, const I* index, Index index_step, const T* dy, Index dy_step, Index count, T* dx) {
+  const Index width = p.axis[kWidth].in, height = p.axis[kHeight].in;
+  const bool dense = dense_plane(p, p.gradient);
+  for (Index i = 0; i < count; ++i) {
+    const Index at = index[i * index_step];
+    if (at < -1 || at >= p.plane_size()) return false;
+    if (at < 0) continue;
+    const Index offset = dense ? at : offset_of(p.gradient, at / (width * height), at / width % height, at % width);
+    dx[offset] += dy[i * dy_step];
+  }
+  return true;
+}
+
+template <class T, class I>
+void pool_plane(const PoolProblem& p, const T* x, T* y, Index* indices) {
+  RowMaxima<T, I> row;
+  for_each_row(p, [&](Index od, Index oh, Index begin, Index end) {
+    if (indices == nullptr) {
+      find_values(p, x, od, oh, begin, end, row);
+    } else {
+      find_indices(p, x, od, oh, begin, end, row);
+      Index* index = indices + offset_of(p.indices, od, oh, begin);
+      for (Index i = 0; i < end - begin; ++i) index[i * p.indices.space[kWidth]] = row.index[i];
+    }
+    T* out = y + offset_of(p.y, od, oh, begin);
+    for (Index i = 0; i < end - begin; ++i) out[i * p.y.space[kWidth]] = row.value[i];
+  });
+}
+
+template <class T, class I>
+bool pool_plane_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx) {
+  RowMaxima<T, I> row;
+  bool valid = true;
+  zero_plane(p, dx);
+  for_each_row(p, [&](Index od, Index oh, Index begin, Index end) {
+    const T* in = dy + offset_of(p.y, od, oh, begin);
+    const Index step = p.y.space[kWidth];
+    if (indices == nullptr) {
+      find_indices(p, x, od, oh, begin, end, row);
+      add_row(p, row.index, 1, in, step, end - begin, dx);
+    } else {
+      const Index* index = indices + offset_of(p.indices, od, oh, begin);
+      valid &= add_row(p, index, p.indices.space[kWidth], in, step, end - begin, dx);
+    }
+  });
+  return valid;
+}
+
+bool narrow(const PoolProblem& p) { return p.plane_size() <= std::numeric_limits<std::int32_t>::max(); }
 
 }  // namespace
 
@@ -36,33 +123,26 @@ void max_pool(const PoolProblem& p, const T* x, T* y, Index* indices, int thread
     const T* in = x + plane_offset(p, p.x, plane);
     T* out = y + plane_offset(p, p.y, plane);
     Index* index = indices == nullptr ? nullptr : indices + plane_offset(p, p.indices, plane);
-    for_each_output(p, [&](Index od, Index oh, Index ow) {
-      const Winner<T> best = winner_of(p, in, od, oh, ow);
-      out[offset_of(p.y, od, oh, ow)] = best.value;
-      if (index != nullptr) index[offset_of(p.indices, od, oh, ow)] = best.index;
-    });
+    if (sizeof(T) == sizeof(std::int32_t) && narrow(p)) {
+      pool_plane<T, std::int32_t>(p, in, out, index);
+    } else {
+      pool_plane<T, std::int64_t>(p, in, out, index);
+    }
   });
 }
 
 template <class T>
 bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx, int threads) {
-  const Index width = p.axis[kWidth].in, height = p.axis[kHeight].in;
   std::atomic<bool> valid{true};
   parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
-    T* out = dx + plane_offset(p, p.gradient, plane);
-    const T* in = dy + plane_offset(p, p.y, plane);
+    const T* in = x + plane_offset(p, p.x, plane);
     const Index* index = indices == nullptr ? nullptr : indices + plane_offset(p, p.indices, plane);
-    zero_plane(p, out);
-    for_each_output(p, [&](Index od, Index oh, Index ow) {
-      const Index i = index != nullptr ? index[offset_of(p.indices, od, oh, ow)]
-                                       : winner_of(p, x + plane_offset(p, p.x, plane), od, oh, ow).index;
-      if (i < -1 || i >= p.plane_size()) {
-        valid.store(false, std::memory_order_relaxed);
-      } else if (i >= 0) {
-        out[offset_of(p.gradient, i / (width * height), i / width % height, i % width)] +=
-            in[offset_of(p.y, od, oh, ow)];
-      }
-    });
+    const T* gradient = dy + plane_offset(p, p.y, plane);
+    T* out = dx + plane_offset(p, p.gradient, plane);
+    const bool narrow_index = sizeof(T) == sizeof(std::int32_t) && narrow(p);
+    const bool good = narrow_index ? pool_plane_backward<T, std::int32_t>(p, in, index, gradient, out)
+                                   : pool_plane_backward<T, std::int64_t>(p, in, index, gradient, out);
+    if (!good) valid.store(false, std::memory_order_relaxed);
   });
   return valid.load();
 }

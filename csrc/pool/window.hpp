@@ -1,4 +1,4 @@
-// The windows of a pool, cut to the input.
+// The windows of a pool, cut to the input, walked row by row of the output.
 #pragma once
 
 #include <algorithm>
@@ -20,37 +20,69 @@ inline Span span_of(const Axis& a, Index o) {
   return {first, std::max(first, last), start + first * a.dilation};
 }
 
+// Outputs [first, last) of one axis whose tap k meets the input.
+struct Reach {
+  Index first, last;
+};
+
+inline Reach reach_of(const Axis& a, Index k) {
+  const Index start = a.input_of(0, k);
+  const Index first = start >= 0 ? 0 : ceil_div(-start, a.stride);
+  const Index last = std::min(a.out, a.in > start ? ceil_div(a.in - start, a.stride) : 0);
+  return {first, std::max(first, last)};
+}
+
 // Where element (d, h, w) lies in an array of these strides.
 inline Index offset_of(const ImageStrides& s, Index d, Index h, Index w) {
   return d * s.space[kDepth] + h * s.space[kHeight] + w * s.space[kWidth];
 }
 
-// Calls f(offset in memory, flat index in the plane) for every input element of a window.
+// Output columns of one row are handled this many at a time, so that a row's state stays in L1.
+constexpr Index kRowChunk = 256;
+
+// Calls f(first, count, step, offset, index) for each tap of the windows of outputs (od, oh, ow) with ow in
+// [begin, end): the tap meets the input for outputs first .. first + count - 1, at `offset` in memory and
+// `index` in the plane for the first of them, `step` apart in both for the next.
 template <class F>
-void for_each_element(const PoolProblem& p, const ImageStrides& s, Index od, Index oh, Index ow, F&& f) {
+void for_each_tap(const PoolProblem& p, const ImageStrides& s, Index od, Index oh, Index begin, Index end, F&& f) {
   const Axis &d = p.axis[kDepth], &h = p.axis[kHeight], &w = p.axis[kWidth];
-  const Span sd = span_of(d, od), sh = span_of(h, oh), sw = span_of(w, ow);
+  const Span sd = span_of(d, od), sh = span_of(h, oh);
   for (Index kd = sd.first, id = sd.at; kd < sd.last; ++kd, id += d.dilation) {
     for (Index kh = sh.first, ih = sh.at; kh < sh.last; ++kh, ih += h.dilation) {
-      for (Index kw = sw.first, iw = sw.at; kw < sw.last; ++kw, iw += w.dilation) {
-        f(offset_of(s, id, ih, iw), (id * h.in + ih) * w.in + iw);
+      for (Index kw = 0; kw < w.kernel; ++kw) {
+        const Reach reach = reach_of(w, kw);
+        const Index first = std::max(begin, reach.first), last = std::min(end, reach.last);
+        if (first >= last) continue;
+        const Index iw = w.input_of(first, kw);
+        f(first, last - first, w.stride, offset_of(s, id, ih, iw), (id * h.in + ih) * w.in + iw);
       }
     }
   }
 }
 
-// Calls f(od, oh, ow) for every output of a plane.
+// Calls f(od, oh, begin, end) for every chunk of every row of a plane of outputs.
 template <class F>
-void for_each_output(const PoolProblem& p, F&& f) {
+void for_each_row(const PoolProblem& p, F&& f) {
+  const Index width = p.axis[kWidth].out;
   for (Index od = 0; od < p.axis[kDepth].out; ++od) {
     for (Index oh = 0; oh < p.axis[kHeight].out; ++oh) {
-      for (Index ow = 0; ow < p.axis[kWidth].out; ++ow) f(od, oh, ow);
+      for (Index ow = 0; ow < width; ow += kRowChunk) f(od, oh, ow, std::min(width, ow + kRowChunk));
     }
   }
 }
 
+// A plane whose elements follow each other in row-major order: an index is an offset.
+inline bool dense_plane(const PoolProblem& p, const ImageStrides& s) {
+  return s.space[kWidth] == 1 && s.space[kHeight] == p.axis[kWidth].in &&
+         (p.axis[kDepth].in == 1 || s.space[kDepth] == p.axis[kWidth].in * p.axis[kHeight].in);
+}
+
 template <class T>
 void zero_plane(const PoolProblem& p, T* dx) {
+  if (dense_plane(p, p.gradient)) {
+    std::fill_n(dx, p.plane_size(), T(0));
+    return;
+  }
   for (Index d = 0; d < p.axis[kDepth].in; ++d) {
     for (Index h = 0; h < p.axis[kHeight].in; ++h) {
       for (Index w = 0; w < p.axis[kWidth].in; ++w) dx[offset_of(p.gradient, d, h, w)] = T(0);

@@ -368,7 +368,8 @@ def _draw_curve(panel: Any, history: History) -> None:
     right.set_ylim(0, 1.1 * max(1.0, *errors[0], *errors[1]))
     right.set_ylabel("error (%)", color=ACCENT)
     lines = [*axes.get_lines()[1:], *right.get_lines()]
-    right.legend(lines, [line.get_label() for line in lines], frameon=False, fontsize=9)
+    names = [line.get_label() for line in lines]
+    right.legend(lines, names, loc="upper right", frameon=False, fontsize=9)
 
 
 def _draw_matrix(panel: Any, counts: Array) -> None:
@@ -478,7 +479,8 @@ def run(
 
     say(f"network  {options.network}, {size:,} parameters")
     say(f"data     {count:,} digits to train on, {held_out:,} held out (from {digits.source})")
-    say(f"run      {epochs} epochs, batches of {batch_size}, {_threads()}")
+    threads = _count(fastconv.get_num_threads(), "thread")
+    say(f"run      {_count(epochs, 'epoch')}, batches of {batch_size}, {threads}")
     history = train(
         network,
         digits,
@@ -506,9 +508,8 @@ def run(
     return status
 
 
-def _threads() -> str:
-    threads = fastconv.get_num_threads()
-    return f"{threads} thread{'s' * (threads != 1)}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _report(timed: Comparison, batch_size: int, say: Callable[[str], None]) -> int:
