@@ -652,8 +652,9 @@ class Picker:
         self.choice = choice
 
 
-# A few sizes straddle the tiles' rows and vectors; most are tiny, so that thousands run in seconds.
-_CHANNELS = (1, 2, 3, 1, 2, 3, 4, 5, 7, 8, 16, 17, 33)
+# Some sizes straddle the tiles' rows and vectors; most are tiny, so that thousands run in seconds.
+_CHANNELS = (1, 2, 3, 1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 24, 33)
+_KERNELS = (1, 2, 3, 3, 4, 5, 7)
 _EXTENTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 33, 50)
 _MOST_MACS = 1_000_000
 
@@ -698,9 +699,12 @@ def pick_conv(pick: Picker, name: str = "drawn") -> ConvCase:
     groups = 1 if kind == "dense" else pick.integer(1, 9 if kind == "depthwise" else 4)
     per_in = 1 if kind == "depthwise" else pick.choice(_CHANNELS)
     per_out = pick.integer(1, 3) if kind == "depthwise" else pick.choice(_CHANNELS)
-    kernel = (pick.choice((1, 2, 3, 3, 4, 5, 7)), pick.choice((1, 2, 3, 3, 4, 5, 7)))
-    dilation = _pick_pair(pick, 1, 3)
-    stride = _pick_pair(pick, 1, 4)
+    if pick.integer(0, 2):
+        kernel = (pick.choice(_KERNELS), pick.choice(_KERNELS))
+        dilation, stride = _pick_pair(pick, 1, 3), _pick_pair(pick, 1, 4)
+    else:  # what networks are made of
+        kernel = pick.choice(((1, 1), (3, 3), (3, 3), (5, 5)))
+        dilation, stride = 1, pick.choice((1, 1, 2))
     padding = _pick_padding(pick, (kernel[0] + 1, kernel[1] + 1))
     extents = tuple(_pick_extent(pick, n) for n in _needed(padding, kernel, dilation))
     batch = pick.choice(((1,), (2,), (3,), (5,), ()))

@@ -172,11 +172,12 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
   const Index first_output = plan.panels.start(task.first_panel);
   const Index outputs = plan.panels.start(task.end_panel) - first_output;
   const Panels vectors(ceil_div(pixels, kernels.lanes), kernels.tile_vectors);
+  const Index sums_width = vectors.total * kernels.lanes;
 
   Workspace workspace(plan.workspace);
   T* pixel_panel = workspace.take<T>(plan.reduction.depth() * most_width);
   T* weights = workspace.take<T>(plan.reduction.depth() * plan.panels_per_task * kernels.tile_rows);
-  T* sums = plan.in_place ? nullptr : workspace.take<T>(plan.panels_per_task * kernels.tile_rows * most_width);
+  T* sums = plan.in_place ? nullptr : workspace.take<T>(plan.panels_per_task * kernels.tile_rows * 2 * most_width);
   const bool prefetch = can_prefetch_pixels(p);
   const T* raw = call.a.w + task.g * p.w.group;
   T* y = call.a.y + task.n * p.y.batch + task.g * p.y.group + task.od * p.y.space[kDepth] + first_output * p.y.channel +
@@ -206,7 +207,7 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
       tile.b = pixel_panel;
       tile.lda = plan.raw_weights ? p.w.out : b.depth();
       tile.accumulate = k > 0;
-      tile.ldc = plan.in_place ? p.y.channel : width;
+      tile.ldc = plan.in_place ? p.y.channel : sums_width;
       tile.lanes = plan.in_place ? run.count : width;
       tile.relu = plan.in_place && last && p.relu;
       for (Index i = task.first_panel; i < task.end_panel; ++i) {
@@ -218,17 +219,15 @@ void run_pixel_lanes(const Call<T>& call, const Task& task) {
           prefetch_weight_panel(p, plan, raw, b, i + 1, 0, 1);
         }
         tile.a = rows_of_weights + row * tile.lda;
-        tile.c = plan.in_place ? y + row * p.y.channel + lane : sums + row * width;
+        tile.c = plan.in_place ? y + row * p.y.channel + lane : sums + row * sums_width + lane;
         tile.bias = plan.in_place && last ? call.bias(task.g, first_output + row) : nullptr;
         kernels.pixel_lanes[plan.panels.size(i) - 1][vectors.size(j) - 1](tile);
       }
     }
   }
   if (plan.in_place) return;
-  // Buffered: the run is a single panel, so `sums` holds all of it.
   const PixelRun run{task.n, task.g, task.od, first, pixels};
-  store_output_rows(p, run, call.a.y, first_output, outputs, sums, vectors.size(0) * kernels.lanes,
-                    call.bias(task.g, first_output));
+  store_output_rows(p, run, call.a.y, first_output, outputs, sums, sums_width, call.bias(task.g, first_output));
 }
 
 }  // namespace

@@ -54,8 +54,13 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double run = static_cast<double>(std::min<Index>(p.width().out, 3 * lanes));
   const double start = 45.0 / static_cast<double>(std::min<Index>(p.channels, 14));
   const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 18 + start) / run : 0.8 + start / run;
+  // Not in place: sums are scattered one by one, and blocks are small, so weights are fetched more often.
+  const bool direct = in_place(p, Orientation::kPixelLanes);
+  const double depth = static_cast<double>(p.channels * p.taps());
+  const double store =
+      direct ? 1 : share(depth, rate * 3) * share(std::min(pixels, 6.0 * static_cast<double>(lanes)), 16);
   const double rows = std::min(1.0, outputs / 6);  // fewer leave the FMA units waiting for loads
-  return lane_use(p.height().out * p.width().out, lanes) * rows * share(outputs, rate * pack) *
+  return lane_use(p.height().out * p.width().out, lanes) * rows * store * share(outputs, rate * pack) *
          share(pixels, prepacked ? 0 : rate * 0.1);
 }
 
@@ -84,7 +89,7 @@ void choose_rectangle(const Problem& p, DirectPlan& plan) {
 // fetched once for many of them.
 void choose_run(const Problem& p, Index panel, bool buffered, DirectPlan& plan) {
   const Index plane = p.height().out * p.width().out;
-  const Index most = buffered ? panel : round_up(768, panel);
+  const Index most = round_up(buffered ? 2 * panel : 768, panel);
   plan.block_height = 1;
   plan.blocks_h = 1;
   plan.blocks_w = ceil_div(plane, most);
@@ -123,7 +128,7 @@ std::size_t pixel_lanes_workspace(const DirectPlan& plan, Index width, Index row
   const Index outputs = plan.panels_per_task * rows;
   std::size_t bytes = Workspace::piece_bytes<T>(depth * width);
   bytes += Workspace::piece_bytes<T>(depth * outputs);
-  if (!plan.in_place) bytes += Workspace::piece_bytes<T>(outputs * width);
+  if (!plan.in_place) bytes += Workspace::piece_bytes<T>(outputs * 2 * width);
   return bytes;
 }
 
@@ -154,8 +159,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   const bool small_stage =
       Stage::elements(p, 1, std::min<Index>(8, p.width().out)) * static_cast<Index>(sizeof(T)) <= kStageLimit;
   plan.staged = Stage::wanted(p);
-  const bool pixels = pixel_lanes_efficiency(p, lanes, prepacked) > channel_lanes_efficiency(p, lanes, prepacked) &&
-                      in_place(p, Orientation::kPixelLanes);
+  const bool pixels = pixel_lanes_efficiency(p, lanes, prepacked) > channel_lanes_efficiency(p, lanes, prepacked);
   plan.lanes = pixels || (plan.staged && !small_stage) ? Orientation::kPixelLanes : Orientation::kChannelLanes;
   plan.in_place = in_place(p, plan.lanes);
 

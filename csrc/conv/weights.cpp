@@ -82,10 +82,17 @@ void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, con
 template <class T>
 void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
                            Index part, Index parts) {
-  if (!reduction_contiguous(p)) return;
   const Index unit = plan.lanes == Orientation::kChannelLanes ? kernels().of<T>().lanes : 1;
   const Index start = plan.panels.start(panel) * unit;
   const Index outputs = std::min(plan.panels.size(panel) * unit, p.outputs - start);
+  if (p.w.out == 1 && p.taps() == 1) {  // the transpose of a dense matrix
+    const Index from = b.channels * part / parts, to = b.channels * (part + 1) / parts;
+    for (Index c = b.channel + from; c < b.channel + to; ++c) {
+      for (Index i = 0; i < outputs; i += 16) __builtin_prefetch(w + c * p.w.in + start + i, 0, 2);
+    }
+    return;
+  }
+  if (!reduction_contiguous(p)) return;
   const Index first = outputs * part / parts, last = outputs * (part + 1) / parts;
   constexpr Index line = 64 / static_cast<Index>(sizeof(T));
   for (Index o = first; o < last; ++o) {

@@ -27,15 +27,17 @@ Index divisor_of(const PoolProblem& p, Index od, Index oh, Index ow) {
 
 template <class T>
 void avg_pool(const PoolProblem& p, const T* x, T* y, int threads) {
+  const Columns columns = columns_of(p);
   parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
     T sum[kRowChunk];
     const T* in = x + plane_offset(p, p.x, plane);
     for_each_row(p, [&](Index od, Index oh, Index begin, Index end) {
       std::fill_n(sum, end - begin, T(0));
-      for_each_tap(p, p.x, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index) {
-        const Index step = stride * p.x.space[kWidth];
-        for (Index i = 0; i < count; ++i) sum[first - begin + i] += in[offset + i * step];
-      });
+      for_each_tap(p, columns, p.x, od, oh, begin, end,
+                   [&](Index first, Index count, Index stride, Index offset, Index) {
+                     const Index step = stride * p.x.space[kWidth];
+                     for (Index i = 0; i < count; ++i) sum[first - begin + i] += in[offset + i * step];
+                   });
       T* out = y + plane_offset(p, p.y, plane) + offset_of(p.y, od, oh, begin);
       for (Index i = 0; i < end - begin; ++i) {
         out[i * p.y.space[kWidth]] = sum[i] / static_cast<T>(divisor_of(p, od, oh, begin + i));
@@ -46,6 +48,7 @@ void avg_pool(const PoolProblem& p, const T* x, T* y, int threads) {
 
 template <class T>
 void avg_pool_backward(const PoolProblem& p, const T* dy, T* dx, int threads) {
+  const Columns columns = columns_of(p);
   parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
     T share[kRowChunk];
     T* out = dx + plane_offset(p, p.gradient, plane);
@@ -55,10 +58,11 @@ void avg_pool_backward(const PoolProblem& p, const T* dy, T* dx, int threads) {
       for (Index i = 0; i < end - begin; ++i) {
         share[i] = in[i * p.y.space[kWidth]] / static_cast<T>(divisor_of(p, od, oh, begin + i));
       }
-      for_each_tap(p, p.gradient, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index) {
-        const Index step = stride * p.gradient.space[kWidth];
-        for (Index i = 0; i < count; ++i) out[offset + i * step] += share[first - begin + i];
-      });
+      for_each_tap(p, columns, p.gradient, od, oh, begin, end,
+                   [&](Index first, Index count, Index stride, Index offset, Index) {
+                     const Index step = stride * p.gradient.space[kWidth];
+                     for (Index i = 0; i < count; ++i) out[offset + i * step] += share[first - begin + i];
+                   });
     });
   });
 }

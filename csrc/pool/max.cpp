@@ -38,9 +38,10 @@ void for_each_stepped(const T* src, Index count, Index step, F&& f) {
 }
 
 template <class T, class I>
-void find_values(const PoolProblem& p, const T* x, Index od, Index oh, Index begin, Index end, RowMaxima<T, I>& row) {
+void find_values(const PoolProblem& p, const Columns& columns, const T* x, Index od, Index oh, Index begin, Index end,
+                 RowMaxima<T, I>& row) {
   std::fill_n(row.value, end - begin, -std::numeric_limits<T>::infinity());
-  for_each_tap(p, p.x, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index) {
+  for_each_tap(p, columns, p.x, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index) {
     T* best = row.value + (first - begin);
     for_each_stepped(x + offset, count, stride * p.x.space[kWidth],
                      [&](Index i, T v) { best[i] = wins(v, best[i]) ? v : best[i]; });
@@ -48,19 +49,21 @@ void find_values(const PoolProblem& p, const T* x, Index od, Index oh, Index beg
 }
 
 template <class T, class I>
-void find_indices(const PoolProblem& p, const T* x, Index od, Index oh, Index begin, Index end, RowMaxima<T, I>& row) {
+void find_indices(const PoolProblem& p, const Columns& columns, const T* x, Index od, Index oh, Index begin, Index end,
+                  RowMaxima<T, I>& row) {
   std::fill_n(row.value, end - begin, -std::numeric_limits<T>::infinity());
   std::fill_n(row.index, end - begin, I{-1});
-  for_each_tap(p, p.x, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index at) {
-    T* best = row.value + (first - begin);
-    I* index = row.index + (first - begin);
-    const I start = static_cast<I>(at), apart = static_cast<I>(stride);
-    for_each_stepped(x + offset, count, stride * p.x.space[kWidth], [&](Index i, T v) {
-      const bool take = wins(v, best[i]) | (index[i] < 0);
-      best[i] = take ? v : best[i];
-      index[i] = take ? static_cast<I>(start + static_cast<I>(i) * apart) : index[i];
-    });
-  });
+  for_each_tap(p, columns, p.x, od, oh, begin, end,
+               [&](Index first, Index count, Index stride, Index offset, Index at) {
+                 T* best = row.value + (first - begin);
+                 I* index = row.index + (first - begin);
+                 const I start = static_cast<I>(at), apart = static_cast<I>(stride);
+                 for_each_stepped(x + offset, count, stride * p.x.space[kWidth], [&](Index i, T v) {
+                   const bool take = wins(v, best[i]) | (index[i] < 0);
+                   best[i] = take ? v : best[i];
+                   index[i] = take ? static_cast<I>(start + static_cast<I>(i) * apart) : index[i];
+                 });
+               });
 }
 
 // Adds a row of gradients where its indices say; false if one lies outside the plane.
@@ -79,13 +82,13 @@ bool add_row(const PoolProblem& p, const I* index, Index index_step, const T* dy
 }
 
 template <class T, class I>
-void pool_plane(const PoolProblem& p, const T* x, T* y, Index* indices) {
+void pool_plane(const PoolProblem& p, const Columns& columns, const T* x, T* y, Index* indices) {
   RowMaxima<T, I> row;
   for_each_row(p, [&](Index od, Index oh, Index begin, Index end) {
     if (indices == nullptr) {
-      find_values(p, x, od, oh, begin, end, row);
+      find_values(p, columns, x, od, oh, begin, end, row);
     } else {
-      find_indices(p, x, od, oh, begin, end, row);
+      find_indices(p, columns, x, od, oh, begin, end, row);
       Index* index = indices + offset_of(p.indices, od, oh, begin);
       for (Index i = 0; i < end - begin; ++i) index[i * p.indices.space[kWidth]] = row.index[i];
     }
@@ -95,7 +98,8 @@ void pool_plane(const PoolProblem& p, const T* x, T* y, Index* indices) {
 }
 
 template <class T, class I>
-bool pool_plane_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx) {
+bool pool_plane_backward(const PoolProblem& p, const Columns& columns, const T* x, const Index* indices, const T* dy,
+                         T* dx) {
   RowMaxima<T, I> row;
   bool valid = true;
   zero_plane(p, dx);
@@ -103,7 +107,7 @@ bool pool_plane_backward(const PoolProblem& p, const T* x, const Index* indices,
     const T* in = dy + offset_of(p.y, od, oh, begin);
     const Index step = p.y.space[kWidth];
     if (indices == nullptr) {
-      find_indices(p, x, od, oh, begin, end, row);
+      find_indices(p, columns, x, od, oh, begin, end, row);
       add_row(p, row.index, 1, in, step, end - begin, dx);
     } else {
       const Index* index = indices + offset_of(p.indices, od, oh, begin);
@@ -119,14 +123,15 @@ bool narrow(const PoolProblem& p) { return p.plane_size() <= std::numeric_limits
 
 template <class T>
 void max_pool(const PoolProblem& p, const T* x, T* y, Index* indices, int threads) {
+  const Columns columns = columns_of(p);
   parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
     const T* in = x + plane_offset(p, p.x, plane);
     T* out = y + plane_offset(p, p.y, plane);
     Index* index = indices == nullptr ? nullptr : indices + plane_offset(p, p.indices, plane);
     if (sizeof(T) == sizeof(std::int32_t) && narrow(p)) {
-      pool_plane<T, std::int32_t>(p, in, out, index);
+      pool_plane<T, std::int32_t>(p, columns, in, out, index);
     } else {
-      pool_plane<T, std::int64_t>(p, in, out, index);
+      pool_plane<T, std::int64_t>(p, columns, in, out, index);
     }
   });
 }
@@ -134,14 +139,15 @@ void max_pool(const PoolProblem& p, const T* x, T* y, Index* indices, int thread
 template <class T>
 bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx, int threads) {
   std::atomic<bool> valid{true};
+  const Columns columns = columns_of(p);
   parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
     const T* in = x + plane_offset(p, p.x, plane);
     const Index* index = indices == nullptr ? nullptr : indices + plane_offset(p, p.indices, plane);
     const T* gradient = dy + plane_offset(p, p.y, plane);
     T* out = dx + plane_offset(p, p.gradient, plane);
     const bool narrow_index = sizeof(T) == sizeof(std::int32_t) && narrow(p);
-    const bool good = narrow_index ? pool_plane_backward<T, std::int32_t>(p, in, index, gradient, out)
-                                   : pool_plane_backward<T, std::int64_t>(p, in, index, gradient, out);
+    const bool good = narrow_index ? pool_plane_backward<T, std::int32_t>(p, columns, in, index, gradient, out)
+                                   : pool_plane_backward<T, std::int64_t>(p, columns, in, index, gradient, out);
     if (!good) valid.store(false, std::memory_order_relaxed);
   });
   return valid.load();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "../conv/blocking.hpp"
 #include "pool.hpp"
@@ -32,6 +33,15 @@ inline Reach reach_of(const Axis& a, Index k) {
   return {first, std::max(first, last)};
 }
 
+// For every column of the kernel; worked out once a call, as divisions are slow.
+using Columns = std::vector<Reach>;
+
+inline Columns columns_of(const PoolProblem& p) {
+  Columns columns;
+  for (Index k = 0; k < p.axis[kWidth].kernel; ++k) columns.push_back(reach_of(p.axis[kWidth], k));
+  return columns;
+}
+
 // Where element (d, h, w) lies in an array of these strides.
 inline Index offset_of(const ImageStrides& s, Index d, Index h, Index w) {
   return d * s.space[kDepth] + h * s.space[kHeight] + w * s.space[kWidth];
@@ -44,13 +54,14 @@ constexpr Index kRowChunk = 256;
 // [begin, end): the tap meets the input for outputs first .. first + count - 1, at `offset` in memory and
 // `index` in the plane for the first of them, `step` apart in both for the next.
 template <class F>
-void for_each_tap(const PoolProblem& p, const ImageStrides& s, Index od, Index oh, Index begin, Index end, F&& f) {
+void for_each_tap(const PoolProblem& p, const Columns& columns, const ImageStrides& s, Index od, Index oh, Index begin,
+                  Index end, F&& f) {
   const Axis &d = p.axis[kDepth], &h = p.axis[kHeight], &w = p.axis[kWidth];
   const Span sd = span_of(d, od), sh = span_of(h, oh);
   for (Index kd = sd.first, id = sd.at; kd < sd.last; ++kd, id += d.dilation) {
     for (Index kh = sh.first, ih = sh.at; kh < sh.last; ++kh, ih += h.dilation) {
       for (Index kw = 0; kw < w.kernel; ++kw) {
-        const Reach reach = reach_of(w, kw);
+        const Reach reach = columns[static_cast<std::size_t>(kw)];
         const Index first = std::max(begin, reach.first), last = std::min(end, reach.last);
         if (first >= last) continue;
         const Index iw = w.input_of(first, kw);
