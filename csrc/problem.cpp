@@ -5,15 +5,23 @@
 
 namespace fastconv {
 
+namespace {
+
+constexpr const char* kOverflow =
+    "the size of the output or of the window, from input, weight, kernel, stride, padding and dilation, exceeds 64 "
+    "bits";
+
+}  // namespace
+
 Index checked_multiply(Index a, Index b) {
   Index result;
-  if (__builtin_mul_overflow(a, b, &result)) throw std::overflow_error("size exceeds 64 bits");
+  if (__builtin_mul_overflow(a, b, &result)) throw std::overflow_error(kOverflow);
   return result;
 }
 
 Index checked_add(Index a, Index b) {
   Index result;
-  if (__builtin_add_overflow(a, b, &result)) throw std::overflow_error("size exceeds 64 bits");
+  if (__builtin_add_overflow(a, b, &result)) throw std::overflow_error(kOverflow);
   return result;
 }
 

@@ -294,7 +294,9 @@ def digits_folder(tmp_path_factory):
 def test_demo_trains_and_reports(digits_folder, tmp_path):
     picture = [] if HAS_MATPLOTLIB else ["--no-picture"]
     done = fastconv_command(
-        *("demo", "--data", digits_folder, "--epochs", 2, "--threads", 1, *picture), cwd=tmp_path
+        *("demo", "--network", "keras", "--data", digits_folder, "--epochs", 2, "--threads", 1),
+        *picture,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert "network  keras, 107,706 parameters" in done.stdout

@@ -27,6 +27,25 @@ Ref as_array(PyObject* object) {
   return checked(PyObject_CallMethod(numpy.get(), "from_dlpack", "O", object));
 }
 
+// The same, with the argument named in NumPy's complaint.
+Ref as_named_array(PyObject* object, const char* name) {
+  try {
+    return as_array(object);
+  } catch (const PythonError&) {
+    const bool type_error = PyErr_ExceptionMatches(PyExc_TypeError) != 0;
+    if (!type_error && PyErr_ExceptionMatches(PyExc_ValueError) == 0) throw;
+    PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
+    PyErr_Fetch(&type, &value, &traceback);
+    const Ref owned_type(type), owned_value(value), owned_traceback(traceback);
+    const Ref text(value == nullptr ? nullptr : PyObject_Str(value));
+    const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+    PyErr_Clear();
+    const std::string message = std::string(name) + ": " + (utf8 == nullptr ? "not an array" : utf8);
+    if (type_error) throw TypeError(message);
+    throw ValueError(message);
+  }
+}
+
 Precision precision_of(PyArrayObject* array, const char* name) {
   switch (PyArray_TYPE(array)) {
     case NPY_HALF:
@@ -68,6 +87,7 @@ std::vector<Index> shape_of(PyArrayObject* array) {
 
 // Two indices for one element, as broadcasting makes them.
 bool repeats_elements(PyArrayObject* array) {
+  if (PyArray_SIZE(array) == 0) return false;
   for (int i = 0; i < PyArray_NDIM(array); ++i) {
     if (PyArray_DIM(array, i) > 1 && PyArray_STRIDE(array, i) == 0) return true;
   }
@@ -106,7 +126,7 @@ int numpy_type(Precision p) {
 
 Array::Array(PyObject* object, const char* name) : name_(name) {
   if (object == Py_None) throw TypeError(std::string(name) + ": expected an array, got None");
-  object_ = as_array(object);
+  object_ = as_named_array(object, name);
   original_ = Ref::borrow(object_.get());
   precision_ = precision_of(get(), name);
 }
@@ -182,7 +202,7 @@ Ref new_array(const std::vector<Index>& shape, int type) {
 }
 
 Ref to_indices(PyObject* object, const char* name, const std::vector<Index>& shape) {
-  Ref array = as_array(object);
+  Ref array = as_named_array(object, name);
   PyArrayObject* given = reinterpret_cast<PyArrayObject*>(array.get());
   if (!PyArray_ISINTEGER(given)) {
     throw TypeError(std::string(name) + ": expected int64 indices, got dtype " + dtype_name(given));

@@ -206,7 +206,10 @@ void pretend_contiguous(ConvShapes& shapes) {
   p.w = dense_weight_strides(p);
 }
 
-long long clamp_to_integer(double x) { return x < 9e18 ? static_cast<long long>(x) : (1LL << 62); }
+long long to_integer(double x) {
+  if (x >= 9.2e18) throw ValueError("input_shape, weight_shape: the work of this problem exceeds 64 bits");
+  return static_cast<long long>(x);
+}
 
 }  // namespace
 
@@ -224,7 +227,10 @@ PlanInfo conv_plan(int dims, const Arguments& a) {
   const std::vector<Index> weight = to_shape(a[1], "weight_shape", most, most);
   const ConvOptions options = to_conv_options(a, kPlanOptions, dims);
   PyArray_Descr* descr = nullptr;
-  if (a[7] != nullptr && PyArray_DescrConverter(a[7], &descr) == NPY_FAIL) throw PythonError();
+  if (a[7] != nullptr && PyArray_DescrConverter(a[7], &descr) == NPY_FAIL) {
+    PyErr_Clear();
+    throw TypeError("dtype: not a dtype; expected float32, float64 or float16");
+  }
   const int type = descr == nullptr ? NPY_FLOAT : descr->type_num;
   Py_XDECREF(descr);
   if (type != NPY_FLOAT && type != NPY_DOUBLE && type != NPY_HALF) {
@@ -250,8 +256,8 @@ PlanInfo conv_plan(int dims, const Arguments& a) {
   info.isa = kernels().name;
   info.threads = plan.threads;
   info.workspace_bytes = plan.workspace * static_cast<std::size_t>(plan.threads) + plan.shared;
-  info.flops = clamp_to_integer(p.flops());
-  info.bytes = clamp_to_integer((elements + in + w) * size);
+  info.flops = to_integer(p.flops());
+  info.bytes = to_integer((elements + in + w) * size);
   info.text = plan_text(shapes.problem, plan, info, dims, precision);
   return info;
 }
@@ -274,6 +280,9 @@ PackedConv::PackedConv(int dims, const Arguments& a)
   if (weight_shape_.size() != static_cast<std::size_t>(dims) + 2) {
     throw ValueError("weight: expected " + std::to_string(dims + 2) +
                      " dimensions (out, in / groups, kernel...), got size " + shape_text(weight_shape_));
+  }
+  if (std::any_of(weight_shape_.begin() + 2, weight_shape_.end(), [](Index k) { return k < 1; })) {
+    throw ValueError("weight: the kernel is empty, size " + shape_text(weight_shape_));
   }
   if (weight_shape_[0] % options_.groups != 0) {
     throw ValueError("Given groups=" + std::to_string(options_.groups) +

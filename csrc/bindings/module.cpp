@@ -65,8 +65,17 @@ py::object result_or_raise(PyObject* result) {
   return py::reinterpret_steal<py::object>(result);
 }
 
+// Without this, cls.__new__(cls) would make an object whose C++ half was never constructed.
+void refuse_new(PyHeapTypeObject* type) {
+  type->ht_type.tp_new = [](PyTypeObject* cls, PyObject*, PyObject*) -> PyObject* {
+    PyErr_Format(PyExc_TypeError, "%s objects are made by conv2d_prepack and conv2d_plan only", cls->tp_name);
+    return nullptr;
+  };
+}
+
 void register_classes(py::module_& m) {
-  py::class_<PackedConv>(m, "PackedConv2d", "A convolution with constant weights; see `conv2d_prepack`.")
+  py::class_<PackedConv>(m, "PackedConv2d", py::custom_type_setup(&refuse_new),
+                         "A convolution with constant weights; see `conv2d_prepack`.")
       .def(
           "__call__",
           [](PackedConv& self, const py::object& input, const py::object& out) {
@@ -75,7 +84,7 @@ void register_classes(py::module_& m) {
           py::arg("input"), py::arg("out") = py::none(),
           "The convolution of `input`; written to `out` if given. See `conv2d`.")
       .def("__repr__", &PackedConv::text);
-  py::class_<PlanInfo>(m, "Plan", "What a convolution does; see `conv2d_plan`.")
+  py::class_<PlanInfo>(m, "Plan", py::custom_type_setup(&refuse_new), "What a convolution does; see `conv2d_plan`.")
       .def_readonly("algorithm", &PlanInfo::algorithm)
       .def_readonly("isa", &PlanInfo::isa)
       .def_readonly("threads", &PlanInfo::threads)

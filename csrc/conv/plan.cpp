@@ -157,7 +157,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
       Reduction(p.channels, p.taps(), reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(lanes)));
 
   const bool small_stage =
-      Stage::elements(p, 1, std::min<Index>(8, p.width().out)) * static_cast<Index>(sizeof(T)) <= kStageLimit;
+      Stage::elements(p, 1, std::min<Index>(8, p.width().out)) <= kStageLimit / static_cast<Index>(sizeof(T));
   plan.staged = Stage::wanted(p);
   const bool pixels = pixel_lanes_efficiency(p, lanes, prepacked) > channel_lanes_efficiency(p, lanes, prepacked);
   plan.lanes = pixels || (plan.staged && !small_stage) ? Orientation::kPixelLanes : Orientation::kChannelLanes;

@@ -12,13 +12,15 @@ Index padded_extent(const Axis& a, Index pad_after, Index o) {
   return std::min(start + a.kernel, a.in + pad_after) - start;
 }
 
-Index divisor_of(const PoolProblem& p, Index od, Index oh, Index ow) {
-  if (p.divisor != 0) return p.divisor;
+// A double: a window may be padded to more elements than 64 bits count.
+double divisor_of(const PoolProblem& p, Index od, Index oh, Index ow) {
+  if (p.divisor != 0) return static_cast<double>(p.divisor);
   const std::array<Index, kSpatial> o{od, oh, ow};
-  Index count = 1;
+  double count = 1;
   for (std::size_t s = 0; s < kSpatial; ++s) {
     const Span inside = span_of(p.axis[s], o[s]);
-    count *= p.count_include_pad ? padded_extent(p.axis[s], p.pad_after[s], o[s]) : inside.last - inside.first;
+    count *= static_cast<double>(p.count_include_pad ? padded_extent(p.axis[s], p.pad_after[s], o[s])
+                                                     : inside.last - inside.first);
   }
   return count;
 }

@@ -33,11 +33,13 @@ inline Reach reach_of(const Axis& a, Index k) {
   return {first, std::max(first, last)};
 }
 
-// For every column of the kernel; worked out once a call, as divisions are slow.
+// For every column of the kernel; worked out once a call, as divisions are slow. Empty for a kernel that is
+// much wider than the input: most of its columns meet nothing, and it may have 2^40 of them.
 using Columns = std::vector<Reach>;
 
 inline Columns columns_of(const PoolProblem& p) {
   Columns columns;
+  if (p.axis[kWidth].kernel > 2 * p.axis[kWidth].in) return columns;
   for (Index k = 0; k < p.axis[kWidth].kernel; ++k) columns.push_back(reach_of(p.axis[kWidth], k));
   return columns;
 }
@@ -60,12 +62,18 @@ void for_each_tap(const PoolProblem& p, const Columns& columns, const ImageStrid
   const Span sd = span_of(d, od), sh = span_of(h, oh);
   for (Index kd = sd.first, id = sd.at; kd < sd.last; ++kd, id += d.dilation) {
     for (Index kh = sh.first, ih = sh.at; kh < sh.last; ++kh, ih += h.dilation) {
-      for (Index kw = 0; kw < w.kernel; ++kw) {
+      const auto call = [&](Index first, Index count, Index iw) {
+        f(first, count, w.stride, offset_of(s, id, ih, iw), (id * h.in + ih) * w.in + iw);
+      };
+      for (Index kw = 0; kw < static_cast<Index>(columns.size()); ++kw) {
         const Reach reach = columns[static_cast<std::size_t>(kw)];
         const Index first = std::max(begin, reach.first), last = std::min(end, reach.last);
-        if (first >= last) continue;
-        const Index iw = w.input_of(first, kw);
-        f(first, last - first, w.stride, offset_of(s, id, ih, iw), (id * h.in + ih) * w.in + iw);
+        if (first < last) call(first, last - first, w.input_of(first, kw));
+      }
+      if (!columns.empty()) continue;
+      for (Index ow = begin; ow < end; ++ow) {  // output by output instead
+        const Span sw = span_of(w, ow);
+        for (Index kw = sw.first, iw = sw.at; kw < sw.last; ++kw, iw += w.dilation) call(ow, 1, iw);
       }
     }
   }

@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = demo.add_argument
     networks = ("keras", "torch", "tf", "dlfs")
-    add("--network", choices=networks, default="keras", help="which network (default %(default)s)")
+    add("--network", choices=networks, default="tf", help="which network (default %(default)s)")
     add(
         "--data",
         type=Path,

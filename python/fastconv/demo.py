@@ -425,7 +425,7 @@ def _draw_mistakes(panel: Any, digits: Digits, predicted: Array) -> None:
 class Options:
     """What the command line can say; None stands for the network's own recipe."""
 
-    network: str = "keras"
+    network: str = "tf"
     data: Path | None = None
     epochs: int | None = None
     batch_size: int | None = None

@@ -17,12 +17,17 @@ from fastconv import _core
 __all__ = ["conv2d_input", "conv2d_weight"]
 
 
-def _shape_only(shape: Sequence[int], name: str, like: Any) -> NDArray[Any]:
+def _shape_only(shape: Sequence[int], name: str, like: ArrayLike) -> NDArray[Any]:
     """An array of that shape which occupies a single element; its values are never read."""
     if isinstance(shape, (str, bytes)) or not hasattr(shape, "__len__"):
         raise TypeError(f"{name}: expected a shape (a tuple of ints), got {shape!r}")
+    # `like` gives the dtype, so that it decides that of the result; if it is no array of floats,
+    # the core says so.
+    dtype = getattr(like, "dtype", np.dtype(np.float32))
+    if not np.issubdtype(dtype, np.floating):
+        dtype = np.dtype(np.float32)
     try:
-        return np.broadcast_to(np.zeros((), np.asarray(like).dtype), tuple(shape))
+        return np.broadcast_to(np.zeros((), dtype), tuple(shape))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {shape!r} is no shape: {error}") from None
 
