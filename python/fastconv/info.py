@@ -20,8 +20,9 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        With ``mode="dicts"``: ``version``, ``isa`` (``chosen``, ``built``, ``available``), ``threads``
-        (``num_threads``, ``openmp``), ``compiler`` and ``caches`` (bytes).
+        With ``mode="dicts"``: ``version``, ``isa`` (``chosen``, ``built``, ``available``),
+        ``threads`` (``num_threads``, ``openmp``), ``compiler``, ``caches`` (bytes) and ``memory``
+        (``recycling_limit``, ``recycled_bytes``: of the pool of freed results).
 
     Raises
     ------
