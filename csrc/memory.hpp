@@ -22,4 +22,23 @@ std::size_t recycled_bytes();
 void* acquire_block(std::size_t bytes, std::size_t& size);
 void recycle_block(void* block, std::size_t size);
 
+// A block for the time of a call.
+class RecycledBlock {
+ public:
+  explicit RecycledBlock(std::size_t bytes) : memory_(bytes > 0 ? acquire_block(bytes, size_) : nullptr) {}
+  ~RecycledBlock() {
+    if (memory_ != nullptr) recycle_block(memory_, size_);
+  }
+  RecycledBlock(const RecycledBlock&) = delete;
+  RecycledBlock& operator=(const RecycledBlock&) = delete;
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(memory_);
+  }
+
+ private:
+  std::size_t size_ = 0;
+  void* memory_;
+};
+
 }  // namespace fastconv

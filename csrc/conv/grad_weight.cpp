@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "../cpu.hpp"
+#include "../memory.hpp"
 #include "../parallel.hpp"
 #include "../workspace.hpp"
 #include "conv.hpp"
@@ -321,10 +322,7 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
   threads = useful_threads(p.flops(), threads, threads);
   const GradWeightPlan plan = plan_grad_weight<T>(p, threads);
   const Call<T> call{p, plan, x, grad_output, kernels().of<T>()};
-  AlignedBlock partial;
-  if (plan.parts > 1) {
-    partial = allocate_aligned(static_cast<std::size_t>(plan.parts * elements) * sizeof(T));
-  }
+  const RecycledBlock partial(plan.parts > 1 ? static_cast<std::size_t>(plan.parts * elements) * sizeof(T) : 0);
   const Index tasks = p.groups * plan.parts * plan.tap_tasks * plan.channel_tasks * plan.output_tasks;
   parallel_for(threads, tasks, [&](Index i) {
     Task t{};
@@ -341,13 +339,13 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
     t.part = i % plan.parts;
     t.g = i / plan.parts;
     if (t.channels <= 0 || t.taps <= 0) return;
-    T* to = plan.parts > 1 ? static_cast<T*>(partial.get()) + t.part * elements : grad_weight;
+    T* to = plan.parts > 1 ? partial.as<T>() + t.part * elements : grad_weight;
     GradWeightTask<T>(call, t).run(to);
   });
   if (plan.parts == 1) return;
-  std::copy_n(static_cast<T*>(partial.get()), elements, grad_weight);
+  std::copy_n(partial.as<T>(), elements, grad_weight);
   for (Index part = 1; part < plan.parts; ++part) {
-    kernels().of<T>().add_rows(static_cast<T*>(partial.get()) + part * elements, elements, grad_weight);
+    kernels().of<T>().add_rows(partial.as<T>() + part * elements, elements, grad_weight);
   }
 }
 

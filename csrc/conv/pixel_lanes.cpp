@@ -1,0 +1,143 @@
+// A task with output pixels in the lanes: a run of the flattened plane by a range of output channels.
+//
+// For each block of the reduction, pixels are packed one panel at a time (it stays in L1) and all weight rows
+// go past it. Tiles add to the output itself where pixels lie side by side in it, else to sums in the
+// workspace that are scattered at the end. Start reading at run(), below.
+#include <algorithm>
+
+#include "../workspace.hpp"
+#include "pixel_panel.hpp"
+#include "store.hpp"
+#include "task.hpp"
+
+namespace fastconv {
+namespace {
+
+template <class T>
+class PixelLanesTask {
+ public:
+  PixelLanesTask(const Call<T>& call, const Task& task, const PixelRun& run)
+      : call_(call),
+        task_(task),
+        run_(run),
+        first_output_(call.plan.panels.start(task.first_panel)),
+        vectors_(ceil_div(run.count, call.kernels.lanes), call.kernels.tile_vectors) {
+    const Problem& p = call.p;
+    const DirectPlan& plan = call.plan;
+    Workspace workspace(plan.workspace);
+    const Index depth = plan.reduction.depth(), outputs = plan.panels_per_task * call.kernels.tile_rows;
+    const Index width = call.kernels.lanes * call.kernels.tile_vectors;
+    pixels_ = workspace.take<T>(depth * width);
+    weights_ = workspace.take<T>(depth * outputs);
+    if (plan.in_place) {
+      c_ = call.a.y + run.n * p.y.batch + run.g * p.y.group + run.od * p.y.space[kDepth] + first_output_ * p.y.channel +
+           run.first;
+      ldc_ = p.y.channel;
+    } else {
+      c_ = workspace.take<T>(outputs * 2 * width);
+      ldc_ = vectors_.total * call.kernels.lanes;
+    }
+  }
+
+  void run() {
+    for (Index k = 0; k < call_.plan.reduction.count(); ++k) {
+      const Reduction::Block b = call_.plan.reduction.block(k);
+      const Rows rows = weight_rows(b);
+      for (Index j = 0; j < vectors_.count; ++j) add_panel(k, b, rows, j);
+    }
+    if (call_.plan.in_place) return;
+    const Index outputs = call_.plan.panels.start(task_.end_panel) - first_output_;
+    store_output_rows(call_.p, run_, call_.a.y, first_output_, outputs, c_, ldc_, call_.bias(task_.g, first_output_));
+  }
+
+ private:
+  // Weights of a block, from first_output_ on: row upon row.
+  struct Rows {
+    const T* data;
+    Index ld;
+  };
+
+  // As they lie in an OIHW array, as they were packed, or copied now.
+  Rows weight_rows(const Reduction::Block& b) {
+    const Problem& p = call_.p;
+    const DirectPlan& plan = call_.plan;
+    if (plan.raw_weights) return {raw() + first_output_ * p.w.out + b.first(p.taps()), p.w.out};
+    if (call_.packed != nullptr) return {call_.weights(task_.g, b, task_.first_panel, nullptr), b.depth()};
+    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+      call_.weights(task_.g, b, i, weights_ + b.depth() * (plan.panels.start(i) - first_output_));
+    }
+    return {weights_, b.depth()};
+  }
+
+  // One panel of pixels against all weight rows of the task.
+  void add_panel(Index k, const Reduction::Block& b, const Rows& rows, Index j) {
+    const Problem& p = call_.p;
+    const DirectPlan& plan = call_.plan;
+    const bool finished = plan.in_place && k + 1 == plan.reduction.count();
+    const Index lane = vectors_.start(j) * call_.kernels.lanes, width = vectors_.size(j) * call_.kernels.lanes;
+    const PixelRun panel = part_of_run(lane, width);
+    pack_pixels(p, call_.a.x, panel, b, width, pixels_);
+    const PixelRun next = next_panel(j);
+    Tile<T> tile{};
+    tile.depth = b.depth();
+    tile.b = pixels_;
+    tile.lda = rows.ld;
+    tile.ldc = ldc_;
+    tile.lanes = plan.in_place ? panel.count : width;
+    tile.accumulate = k > 0;
+    tile.relu = finished && p.relu;
+    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+      const Index row = plan.panels.start(i) - first_output_;
+      if (next.count > 0) {
+        prefetch_pixels(p, call_.a.x, next, b, i - task_.first_panel, task_.end_panel - task_.first_panel);
+      }
+      if (plan.raw_weights && j == 0 && i + 1 < task_.end_panel) {
+        prefetch_weight_panel(p, plan, raw(), b, i + 1, 0, 1);
+      }
+      tile.a = rows.data + row * rows.ld;
+      tile.c = c_ + row * ldc_ + lane;
+      tile.bias = finished ? call_.bias(task_.g, first_output_ + row) : nullptr;
+      call_.kernels.pixel_lanes[plan.panels.size(i) - 1][vectors_.size(j) - 1](tile);
+    }
+  }
+
+  const T* raw() const { return call_.a.w + task_.g * call_.p.w.group; }
+
+  PixelRun part_of_run(Index lane, Index width) const {
+    PixelRun part = run_;
+    part.first += lane;
+    part.count = std::min(width, run_.count - lane);
+    return part;
+  }
+
+  // What should be on its way while panel j is multiplied; empty if that is nothing.
+  PixelRun next_panel(Index j) const {
+    if (j + 1 >= vectors_.count || !can_prefetch_pixels(call_.p)) return {};
+    return part_of_run(vectors_.start(j + 1) * call_.kernels.lanes, vectors_.size(j + 1) * call_.kernels.lanes);
+  }
+
+  const Call<T>& call_;
+  const Task& task_;
+  PixelRun run_;
+  Index first_output_;
+  Panels vectors_;  // of the run
+  T* pixels_;       // one panel
+  T* weights_;      // one block, where they are neither packed nor used in place
+  T* c_;            // of the first output and pixel: the output, or sums
+  Index ldc_;
+};
+
+}  // namespace
+
+template <class T>
+void run_pixel_lanes(const Call<T>& call, const Task& task) {
+  const Index first = task.bw * call.plan.block_width;
+  const Index pixels = std::min(call.plan.block_width, call.p.height().out * call.p.width().out - first);
+  if (pixels <= 0) return;
+  PixelLanesTask<T>(call, task, {task.n, task.g, task.od, first, pixels}).run();
+}
+
+template void run_pixel_lanes(const Call<float>&, const Task&);
+template void run_pixel_lanes(const Call<double>&, const Task&);
+
+}  // namespace fastconv

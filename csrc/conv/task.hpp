@@ -1,0 +1,75 @@
+// What the two orientations share: the call that every task serves, and the piece of it that a task is.
+#pragma once
+
+#include <algorithm>
+
+#include "../problem.hpp"
+#include "plan.hpp"
+#include "weights.hpp"
+
+namespace fastconv {
+
+// The weights that will be wanted next; panel -1: none.
+struct NextWeights {
+  Index g, panel;
+  Reduction::Block block;
+};
+
+template <class T>
+struct Call {
+  const Problem& p;
+  const DirectPlan& plan;
+  const Operands<T>& a;
+  const T* packed;
+  const Kernels<T>& kernels;
+  WeightLayout layout;
+
+  // Panel i of a block of the reduction: packed before, or now into `to`.
+  const T* weights(Index g, const Reduction::Block& b, Index i, T* to) const {
+    if (packed != nullptr) return packed + g * layout.group + layout.panel(p, plan, b, i);
+    pack_weight_panel(p, plan, a.w + g * p.w.group, b, i, to);
+    return to;
+  }
+  void prefetch(const NextWeights& next, Index part, Index parts) const {
+    if (packed == nullptr) {
+      prefetch_weight_panel(p, plan, a.w + next.g * p.w.group, next.block, next.panel, part, parts);
+      return;
+    }
+    const T* from = packed + next.g * layout.group + layout.panel(p, plan, next.block, next.panel);
+    const Index lines =
+        next.block.depth() * plan.panels.size(next.panel) * kernels.lanes * static_cast<Index>(sizeof(T)) / 64;
+    for (Index l = lines * part / parts; l < lines * (part + 1) / parts; ++l) {
+      __builtin_prefetch(reinterpret_cast<const char*>(from) + l * 64, 0, 2);
+    }
+  }
+  const T* bias(Index g, Index output) const { return a.bias == nullptr ? nullptr : a.bias + g * p.outputs + output; }
+};
+
+struct Task {
+  Index n, g, od, bh, bw, first_panel, end_panel;
+};
+
+inline Task task_at(const Problem& p, const DirectPlan& plan, Index i) {
+  Task t{};
+  const Index part = i % plan.output_tasks;
+  t.first_panel = part * plan.panels_per_task;
+  t.end_panel = std::min(plan.panels.count, t.first_panel + plan.panels_per_task);
+  i /= plan.output_tasks;
+  t.bw = i % plan.blocks_w;
+  i /= plan.blocks_w;
+  t.bh = i % plan.blocks_h;
+  i /= plan.blocks_h;
+  t.od = i % p.depth().out;
+  i /= p.depth().out;
+  t.g = i % p.groups;
+  t.n = i / p.groups;
+  return t;
+}
+
+// See channel_lanes.cpp and pixel_lanes.cpp.
+template <class T>
+void run_channel_lanes(const Call<T>& call, const Task& task);
+template <class T>
+void run_pixel_lanes(const Call<T>& call, const Task& task);
+
+}  // namespace fastconv
