@@ -94,11 +94,12 @@ class ChannelLanesTask {
   // would show.
   void sweep_pixels(const Tile<T>& first, Index vectors, const NextWeights& next) {
     const Panels rows(rectangle_.pixels(), call_.kernels.tile_rows);
-    for (Index i = 0; i < rows.count; ++i) {
-      if (next.panel >= 0) call_.prefetch(next, i, rows.count);
-      Tile<T> tile = first;
+    const Index units = call_.prefetch_units(next), share = ceil_div(units, rows.count);
+    Tile<T> tile = first;
+    for (Index i = 0, asked = 0; i < rows.count; ++i, asked += share) {
+      if (asked < units) call_.prefetch(next, asked, std::min(units, asked + share));
       tile.row_offset = pixel_offset_ + rows.start(i);
-      tile.c += rows.start(i) * first.ldc;
+      tile.c = first.c + rows.start(i) * first.ldc;
       call_.kernels.channel_lanes[rows.size(i) - 1][vectors - 1](tile);
     }
   }

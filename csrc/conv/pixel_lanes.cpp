@@ -86,13 +86,16 @@ class PixelLanesTask {
     tile.lanes = plan.in_place ? panel.count : width;
     tile.accumulate = k > 0;
     tile.relu = finished && p.relu;
+    const Index share = ceil_div(b.channels, task_.end_panel - task_.first_panel);
+    Index asked = next.count > 0 ? 0 : b.channels;
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       const Index row = plan.panels.start(i) - first_output_;
-      if (next.count > 0) {
-        prefetch_pixels(p, call_.a.x, next, b, i - task_.first_panel, task_.end_panel - task_.first_panel);
+      if (asked < b.channels) {
+        prefetch_pixels(p, call_.a.x, next, b, asked, std::min(b.channels, asked + share));
+        asked += share;
       }
       if (plan.raw_weights && j == 0 && i + 1 < task_.end_panel) {
-        prefetch_weight_panel(p, plan, raw(), b, i + 1, 0, 1);
+        prefetch_weight_panel(p, plan, raw(), b, i + 1, 0, plan.panels.size(i + 1));
       }
       tile.a = rows.data + row * rows.ld;
       tile.c = c_ + row * ldc_ + lane;

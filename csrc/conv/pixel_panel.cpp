@@ -76,10 +76,9 @@ bool can_prefetch_pixels(const Problem& p) {
 }
 
 template <class T>
-void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b, Index part,
-                     Index parts) {
+void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b, Index first,
+                     Index last) {
   const T* image = x + run.n * p.x.batch + run.g * p.x.group + run.od * p.x.space[kDepth] + run.first;
-  const Index first = b.channels * part / parts, last = b.channels * (part + 1) / parts;
   constexpr Index line = 64 / static_cast<Index>(sizeof(T));
   for (Index c = first; c < last; ++c) {
     const T* row = image + (b.channel + c) * p.x.channel;

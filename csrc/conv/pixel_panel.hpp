@@ -19,7 +19,7 @@ void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduct
                  T* panel);
 
 // Packing reads more than the arithmetic hides, unless it was asked for in time. What a run will read is
-// easy to say for one tap at unit stride; for those, asks for part `part` of `parts` of it.
+// easy to say for one tap at unit stride; for those, asks for channels [first, last) of the block.
 bool can_prefetch_pixels(const Problem& p);
 template <class T>
 void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block, Index part,

@@ -30,17 +30,21 @@ struct Call {
     pack_weight_panel(p, plan, a.w + g * p.w.group, b, i, to);
     return to;
   }
-  void prefetch(const NextWeights& next, Index part, Index parts) const {
+  // How much there is to ask for, in rows of the source or in cache lines of packed weights.
+  Index prefetch_units(const NextWeights& next) const {
+    if (next.panel < 0) return 0;
+    if (packed == nullptr) return weight_panel_rows(p, plan, next.block, next.panel);
+    const Index elements = next.block.depth() * plan.panels.size(next.panel) * kernels.lanes;
+    return elements * static_cast<Index>(sizeof(T)) / 64;
+  }
+  void prefetch(const NextWeights& next, Index first, Index last) const {
     if (packed == nullptr) {
-      prefetch_weight_panel(p, plan, a.w + next.g * p.w.group, next.block, next.panel, part, parts);
+      prefetch_weight_panel(p, plan, a.w + next.g * p.w.group, next.block, next.panel, first, last);
       return;
     }
-    const T* from = packed + next.g * layout.group + layout.panel(p, plan, next.block, next.panel);
-    const Index lines =
-        next.block.depth() * plan.panels.size(next.panel) * kernels.lanes * static_cast<Index>(sizeof(T)) / 64;
-    for (Index l = lines * part / parts; l < lines * (part + 1) / parts; ++l) {
-      __builtin_prefetch(reinterpret_cast<const char*>(from) + l * 64, 0, 2);
-    }
+    const char* from =
+        reinterpret_cast<const char*>(packed + next.g * layout.group + layout.panel(p, plan, next.block, next.panel));
+    for (Index line = first; line < last; ++line) __builtin_prefetch(from + line * 64, 0, 2);
   }
   const T* bias(Index g, Index output) const { return a.bias == nullptr ? nullptr : a.bias + g * p.outputs + output; }
 };

@@ -79,25 +79,35 @@ void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, con
   }
 }
 
+namespace {
+
+// The transpose of a dense matrix: the outputs of one channel follow each other.
+bool outputs_contiguous(const Problem& p) { return p.w.out == 1 && p.taps() == 1; }
+
+}  // namespace
+
+Index weight_panel_rows(const Problem& p, const DirectPlan& plan, const Reduction::Block& b, Index panel) {
+  if (outputs_contiguous(p)) return b.channels;
+  if (!reduction_contiguous(p)) return 0;
+  return plan.panels.size(panel);
+}
+
 template <class T>
 void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
-                           Index part, Index parts) {
+                           Index first, Index last) {
   const Index unit = plan.lanes == Orientation::kChannelLanes ? kernels().of<T>().lanes : 1;
   const Index start = plan.panels.start(panel) * unit;
   const Index outputs = std::min(plan.panels.size(panel) * unit, p.outputs - start);
-  if (p.w.out == 1 && p.taps() == 1) {  // the transpose of a dense matrix
-    const Index from = b.channels * part / parts, to = b.channels * (part + 1) / parts;
-    for (Index c = b.channel + from; c < b.channel + to; ++c) {
-      for (Index i = 0; i < outputs; i += 16) __builtin_prefetch(w + c * p.w.in + start + i, 0, 2);
-    }
+  constexpr Index line = 64 / static_cast<Index>(sizeof(T));
+  const auto ask = [](const T* row, Index count) {
+    for (Index i = 0; i < count; i += line) __builtin_prefetch(row + i, 0, 2);
+  };
+  if (outputs_contiguous(p)) {
+    for (Index c = first; c < last; ++c) ask(w + (b.channel + c) * p.w.in + start, outputs);
     return;
   }
-  if (!reduction_contiguous(p)) return;
-  const Index first = outputs * part / parts, last = outputs * (part + 1) / parts;
-  constexpr Index line = 64 / static_cast<Index>(sizeof(T));
-  for (Index o = first; o < last; ++o) {
-    const T* row = w + (start + o) * p.w.out + b.first(p.taps());
-    for (Index i = 0; i < b.depth(); i += line) __builtin_prefetch(row + i, 0, 2);
+  for (Index o = first * unit; o < std::min(last * unit, outputs); ++o) {
+    ask(w + (start + o) * p.w.out + b.first(p.taps()), b.depth());
   }
 }
 

@@ -33,10 +33,12 @@ void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, con
 // Elements (channel, tap) of one output channel follow each other, as in a contiguous OIHW array.
 bool reduction_contiguous(const Problem& p);
 
-// Asks for part `part` of `parts` of the weights that pack_weight_panel would read.
+// What pack_weight_panel will read can be asked for beforehand: rows [first, last) of weight_panel_rows.
+// (Counts and not fractions: a division for each tile would cost a tenth of the tile.)
+Index weight_panel_rows(const Problem& p, const DirectPlan& plan, const Reduction::Block& b, Index panel);
 template <class T>
 void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
-                           Index part, Index parts);
+                           Index first, Index last);
 
 // Packs everything: groups * layout.group elements.
 template <class T>
