@@ -76,16 +76,11 @@ def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests that take `threads` run with each count; where an ISA is forced, with the last."""
-    if "threads" in metafunc.fixturenames and "threads" not in _drawn_by_hypothesis(metafunc):
+    if "threads" in metafunc.fixturenames:
         forced = metafunc.config.getoption("--expect-isa")
         counts = cases.THREAD_COUNTS[-1:] if forced else cases.THREAD_COUNTS
         ids = [f"{n}threads" for n in counts]
         metafunc.parametrize("threads", counts, ids=ids, indirect=True)
-
-
-def _drawn_by_hypothesis(metafunc: pytest.Metafunc) -> dict[str, object]:
-    handle = getattr(metafunc.function, "hypothesis", None)
-    return getattr(handle, "_given_kwargs", {}) if handle else {}
 
 
 @pytest.fixture

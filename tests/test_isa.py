@@ -7,6 +7,7 @@ for each ISA that this machine can run and that is not the one already running.
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import re
 import shutil
@@ -88,22 +89,40 @@ def test_an_isa_that_cannot_run_is_refused_at_import(isa, run_python):
 # ---- the values, again --------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def value_runs(tmp_path_factory):
+    """A pytest process for each other ISA, all started at once, with its log."""
+    files = [str(TESTS / f"test_{name}.py") for name in VALUE_FILES]
+    options = ["-q", "--maxfail=5", "--tb=short", "-p", "no:cacheprovider"]
+    runs = {}
+    for isa in OTHERS:
+        log = tmp_path_factory.mktemp("values") / f"{isa}.log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", *options, f"--expect-isa={isa}", *files],
+                env={**os.environ, "FASTCONV_ISA": isa},
+                cwd=TESTS.parent,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        runs[isa] = process, log
+    yield runs
+    for process, _ in runs.values():
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.hang_seconds(900)
 @pytest.mark.parametrize("isa", OTHERS)
-def test_values_on_every_isa(isa, run_python):
-    files = [str(TESTS / f"test_{name}.py") for name in VALUE_FILES]
-    done = run_python(
-        *("-m", "pytest", "-q", "--maxfail=5", "--tb=short", "-p", "no:cacheprovider"),
-        *(f"--expect-isa={isa}", *files),
-        env={"FASTCONV_ISA": isa},
-        timeout=850,
-    )
-    tail = done.stdout[-6000:] + done.stderr[-2000:]
-    assert done.returncode == 0, tail
-    assert f"fastconv ran with isa={isa}" in done.stdout, tail
-    passed = re.search(r"(\d+) passed", done.stdout)
-    assert passed, tail
-    assert int(passed[1]) > 1000, tail
+def test_values_on_every_isa(isa, value_runs):
+    process, log = value_runs[isa]
+    process.wait(850)
+    text = log.read_text()
+    assert process.returncode == 0, text[-6000:]
+    assert f"fastconv ran with isa={isa}" in text
+    passed = re.search(r"(\d+) passed", text)
+    assert passed, text[-6000:]
+    assert int(passed[1]) > 1000, text[-6000:]
 
 
 def test_the_proof_fails_where_forcing_fails(run_python):

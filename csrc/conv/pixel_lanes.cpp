@@ -1,8 +1,9 @@
 // A task with output pixels in the lanes: a run of the flattened plane by a range of output channels.
 //
-// For each block of the reduction, pixels are packed one panel at a time (it stays in L1) and all weight rows
-// go past it. Tiles add to the output itself where pixels lie side by side in it, else to sums in the
-// workspace that are scattered at the end. Start reading at run(), below.
+// Pixels are packed one panel and one block of the reduction at a time (it stays in L1), and all weight rows go
+// past it. If the weights fit L2, a panel goes through the whole reduction before the next one; otherwise each
+// block of the weights meets all panels before the next block. Tiles add to the output itself where pixels lie side by
+// side in it, else to sums in the workspace that are scattered at the end. Start reading at run(), below.
 #include <algorithm>
 
 #include "../workspace.hpp"
@@ -25,59 +26,79 @@ class PixelLanesTask {
     const Problem& p = call.p;
     const DirectPlan& plan = call.plan;
     Workspace workspace(plan.workspace);
-    const Index depth = plan.reduction.depth(), outputs = plan.panels_per_task * call.kernels.tile_rows;
+    const Index depth = plan.reduction.depth(), most = plan.panels_per_task * call.kernels.tile_rows;
     const Index width = call.kernels.lanes * call.kernels.tile_vectors;
     pixels_ = workspace.take<T>(depth * width);
-    weights_ = workspace.take<T>(depth * outputs);
+    weights_ = workspace.take<T>((plan.weights_stay ? p.channels * p.taps() : depth) * most);
     if (plan.in_place) {
       c_ = call.a.y + run.n * p.y.batch + run.g * p.y.group + run.od * p.y.space[kDepth] + first_output_ * p.y.channel +
            run.first;
       ldc_ = p.y.channel;
     } else {
-      c_ = workspace.take<T>(outputs * 2 * width);
+      c_ = workspace.take<T>(most * 2 * width);
       ldc_ = vectors_.total * call.kernels.lanes;
     }
   }
 
   void run() {
-    for (Index k = 0; k < call_.plan.reduction.count(); ++k) {
-      const Reduction::Block b = call_.plan.reduction.block(k);
-      const Rows rows = weight_rows(b);
-      for (Index j = 0; j < vectors_.count; ++j) add_panel(k, b, rows, j);
+    const Reduction& reduction = call_.plan.reduction;
+    if (call_.plan.weights_stay) {
+      if (copies_weights()) copy_weights(0, reduction.count());
+      for (Index j = 0; j < vectors_.count; ++j) {
+        for (Index k = 0; k < reduction.count(); ++k) add_panel(k, j);
+      }
+    } else {
+      for (Index k = 0; k < reduction.count(); ++k) {
+        if (copies_weights()) copy_weights(k, k + 1);
+        for (Index j = 0; j < vectors_.count; ++j) add_panel(k, j);
+      }
     }
     if (call_.plan.in_place) return;
-    const Index outputs = call_.plan.panels.start(task_.end_panel) - first_output_;
-    store_output_rows(call_.p, run_, call_.a.y, first_output_, outputs, c_, ldc_, call_.bias(task_.g, first_output_));
+    store_output_rows(call_.p, run_, call_.a.y, first_output_, outputs(), c_, ldc_, call_.bias(task_.g, first_output_));
   }
 
  private:
-  // Weights of a block, from first_output_ on: row upon row.
+  Index outputs() const { return call_.plan.panels.start(task_.end_panel) - first_output_; }
+  const T* raw() const { return call_.a.w + task_.g * call_.p.w.group; }
+  bool copies_weights() const { return !call_.plan.raw_weights && call_.packed == nullptr; }
+  // Where copied weights of a block start: behind those of the blocks before it, if these stay.
+  T* copied(const Reduction::Block& b) const {
+    return weights_ + (call_.plan.weights_stay ? b.first(call_.p.taps()) * outputs() : 0);
+  }
+
+  void copy_weights(Index first, Index last) {
+    for (Index k = first; k < last; ++k) {
+      const Reduction::Block b = call_.plan.reduction.block(k);
+      for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+        call_.weights(task_.g, b, i, copied(b) + b.depth() * (call_.plan.panels.start(i) - first_output_));
+      }
+    }
+  }
+
+  // Weights of a block, from first_output_ on: row upon row, as they lie in an OIHW array, as they were
+  // packed, or as they were copied.
   struct Rows {
     const T* data;
     Index ld;
   };
-
-  // As they lie in an OIHW array, as they were packed, or copied now.
-  Rows weight_rows(const Reduction::Block& b) {
+  Rows weight_rows(const Reduction::Block& b) const {
     const Problem& p = call_.p;
-    const DirectPlan& plan = call_.plan;
-    if (plan.raw_weights) return {raw() + first_output_ * p.w.out + b.first(p.taps()), p.w.out};
+    if (call_.plan.raw_weights) return {raw() + first_output_ * p.w.out + b.first(p.taps()), p.w.out};
     if (call_.packed != nullptr) return {call_.weights(task_.g, b, task_.first_panel, nullptr), b.depth()};
-    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
-      call_.weights(task_.g, b, i, weights_ + b.depth() * (plan.panels.start(i) - first_output_));
-    }
-    return {weights_, b.depth()};
+    return {copied(b), b.depth()};
   }
 
   // One panel of pixels against all weight rows of the task.
-  void add_panel(Index k, const Reduction::Block& b, const Rows& rows, Index j) {
+  void add_panel(Index k, Index j) {
     const Problem& p = call_.p;
     const DirectPlan& plan = call_.plan;
+    const Reduction::Block b = plan.reduction.block(k);
+    const Rows rows = weight_rows(b);
     const bool finished = plan.in_place && k + 1 == plan.reduction.count();
     const Index lane = vectors_.start(j) * call_.kernels.lanes, width = vectors_.size(j) * call_.kernels.lanes;
     const PixelRun panel = part_of_run(lane, width);
     pack_pixels(p, call_.a.x, panel, b, width, pixels_);
-    const PixelRun next = next_panel(j);
+    const Upcoming next = upcoming(k, j);
     Tile<T> tile{};
     tile.depth = b.depth();
     tile.b = pixels_;
@@ -86,12 +107,12 @@ class PixelLanesTask {
     tile.lanes = plan.in_place ? panel.count : width;
     tile.accumulate = k > 0;
     tile.relu = finished && p.relu;
-    const Index share = ceil_div(b.channels, task_.end_panel - task_.first_panel);
-    Index asked = next.count > 0 ? 0 : b.channels;
+    const Index share = ceil_div(next.block.channels, task_.end_panel - task_.first_panel);
+    Index asked = 0;
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       const Index row = plan.panels.start(i) - first_output_;
-      if (asked < b.channels) {
-        prefetch_pixels(p, call_.a.x, next, b, asked, std::min(b.channels, asked + share));
+      if (asked < next.block.channels) {
+        prefetch_pixels(p, call_.a.x, next.run, next.block, asked, std::min(next.block.channels, asked + share));
         asked += share;
       }
       if (plan.raw_weights && j == 0 && i + 1 < task_.end_panel) {
@@ -104,8 +125,6 @@ class PixelLanesTask {
     }
   }
 
-  const T* raw() const { return call_.a.w + task_.g * call_.p.w.group; }
-
   PixelRun part_of_run(Index lane, Index width) const {
     PixelRun part = run_;
     part.first += lane;
@@ -113,10 +132,24 @@ class PixelLanesTask {
     return part;
   }
 
-  // What should be on its way while panel j is multiplied; empty if that is nothing.
-  PixelRun next_panel(Index j) const {
-    if (j + 1 >= vectors_.count || !can_prefetch_pixels(call_.p)) return {};
-    return part_of_run(vectors_.start(j + 1) * call_.kernels.lanes, vectors_.size(j + 1) * call_.kernels.lanes);
+  // The pixels that will be packed next, to be on their way meanwhile; no channels: nothing to ask for.
+  struct Upcoming {
+    PixelRun run{};
+    Reduction::Block block{};
+  };
+  Upcoming upcoming(Index k, Index j) const {
+    if (!can_prefetch_pixels(call_.p)) return {};
+    const Index blocks = call_.plan.reduction.count();
+    if (call_.plan.weights_stay && k + 1 < blocks) {
+      ++k;
+    } else if (j + 1 < vectors_.count) {
+      ++j;
+      if (call_.plan.weights_stay) k = 0;
+    } else {
+      return {};
+    }
+    return {part_of_run(vectors_.start(j) * call_.kernels.lanes, vectors_.size(j) * call_.kernels.lanes),
+            call_.plan.reduction.block(k)};
   }
 
   const Call<T>& call_;
@@ -125,7 +158,7 @@ class PixelLanesTask {
   Index first_output_;
   Panels vectors_;  // of the run
   T* pixels_;       // one panel
-  T* weights_;      // one block, where they are neither packed nor used in place
+  T* weights_;      // copied, where they are neither packed nor used in place
   T* c_;            // of the first output and pixel: the output, or sums
   Index ldc_;
 };

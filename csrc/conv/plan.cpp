@@ -39,7 +39,7 @@ double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double store = p.y.channel == 1 ? 0.1 : p.y.space[kWidth] == 1 ? 0.35 : 1.3;
   const double stage = Stage::wanted(p) ? 0.25 : 0.05;
   const double fed = static_cast<double>(p.outputs * p.taps());
-  const double narrow = p.outputs <= lanes ? 0.85 : p.outputs <= 2 * lanes || p.outputs == 4 * lanes ? 0.93 : 1;
+  const double narrow = p.outputs <= lanes ? 0.85 : p.outputs <= 2 * lanes ? 0.93 : 1;
   return lane_use(p.outputs, lanes) * share(depth, rate * store) * share(pixels, prepacked ? 0 : rate * 1.2) *
          share(fed, rate * stage) * narrow;
 }
@@ -51,7 +51,7 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double outputs = static_cast<double>(p.outputs);
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
   const bool runs = p.x.space[kWidth] == 1 && p.width().stride == 1;
-  const double run = static_cast<double>(std::min<Index>(p.width().out, 3 * lanes));
+  const double run = static_cast<double>(std::min<Index>(p.width().out, 4 * lanes));
   const double start = 45.0 / static_cast<double>(std::min<Index>(p.channels, 14));
   const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 18 + start) / run : 0.8 + start / run;
   // Not in place: sums are scattered one by one, and blocks are small, so weights are fetched more often.
@@ -123,11 +123,11 @@ std::size_t channel_lanes_workspace(const Problem& p, const DirectPlan& plan, In
 }
 
 template <class T>
-std::size_t pixel_lanes_workspace(const DirectPlan& plan, Index width, Index rows) {
+std::size_t pixel_lanes_workspace(const Problem& p, const DirectPlan& plan, Index width, Index rows) {
   const Index depth = plan.reduction.depth();
   const Index outputs = plan.panels_per_task * rows;
   std::size_t bytes = Workspace::piece_bytes<T>(depth * width);
-  bytes += Workspace::piece_bytes<T>(depth * outputs);
+  bytes += Workspace::piece_bytes<T>((plan.weights_stay ? p.channels * p.taps() : depth) * outputs);
   if (!plan.in_place) bytes += Workspace::piece_bytes<T>(outputs * 2 * width);
   return bytes;
 }
@@ -175,7 +175,10 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
     plan.panels = Panels(p.outputs, k.tile_rows);
     choose_run(p, width, !plan.in_place, plan);
     choose_output_tasks(p, ceil_div(512, k.tile_rows), plan.threads, plan);
-    plan.workspace = pixel_lanes_workspace<T>(plan, width, k.tile_rows);
+    const double weights = static_cast<double>(plan.panels_per_task * k.tile_rows * p.channels) *
+                           static_cast<double>(p.taps()) * sizeof(T);
+    plan.weights_stay = weights <= static_cast<double>(caches().l2) / 2;
+    plan.workspace = pixel_lanes_workspace<T>(p, plan, width, k.tile_rows);
   }
 
   const Index padded = plan.lanes == Orientation::kChannelLanes ? plan.panels.total * lanes : p.outputs;

@@ -22,6 +22,7 @@ struct DirectPlan {
   bool staged = false;          // channel lanes: windows are read from a padded copy in the workspace
   bool in_place = false;        // tiles accumulate in the output itself
   bool raw_weights = false;     // pixel lanes: OIHW rows serve as they are
+  bool weights_stay = false;    // pixel lanes: a task's weights fit L2, so a panel of pixels is finished at once
   bool shared_weights = false;  // weights are packed once, before the tasks start
   Reduction reduction;
   Panels panels;           // of output channels: vectors (channel lanes) or rows (pixel lanes)

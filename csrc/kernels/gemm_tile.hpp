@@ -34,7 +34,7 @@ template <class T, Lanes L>
 
 template <int MR, int NV, class F>
 inline __attribute__((always_inline)) void for_each_vector(F&& f) {
-#pragma GCC unroll 8
+#pragma GCC unroll 6
   for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) f(i, j);
@@ -47,7 +47,7 @@ void gemm_tile(const Tile<T>& t) {
   Vector<T> acc[MR][NV] = {};
 
   const T* row[MR];
-#pragma GCC unroll 8
+#pragma GCC unroll 6
   for (int i = 0; i < MR; ++i) {
     row[i] = t.a + (L == Lanes::kChannels ? t.row_offset[i] : i * t.lda);
   }
@@ -64,7 +64,7 @@ void gemm_tile(const Tile<T>& t) {
     b += NV * VL;
     std::ptrdiff_t at = k;
     if constexpr (L == Lanes::kChannels) at = offset[k];
-#pragma GCC unroll 8
+#pragma GCC unroll 6
     for (int i = 0; i < MR; ++i) {
       const Vector<T> x = broadcast(row[i][at]);
 #pragma GCC unroll 4

@@ -8,9 +8,9 @@
 namespace {
 
 // The largest tile: accumulators, one row of B and a broadcast must fit the register file.
-// 32 registers hold 8 x 3 (24 + 3 + 1), 16 hold 6 x 2 (12 + 2 + 1).
+// 32 registers hold 6 x 4 (24 + 4 + 1), which loads less for its FMAs than 8 x 3; 16 hold 6 x 2 (12 + 2 + 1).
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kRows = 8, kVectors = 3;
+constexpr int kRows = 6, kVectors = 4;
 #else
 constexpr int kRows = 6, kVectors = 2;
 #endif
@@ -29,7 +29,8 @@ constexpr void fill_row(typename fastconv::Kernels<T>::TileKernel (&row)[fastcon
   row[0] = tile_or_null<T, MR, 1, L>();
   row[1] = tile_or_null<T, MR, 2, L>();
   row[2] = tile_or_null<T, MR, 3, L>();
-  static_assert(fastconv::kMaxTileVectors == 3);
+  row[3] = tile_or_null<T, MR, 4, L>();
+  static_assert(fastconv::kMaxTileVectors == 4);
 }
 
 template <class T, Lanes L, int MR = 1>

@@ -56,8 +56,8 @@ struct Copy {
   std::ptrdiff_t ld_dst;
 };
 
-constexpr int kMaxTileRows = 8;
-constexpr int kMaxTileVectors = 3;
+constexpr int kMaxTileRows = 6;
+constexpr int kMaxTileVectors = 4;
 
 template <class T>
 struct Kernels {
