@@ -54,7 +54,7 @@ bool pointwise(const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad =
 void absorb_stride(Problem& p, int s) {
   Axis& a = p.axis[static_cast<std::size_t>(s)];
   if (a.kernel != 1 || a.padded() || a.pad != 0) return;
-  p.x.space[static_cast<std::size_t>(s)] *= a.stride;
+  if (a.out > 1) p.x.space[static_cast<std::size_t>(s)] *= a.stride;  // a stride never taken may be huge
   a.stride = 1;
   a.dilation = 1;
   a.in = a.out;
@@ -130,9 +130,9 @@ GradInputPhase grad_input_phase(const Problem& forward, Index phase) {
     // Tap j (counted backwards from the last) meets output t + (r + pad - last * d) / s + j * dilation.
     const Index last = first + (b.kernel - 1) * step;
     b.pad = b.kernel > 0 ? -((r + a.pad - last * a.dilation) / a.stride) : 0;
-    p.w.space[s] = -step * forward.w.space[s];
+    p.w.space[s] = b.kernel > 1 ? -step * forward.w.space[s] : 0;  // steps never taken may be huge
     result.w_offset += b.kernel > 0 ? last * forward.w.space[s] : 0;
-    p.y.space[s] = a.stride * forward.x.space[s];
+    p.y.space[s] = b.out > 1 ? a.stride * forward.x.space[s] : 0;
     result.x_offset += r * forward.x.space[s];
   }
   return result;
