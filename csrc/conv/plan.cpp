@@ -26,9 +26,9 @@ bool in_place(const Problem& p, Orientation lanes) {
 }
 
 // Efficiencies: a lane's FMAs over these and what the orientation spends beside them, in cycles for
-// each element that is packed or stored (measured on Cascade Lake). An FMA unit pair does 2 * lanes
-// products a cycle, so a packed weight brings pixels / (2 * lanes) cycles of arithmetic, a packed pixel
-// outputs / (2 * lanes), a stored sum depth / (2 * lanes).
+// each element that is packed or stored (estimates, in line with measurements on Cascade Lake). An FMA unit pair does 2
+// * lanes products a cycle, so a packed weight brings pixels / (2 * lanes) cycles of arithmetic, a packed pixel outputs
+// / (2 * lanes), a stored sum depth / (2 * lanes).
 double share(double work, double overhead) { return work / (work + overhead); }
 
 // Packing weights transposes them: read badly, written well.

@@ -34,7 +34,7 @@ void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, con
 bool reduction_contiguous(const Problem& p);
 
 // What pack_weight_panel will read can be asked for beforehand: rows [first, last) of weight_panel_rows.
-// (Counts and not fractions: a division for each tile would cost a tenth of the tile.)
+// (Counts and not fractions: a 64-bit division for each tile is too dear.)
 Index weight_panel_rows(const Problem& p, const DirectPlan& plan, const Reduction::Block& b, Index panel);
 template <class T>
 void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
