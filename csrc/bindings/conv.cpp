@@ -4,7 +4,6 @@
 #include <cstdio>
 
 #include "../conv/conv.hpp"
-#include "../conv/weights.hpp"
 #include "../cpu.hpp"
 #include "../parallel.hpp"
 #include "docs.hpp"
@@ -50,11 +49,6 @@ constexpr ConvOptionPositions kBackwardOptions{3, 4, 5, 6, 7};
 constexpr ConvOptionPositions kPrepackOptions{2, 3, 4, 5, 6};
 constexpr ConvOptionPositions kPlanOptions{2, 3, 4, 5, 6};
 
-void require_direct(Algorithm algorithm) {
-  if (algorithm != Algorithm::kWinograd) return;
-  throw ValueError("algorithm: 'winograd' does not apply to this problem");
-}
-
 template <class... Arrays>
 Precision common_precision(const Arrays&... arrays) {
   Precision p = Precision::kHalf;
@@ -65,10 +59,11 @@ Precision common_precision(const Arrays&... arrays) {
 // ---- forward ------------------------------------------------------------------------------------
 
 template <class T>
-void run_forward(Problem p, const Operands<T>& operands) {
+void run_forward(Problem p, const Operands<T>& operands, Algorithm algorithm) {
   p = simplified(p);
+  const ConvPlan plan = plan_conv<T>(p, false, num_threads(), algorithm);
   const ReleaseGil release(p.flops() > kReleaseGil);
-  conv_forward<T>(p, plan_direct<T>(p, false, num_threads()), operands, nullptr);
+  conv_forward<T>(p, plan, operands, nullptr);
 }
 
 template <int Dims>
@@ -77,7 +72,7 @@ PyObject* forward(const Arguments& a) {
   if (a.given(2)) bias = Array(a[2], "bias");
   const ConvOptions options = to_conv_options(a, kForwardOptions, Dims);
   const bool relu = to_relu(a[8]);
-  require_direct(to_algorithm(a[9]));
+  const Algorithm algorithm = to_algorithm(a[9]);
   ConvShapes shapes = conv_shapes(input.shape(), weight.shape(), options);
   Problem& p = shapes.problem;
   p.relu = relu;
@@ -92,7 +87,7 @@ PyObject* forward(const Arguments& a) {
   p.y = shapes.output_layout().strides(out, p.outputs);
   with_type(computed, [&](auto zero) {
     using T = decltype(zero);
-    run_forward<T>(p, {input.data<T>(), weight.data<T>(), bias ? bias.data<T>() : nullptr, out.data<T>()});
+    run_forward<T>(p, {input.data<T>(), weight.data<T>(), bias ? bias.data<T>() : nullptr, out.data<T>()}, algorithm);
   });
   return out.finish();
 }
@@ -157,8 +152,7 @@ std::string axes_text(const Problem& p, Index Axis::*member, int dims) {
   return text;
 }
 
-std::string plan_text(const Problem& p, const DirectPlan& plan, const PlanInfo& info, int dims, Precision precision) {
-  const bool channels = plan.lanes == Orientation::kChannelLanes;
+std::string plan_text(const Problem& p, const ConvPlan& plan, const PlanInfo& info, int dims, Precision precision) {
   char line[512];
   std::string text;
   const auto add = [&](const char* label, const std::string& value) {
@@ -169,14 +163,10 @@ std::string plan_text(const Problem& p, const DirectPlan& plan, const PlanInfo& 
                      axes_text(p, &Axis::in, dims) + " -> " + std::to_string(p.groups * p.outputs) + " channels " +
                      axes_text(p, &Axis::out, dims) + ", kernel " + axes_text(p, &Axis::kernel, dims) + ", groups " +
                      std::to_string(p.groups) + ", " + (precision == Precision::kDouble ? "float64" : "float32"));
-  add("algorithm",
-      info.algorithm + (channels ? " (output channels in the vector lanes)" : " (output pixels in the vector lanes)"));
+  add("algorithm", info.algorithm);
   add("isa", info.isa);
   add("threads", std::to_string(info.threads));
-  add("reduction", std::to_string(p.channels * p.taps()) + " in blocks of " + std::to_string(plan.reduction.depth()));
-  add("pixels of a task",
-      std::to_string(plan.block_height * plan.block_width) +
-          (channels ? plan.staged ? ", read from a padded copy" : ", read in place" : ", packed panel by panel"));
+  for (const auto& [label, value] : explain(p, plan)) add(label.c_str(), value);
   add("workspace_bytes", std::to_string(info.workspace_bytes));
   std::snprintf(line, sizeof line, "%.4g", static_cast<double>(info.flops));
   add("flops", line);
@@ -237,13 +227,13 @@ PlanInfo conv_plan(int dims, const Arguments& a) {
     throw TypeError("dtype: expected float32, float64 or float16");
   }
   const Precision precision = type == NPY_DOUBLE ? Precision::kDouble : Precision::kSingle;
-  require_direct(to_algorithm(a[8]));
+  const Algorithm algorithm = to_algorithm(a[8]);
   const bool prepacked = to_bool(a[9], "prepacked", false);
   ConvShapes shapes = conv_shapes(input, weight, options);
   pretend_contiguous(shapes);
   const Problem p = simplified(shapes.problem);
-  const DirectPlan plan = precision == Precision::kDouble ? plan_direct<double>(p, prepacked, num_threads())
-                                                          : plan_direct<float>(p, prepacked, num_threads());
+  const ConvPlan plan = precision == Precision::kDouble ? plan_conv<double>(p, prepacked, num_threads(), algorithm)
+                                                        : plan_conv<float>(p, prepacked, num_threads(), algorithm);
   const double size = precision == Precision::kDouble ? 8 : 4;
   double elements =
       static_cast<double>(p.batch) * static_cast<double>(p.groups * p.outputs) * static_cast<double>(p.pixels());
@@ -252,7 +242,7 @@ PlanInfo conv_plan(int dims, const Arguments& a) {
   in = shapes.problem.batch == p.batch ? in : in * static_cast<double>(shapes.problem.batch);
   const double w = static_cast<double>(p.groups * p.outputs) * static_cast<double>(p.channels * p.taps());
   PlanInfo info;
-  info.algorithm = "direct";
+  info.algorithm = name_of(plan.algorithm);
   info.isa = kernels().name;
   info.threads = plan.threads;
   info.workspace_bytes = plan.workspace * static_cast<std::size_t>(plan.threads) + plan.shared;
@@ -273,8 +263,10 @@ const Signature& prepack_signature(int dims) {
 // ---- prepacked ----------------------------------------------------------------------------------
 
 PackedConv::PackedConv(int dims, const Arguments& a)
-    : options_(to_conv_options(a, kPrepackOptions, dims)), relu_(to_relu(a[7])), weight_(a[0], "weight") {
-  require_direct(to_algorithm(a[8]));
+    : options_(to_conv_options(a, kPrepackOptions, dims)),
+      relu_(to_relu(a[7])),
+      algorithm_(to_algorithm(a[8])),
+      weight_(a[0], "weight") {
   if (a.given(1)) bias_ = Array(a[1], "bias");
   weight_shape_ = weight_.shape();
   if (weight_shape_.size() != static_cast<std::size_t>(dims) + 2) {
@@ -284,6 +276,14 @@ PackedConv::PackedConv(int dims, const Arguments& a)
   if (std::any_of(weight_shape_.begin() + 2, weight_shape_.end(), [](Index k) { return k < 1; })) {
     throw ValueError("weight: the kernel is empty, size " + shape_text(weight_shape_));
   }
+  std::array<Axis, kSpatial> axes{};
+  for (int i = 0; i < dims; ++i) {
+    const std::size_t s = static_cast<std::size_t>(kSpatial - dims + i);
+    axes[s].kernel = weight_shape_[static_cast<std::size_t>(i) + 2];
+    axes[s].stride = options_.stride[s];
+    axes[s].dilation = options_.dilation[s];
+  }
+  check_algorithm(algorithm_, axes);
   if (weight_shape_[0] % options_.groups != 0) {
     throw ValueError("Given groups=" + std::to_string(options_.groups) +
                      ", expected weight to have a multiple of that many output channels, but got size " +
@@ -303,15 +303,17 @@ PackedConv::PackedConv(int dims, const Arguments& a)
   if (bias_) own(bias_, "bias");
 }
 
+// Null where the plan reads the weights as they are.
 template <class T>
-const T* PackedConv::packed(const Problem& p, const DirectPlan& plan, const T* weight) {
-  AlignedBlock& block = packed_[sizeof(T) == sizeof(double)][static_cast<std::size_t>(plan.lanes)];
+const T* PackedConv::packed(const Problem& p, const ConvPlan& plan, const T* weight) {
+  const int form = packed_form(plan);
+  if (form < 0 || p.flops() == 0) return nullptr;
+  AlignedBlock& block = packed_[sizeof(T) == sizeof(double)][form];
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!block) {
-    const WeightLayout layout(p, plan, kernels().of<T>().lanes);
-    const Index bytes = checked_multiply(checked_multiply(p.groups, layout.group), static_cast<Index>(sizeof(T)));
+    const Index bytes = checked_multiply(packed_elements<T>(p, plan), static_cast<Index>(sizeof(T)));
     AlignedBlock fresh = allocate_aligned(static_cast<std::size_t>(bytes));
-    pack_weights(p, plan, weight, static_cast<T*>(fresh.get()), plan.threads);
+    pack(p, plan, weight, static_cast<T*>(fresh.get()));
     block = std::move(fresh);
   }
   return static_cast<const T*>(block.get());
@@ -332,13 +334,12 @@ PyObject* PackedConv::run(Array& input, Precision result, PyObject* out_argument
   p.w = dense_weight_strides(p);
   p.y = shapes.output_layout().strides(out, p.outputs);
   p = simplified(p);
+  const ConvPlan plan = plan_conv<T>(p, true, num_threads(), algorithm_);
   {
     // The mutex is taken without the GIL: a thread that waits for it holds nothing up.
     const ReleaseGil release(p.flops() > kReleaseGil);
-    const DirectPlan plan = plan_direct<T>(p, true, num_threads());
-    const T* weights = p.flops() > 0 ? packed<T>(p, plan, weight.data<T>()) : nullptr;
     conv_forward<T>(p, plan, {input.data<T>(), weight.data<T>(), bias ? bias.data<T>() : nullptr, out.data<T>()},
-                    weights);
+                    packed<T>(p, plan, weight.data<T>()));
   }
   return out.finish();
 }

@@ -32,14 +32,15 @@ class PackedConv {
   template <class T>
   PyObject* run(Array& input, Precision result, PyObject* out);
   template <class T>
-  const T* packed(const Problem& p, const DirectPlan& plan, const T* weight);
+  const T* packed(const Problem& p, const ConvPlan& plan, const T* weight);
 
   ConvOptions options_;
   bool relu_;
+  Algorithm algorithm_;
   std::vector<Index> weight_shape_;
   Array weight_, bias_;  // private copies
   std::mutex mutex_;
-  AlignedBlock packed_[2][2];  // by element type (float, double) and orientation
+  AlignedBlock packed_[2][kPackedForms];  // by element type (float, double) and form
 };
 
 // Adds conv1d, conv2d, ... to the module (METH_FASTCALL functions, see args.hpp).

@@ -2,6 +2,7 @@
 // before anything is allocated.
 #pragma once
 
+#include "../conv/plan.hpp"
 #include "../problem.hpp"
 #include "array.hpp"
 
@@ -25,7 +26,6 @@ ConvOptions to_conv_options(const Arguments& a, const ConvOptionPositions& at, i
 // "relu" or None.
 bool to_relu(PyObject* activation);
 // "auto", "direct" or "winograd".
-enum class Algorithm { kAuto, kDirect, kWinograd };
 Algorithm to_algorithm(PyObject* object);
 
 // Sizes and weight strides; the strides of x and y are zero. `weight_shape` is (O, I/groups, K...).

@@ -7,9 +7,9 @@
 
 namespace fastconv {
 
-// y = w * x + bias. `packed` holds what pack_weights made for this plan, or is null.
+// y = w * x + bias. `packed` holds what pack made for this plan, or is null.
 template <class T>
-void conv_forward(const Problem& p, const DirectPlan& plan, const Operands<T>& a, const T* packed);
+void conv_forward(const Problem& p, const ConvPlan& plan, const Operands<T>& a, const T* packed);
 
 // dx from dy (a.x is the gradient that is read, a.y the one written, both as in `forward`, whose x
 // strides are those of dx and whose y strides are those of dy).

@@ -1,40 +1,20 @@
-// Forward convolution: packs weights that will serve many tasks, then runs the plan's tasks. What a task does
-// depends on its orientation: channel_lanes.cpp, pixel_lanes.cpp.
-#include "../cpu.hpp"
-#include "../memory.hpp"
-#include "../parallel.hpp"
+// Forward convolution: walks the road that the plan chose.
 #include "conv.hpp"
+#include "direct.hpp"
 #include "store.hpp"
-#include "task.hpp"
 
 namespace fastconv {
 
 template <class T>
-void conv_forward(const Problem& p, const DirectPlan& plan, const Operands<T>& a, const T* packed) {
+void conv_forward(const Problem& p, const ConvPlan& plan, const Operands<T>& a, const T* packed) {
   if (p.channels == 0 || p.taps() == 0) {
     fill_with_bias(p, a.y, a.bias);
     return;
   }
-  const Index tasks = plan.tasks(p);
-  if (tasks == 0) return;
-  const Kernels<T>& k = kernels().of<T>();
-  const bool pack = packed == nullptr && plan.shared_weights;
-  const RecycledBlock shared(pack ? plan.shared : 0);
-  if (pack) {
-    pack_weights(p, plan, a.w, shared.as<T>(), plan.threads);
-    packed = shared.as<T>();
-  }
-  const Call<T> call{p, plan, a, packed, k, WeightLayout(p, plan, k.lanes)};
-  parallel_for(plan.threads, tasks, [&](Index i) {
-    if (plan.lanes == Orientation::kChannelLanes) {
-      run_channel_lanes(call, task_at(p, plan, i));
-    } else {
-      run_pixel_lanes(call, task_at(p, plan, i));
-    }
-  });
+  direct_forward(p, plan.direct, a, packed);
 }
 
-template void conv_forward(const Problem&, const DirectPlan&, const Operands<float>&, const float*);
-template void conv_forward(const Problem&, const DirectPlan&, const Operands<double>&, const double*);
+template void conv_forward(const Problem&, const ConvPlan&, const Operands<float>&, const float*);
+template void conv_forward(const Problem&, const ConvPlan&, const Operands<double>&, const double*);
 
 }  // namespace fastconv

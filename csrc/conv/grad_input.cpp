@@ -14,7 +14,7 @@ void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, T
       continue;
     }
     const Problem p = simplified(phase.problem);
-    const DirectPlan plan = plan_direct<T>(p, false, threads);
+    const ConvPlan plan = plan_conv<T>(p, false, threads);
     conv_forward<T>(p, plan, {grad_output, w + phase.w_offset, nullptr, dx}, nullptr);
   }
 }

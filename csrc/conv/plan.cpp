@@ -1,198 +1,70 @@
 #include "plan.hpp"
 
+#include <stdexcept>
+
 #include "../cpu.hpp"
-#include "../workspace.hpp"
-#include "stage.hpp"
 #include "weights.hpp"
 
 namespace fastconv {
-namespace {
 
-constexpr Index kSharedWeights = Index{4} << 20;  // bytes of weights worth packing up front
-constexpr Index kStageLimit = Index{6} << 20;     // bytes; beyond, pixels are packed panel by panel
-constexpr double kFlopsPerThread = 1.5e6;         // about ten microseconds
-
-// Lanes of the last vector that stand idle.
-double lane_use(Index n, Index lanes) { return static_cast<double>(n) / static_cast<double>(round_up(n, lanes)); }
-
-// Pixels of one depth slice that follow each other in memory, row upon row.
-bool rows_join(const Axis& width, const ImageStrides& s) { return s.space[kHeight] == width.out * s.space[kWidth]; }
-
-// The tiles may write the output itself if their lanes lie side by side in it.
-bool in_place(const Problem& p, Orientation lanes) {
-  const bool joined = p.height().out == 1 || rows_join(p.width(), p.y);
-  if (lanes == Orientation::kPixelLanes) return p.y.space[kWidth] == 1 && joined;
-  return p.y.channel == 1 && joined;
-}
-
-// Efficiencies: a lane's FMAs over these and what the orientation spends beside them, in cycles for
-// each element that is packed or stored (estimates, in line with measurements on Cascade Lake). An FMA unit pair does 2
-// * lanes products a cycle, so a packed weight brings pixels / (2 * lanes) cycles of arithmetic, a packed pixel outputs
-// / (2 * lanes), a stored sum depth / (2 * lanes).
-double share(double work, double overhead) { return work / (work + overhead); }
-
-// Packing weights transposes them: read badly, written well.
-double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
-  const double rate = 2.0 * static_cast<double>(lanes);
-  const double depth = static_cast<double>(p.channels * p.taps());
-  const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
-  const double store = p.y.channel == 1 ? 0.1 : p.y.space[kWidth] == 1 ? 0.35 : 1.3;
-  const double stage = Stage::wanted(p) ? 0.25 : 0.05;
-  const double fed = static_cast<double>(p.outputs * p.taps());
-  const double narrow = p.outputs <= lanes ? 0.85 : p.outputs <= 2 * lanes ? 0.93 : 1;
-  return lane_use(p.outputs, lanes) * share(depth, rate * store) * share(pixels, prepacked ? 0 : rate * 1.2) *
-         share(fed, rate * stage) * narrow;
-}
-
-// Packing pixels copies runs of a row, for all channels of a block: some dozen cycles for each, and more
-// for finding where it lies.
-double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
-  const double rate = 2.0 * static_cast<double>(lanes);
-  const double outputs = static_cast<double>(p.outputs);
-  const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
-  const bool runs = p.x.space[kWidth] == 1 && p.width().stride == 1;
-  const double run = static_cast<double>(std::min<Index>(p.width().out, 4 * lanes));
-  const double start = 45.0 / static_cast<double>(std::min<Index>(p.channels, 14));
-  const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 18 + start) / run : 0.8 + start / run;
-  // Not in place: sums are scattered one by one, and blocks are small, so weights are fetched more often.
-  const bool direct = in_place(p, Orientation::kPixelLanes);
-  const double depth = static_cast<double>(p.channels * p.taps());
-  const double store =
-      direct ? 1 : share(depth, rate * 3) * share(std::min(pixels, 6.0 * static_cast<double>(lanes)), 16);
-  const double rows = std::min(1.0, outputs / 6);  // fewer leave the FMA units waiting for loads
-  return lane_use(p.height().out * p.width().out, lanes) * rows * store * share(outputs, rate * pack) *
-         share(pixels, prepacked ? 0 : rate * 0.1);
-}
-
-// The largest rectangle of output pixels whose input, with all channels, stays in half of L2.
-template <class T>
-void choose_rectangle(const Problem& p, DirectPlan& plan) {
-  const Index budget = caches().l2 / 2 / static_cast<Index>(sizeof(T));
-  const Index most = 512;
-  Index height = p.height().out, width = p.width().out;
-  const auto fits = [&] { return height * width <= most && Stage::elements(p, height, width) <= budget; };
-  while (!fits() && height > 1) height = ceil_div(height, 2);
-  while (!fits() && width > 8) width = ceil_div(width, 2);
-  while (height < p.height().out) {  // halving was coarse: grow again by rows
-    ++height;
-    if (fits()) continue;
-    --height;
-    break;
+const char* name_of(Algorithm algorithm) {
+  switch (algorithm) {
+    case Algorithm::kAuto:
+      return "auto";
+    case Algorithm::kDirect:
+      return "direct";
+    case Algorithm::kWinograd:
+      return "winograd";
+    case Algorithm::kDepthwise:
+      return "depthwise";
   }
-  plan.blocks_h = ceil_div(p.height().out, height);
-  plan.blocks_w = ceil_div(p.width().out, width);
-  plan.block_height = ceil_div(p.height().out, plan.blocks_h);
-  plan.block_width = ceil_div(p.width().out, plan.blocks_w);
+  return "";
 }
 
-// A run of pixels of the flattened plane: whole vector panels, and few enough that the weights are
-// fetched once for many of them.
-void choose_run(const Problem& p, Index panel, bool buffered, DirectPlan& plan) {
-  const Index plane = p.height().out * p.width().out;
-  const Index most = round_up(buffered ? 2 * panel : 768, panel);
-  plan.block_height = 1;
-  plan.blocks_h = 1;
-  plan.blocks_w = ceil_div(plane, most);
-  plan.block_width = std::min(plane, round_up(ceil_div(plane, plan.blocks_w), buffered ? 1 : panel));
-  plan.blocks_w = ceil_div(plane, plan.block_width);
-}
-
-// Output channels are split over tasks only as far as the threads need it.
-void choose_output_tasks(const Problem& p, Index most_panels, int threads, DirectPlan& plan) {
-  plan.output_tasks = std::max<Index>(1, ceil_div(plan.panels.count, most_panels));
-  const Index pixel_tasks = p.batch * p.groups * p.depth().out * plan.blocks_h * plan.blocks_w;
-  const Index wanted = threads > 1 && pixel_tasks % threads != 0 && pixel_tasks < 8 * threads
-                           ? ceil_div(4 * threads, std::max<Index>(1, pixel_tasks))
-                           : 1;
-  plan.output_tasks = std::min(plan.panels.count, std::max(plan.output_tasks, wanted));
-  plan.panels_per_task = plan.output_tasks > 0 ? ceil_div(plan.panels.count, plan.output_tasks) : 0;
-  plan.output_tasks = plan.panels_per_task > 0 ? ceil_div(plan.panels.count, plan.panels_per_task) : 0;
+void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>&) {
+  if (wanted != Algorithm::kWinograd) return;
+  throw std::invalid_argument("algorithm: 'winograd' does not apply to this problem");
 }
 
 template <class T>
-std::size_t channel_lanes_workspace(const Problem& p, const DirectPlan& plan, Index width) {
-  const Index pixels = plan.block_height * plan.block_width;
-  const Index depth = plan.reduction.depth();
-  std::size_t bytes = Workspace::piece_bytes<Index>(depth) + Workspace::piece_bytes<Index>(pixels);
-  bytes += Workspace::piece_bytes<T>(depth * width);  // a weight panel
-  if (!plan.in_place) bytes += Workspace::piece_bytes<T>(pixels * width);
-  if (plan.staged) {
-    bytes += Workspace::piece_bytes<T>(Stage::elements(p, plan.block_height, plan.block_width));
-  }
-  return bytes;
-}
-
-template <class T>
-std::size_t pixel_lanes_workspace(const Problem& p, const DirectPlan& plan, Index width, Index rows) {
-  const Index depth = plan.reduction.depth();
-  const Index outputs = plan.panels_per_task * rows;
-  std::size_t bytes = Workspace::piece_bytes<T>(depth * width);
-  bytes += Workspace::piece_bytes<T>((plan.weights_stay ? p.channels * p.taps() : depth) * outputs);
-  if (!plan.in_place) bytes += Workspace::piece_bytes<T>(outputs * 2 * width);
-  return bytes;
-}
-
-}  // namespace
-
-// L1 for the panel that every tile of a sweep reads again.
-Index reduction_depth(int tile_vectors, std::size_t vector_bytes) {
-  const Index panel_row = static_cast<Index>(vector_bytes) * tile_vectors;
-  return std::clamp<Index>(caches().l1 / panel_row, 64, 256);
-}
-
-int useful_threads(double flops, Index tasks, int available) {
-  const double by_work = std::max(1.0, flops / kFlopsPerThread);
-  return static_cast<int>(
-      std::min({static_cast<double>(available), by_work, static_cast<double>(std::max<Index>(1, tasks))}));
-}
-
-template <class T>
-DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
-  const Kernels<T>& k = kernels().of<T>();
-  const Index lanes = k.lanes;
-  DirectPlan plan;
-  if (p.flops() == 0) return plan;
-  plan.threads = useful_threads(p.flops(), threads, threads);
-  plan.reduction =
-      Reduction(p.channels, p.taps(), reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(lanes)));
-
-  const bool small_stage =
-      Stage::elements(p, 1, std::min<Index>(8, p.width().out)) <= kStageLimit / static_cast<Index>(sizeof(T));
-  plan.staged = Stage::wanted(p);
-  const bool pixels = pixel_lanes_efficiency(p, lanes, prepacked) > channel_lanes_efficiency(p, lanes, prepacked);
-  plan.lanes = pixels || (plan.staged && !small_stage) ? Orientation::kPixelLanes : Orientation::kChannelLanes;
-  plan.in_place = in_place(p, plan.lanes);
-
-  const Index width = lanes * k.tile_vectors;
-  if (plan.lanes == Orientation::kChannelLanes) {
-    plan.panels = Panels(ceil_div(p.outputs, lanes), k.tile_vectors);
-    choose_rectangle<T>(p, plan);
-    plan.in_place = plan.in_place && (plan.blocks_w == 1 || plan.block_height == 1);
-    choose_output_tasks(p, plan.panels.count, plan.threads, plan);
-    plan.workspace = channel_lanes_workspace<T>(p, plan, width);
-  } else {
-    plan.staged = false;
-    plan.panels = Panels(p.outputs, k.tile_rows);
-    choose_run(p, width, !plan.in_place, plan);
-    choose_output_tasks(p, ceil_div(512, k.tile_rows), plan.threads, plan);
-    const double weights = static_cast<double>(plan.panels_per_task * k.tile_rows * p.channels) *
-                           static_cast<double>(p.taps()) * sizeof(T);
-    plan.weights_stay = weights <= static_cast<double>(caches().l2) / 2;
-    plan.workspace = pixel_lanes_workspace<T>(p, plan, width, k.tile_rows);
-  }
-
-  const Index padded = plan.lanes == Orientation::kChannelLanes ? plan.panels.total * lanes : p.outputs;
-  const double bytes = static_cast<double>(p.groups * padded) * static_cast<double>(p.channels * p.taps()) * sizeof(T);
-  const bool reused = p.batch * p.depth().out * plan.blocks_h * plan.blocks_w > 1;
-  // Few pixels: copying the weights would cost as much as using them.
-  plan.raw_weights = !prepacked && plan.lanes == Orientation::kPixelLanes && !reused && plan.block_width <= 2 * width &&
-                     reduction_contiguous(p);
-  plan.shared_weights = !prepacked && reused && bytes <= static_cast<double>(kSharedWeights);
-  if (plan.shared_weights) plan.shared = static_cast<std::size_t>(bytes);
+ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm wanted) {
+  check_algorithm(wanted, p.axis);
+  ConvPlan plan;
+  plan.direct = plan_direct<T>(p, prepacked, threads);
+  plan.threads = plan.direct.threads;
+  plan.workspace = plan.direct.workspace;
+  plan.shared = plan.direct.shared;
   return plan;
 }
 
-template DirectPlan plan_direct<float>(const Problem&, bool, int);
-template DirectPlan plan_direct<double>(const Problem&, bool, int);
+std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan) {
+  const DirectPlan& direct = plan.direct;
+  const bool channels = direct.lanes == Orientation::kChannelLanes;
+  return {{"lanes", channels ? "output channels" : "output pixels"},
+          {"reduction", std::to_string(p.channels * p.taps()) + " in blocks of " +
+                            std::to_string(p.taps() == 0 ? 0 : direct.reduction.depth())},
+          {"pixels of a task", std::to_string(direct.block_height * direct.block_width) +
+                                   (channels ? direct.staged ? ", read from a padded copy" : ", read in place"
+                                             : ", packed panel by panel")}};
+}
+
+int packed_form(const ConvPlan& plan) { return static_cast<int>(plan.direct.lanes); }
+
+template <class T>
+Index packed_elements(const Problem& p, const ConvPlan& plan) {
+  return checked_multiply(p.groups, WeightLayout(p, plan.direct, kernels().of<T>().lanes).group);
+}
+
+template <class T>
+void pack(const Problem& p, const ConvPlan& plan, const T* w, T* packed) {
+  pack_weights(p, plan.direct, w, packed, plan.threads);
+}
+
+template ConvPlan plan_conv<float>(const Problem&, bool, int, Algorithm);
+template ConvPlan plan_conv<double>(const Problem&, bool, int, Algorithm);
+template Index packed_elements<float>(const Problem&, const ConvPlan&);
+template Index packed_elements<double>(const Problem&, const ConvPlan&);
+template void pack(const Problem&, const ConvPlan&, const float*, float*);
+template void pack(const Problem&, const ConvPlan&, const double*, double*);
 
 }  // namespace fastconv

@@ -1,51 +1,47 @@
-// Choose first, execute second: everything that the direct convolution decides, as a value.
+// Choose first, execute second: which algorithm convolves, as a value.
 //
-// No search and no timing: the blocks follow from the problem and the caches by formula, so the same
-// problem always takes the same road, and its bits do not depend on the number of threads.
+// An ordered list of algorithms, each of which accepts a problem or declines it; the direct one comes last and
+// accepts everything. The choice follows from the problem and from whether its weights are packed beforehand, never
+// from the number of threads, so that the bits do not depend on it either.
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "../kernels/table.hpp"
-#include "../problem.hpp"
-#include "blocking.hpp"
+#include "direct_plan.hpp"
 
 namespace fastconv {
 
-enum class Orientation {
-  kChannelLanes,  // vectors of output channels; pixels are broadcast through offsets
-  kPixelLanes,    // vectors of output pixels, packed; weights are broadcast
-};
+enum class Algorithm { kAuto, kDirect, kWinograd, kDepthwise };
+const char* name_of(Algorithm algorithm);
 
-struct DirectPlan {
-  Orientation lanes = Orientation::kPixelLanes;
-  bool staged = false;          // channel lanes: windows are read from a padded copy in the workspace
-  bool in_place = false;        // tiles accumulate in the output itself
-  bool raw_weights = false;     // pixel lanes: OIHW rows serve as they are
-  bool weights_stay = false;    // pixel lanes: a task's weights fit L2, so a panel of pixels is finished at once
-  bool shared_weights = false;  // weights are packed once, before the tasks start
-  Reduction reduction;
-  Panels panels;           // of output channels: vectors (channel lanes) or rows (pixel lanes)
-  Index block_height = 0;  // output pixels of a task: a rectangle (channel lanes) ...
-  Index block_width = 0;   // ... or a run of the flattened plane (pixel lanes; height 1)
-  Index blocks_h = 0, blocks_w = 0;
-  Index panels_per_task = 0;
-  Index output_tasks = 0;
+struct ConvPlan {
+  Algorithm algorithm = Algorithm::kDirect;
   int threads = 1;
   std::size_t workspace = 0;  // bytes for each thread
   std::size_t shared = 0;     // bytes for the call
-
-  Index tasks(const Problem& p) const {
-    return p.batch * p.groups * p.depth().out * blocks_h * blocks_w * output_tasks;
-  }
+  DirectPlan direct;
 };
 
-// The width of a vector panel and the depth that keeps it in L1.
-Index reduction_depth(int tile_vectors, std::size_t vector_bytes);
-// Enough work for each thread to pay for waking it.
-int useful_threads(double flops, Index tasks, int available);
+// Throws std::invalid_argument where an algorithm that the caller asked for (kAuto, kDirect or kWinograd) does not apply
+// to these kernels, strides and dilations, whatever the sizes of the images.
+void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes);
 
+// Calls check_algorithm.
 template <class T>
-DirectPlan plan_direct(const Problem& p, bool prepacked, int threads);
+ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm wanted = Algorithm::kAuto);
+
+// What conv2d_plan tells of the algorithm's own choices: (label, value) pairs.
+std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan);
+
+// Weights packed beforehand come in a few forms, numbered from 0; a form depends on the weights' side of the problem
+// alone, so that one operator packs each form once. -1: the algorithm reads the weights as they are.
+constexpr int kPackedForms = 2;
+int packed_form(const ConvPlan& plan);
+template <class T>
+Index packed_elements(const Problem& p, const ConvPlan& plan);
+template <class T>
+void pack(const Problem& p, const ConvPlan& plan, const T* w, T* packed);
 
 }  // namespace fastconv

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "../problem.hpp"
-#include "plan.hpp"
+#include "direct_plan.hpp"
 #include "weights.hpp"
 
 namespace fastconv {

@@ -4,7 +4,7 @@
 
 #include "../problem.hpp"
 #include "blocking.hpp"
-#include "plan.hpp"
+#include "direct_plan.hpp"
 
 namespace fastconv {
 

@@ -1,5 +1,5 @@
 // Average pooling: each plane on its own, row by row of the output, tap by tap along the row.
-#include "../conv/plan.hpp"
+#include "../conv/direct_plan.hpp"
 #include "../parallel.hpp"
 #include "window.hpp"
 

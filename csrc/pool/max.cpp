@@ -3,7 +3,7 @@
 #include <atomic>
 #include <limits>
 
-#include "../conv/plan.hpp"
+#include "../conv/direct_plan.hpp"
 #include "../parallel.hpp"
 #include "window.hpp"
 

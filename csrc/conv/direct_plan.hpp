@@ -1,0 +1,49 @@
+// Everything that the direct convolution decides, as a value.
+//
+// No search and no timing: the blocks follow from the problem and the caches by formula, so the same
+// problem always takes the same road, and its bits do not depend on the number of threads.
+#pragma once
+
+#include "../kernels/table.hpp"
+#include "../problem.hpp"
+#include "blocking.hpp"
+
+namespace fastconv {
+
+enum class Orientation {
+  kChannelLanes,  // vectors of output channels; pixels are broadcast through offsets
+  kPixelLanes,    // vectors of output pixels, packed; weights are broadcast
+};
+
+struct DirectPlan {
+  Orientation lanes = Orientation::kPixelLanes;
+  bool staged = false;          // channel lanes: windows are read from a padded copy in the workspace
+  bool in_place = false;        // tiles accumulate in the output itself
+  bool raw_weights = false;     // pixel lanes: OIHW rows serve as they are
+  bool weights_stay = false;    // pixel lanes: a task's weights fit L2, so a panel of pixels is finished at once
+  bool shared_weights = false;  // weights are packed once, before the tasks start
+  Reduction reduction;
+  Panels panels;           // of output channels: vectors (channel lanes) or rows (pixel lanes)
+  Index block_height = 0;  // output pixels of a task: a rectangle (channel lanes) ...
+  Index block_width = 0;   // ... or a run of the flattened plane (pixel lanes; height 1)
+  Index blocks_h = 0, blocks_w = 0;
+  Index panels_per_task = 0;
+  Index output_tasks = 0;
+  int threads = 1;
+  std::size_t workspace = 0;  // bytes for each thread
+  std::size_t shared = 0;     // bytes for the call
+
+  Index tasks(const Problem& p) const {
+    return p.batch * p.groups * p.depth().out * blocks_h * blocks_w * output_tasks;
+  }
+};
+
+// The width of a vector panel and the depth that keeps it in L1.
+Index reduction_depth(int tile_vectors, std::size_t vector_bytes);
+// Enough work for each thread to pay for waking it.
+int useful_threads(double flops, Index tasks, int available);
+
+template <class T>
+DirectPlan plan_direct(const Problem& p, bool prepacked, int threads);
+
+}  // namespace fastconv
