@@ -1,8 +1,11 @@
-// A task with output channels in the lanes: a rectangle of output pixels by a range of weight panels.
+// A task with output channels in the lanes: a rectangle of output pixels, of one image or of several small ones, by a
+// range of weight panels.
 //
-// The rectangle's windows are read in place or from a padded copy. For each panel of weights the sums of all
-// its pixels are kept, either in the output itself (NHWC) or in the workspace, from where they are
-// transposed into the output's planes. Start reading at run(), below.
+// The rectangle's windows are read in place or from a padded copy. The sums of its pixels are kept either in the output
+// itself (NHWC) or in the workspace, from where they are transposed into the output's planes. A panel of weights
+// goes through the whole reduction before the next one where the windows were copied, since the copy lies in L2; where
+// they are read in place, each block of the reduction meets all panels first, so that its input is fetched once.
+// Start reading at run(), below.
 #include <algorithm>
 
 #include "../workspace.hpp"
@@ -15,7 +18,7 @@ namespace {
 
 Rectangle rectangle_of(const Problem& p, const DirectPlan& plan, const Task& t) {
   const Index oh = t.bh * plan.block_height, ow = t.bw * plan.block_width;
-  return {t.n,
+  return {t.n * plan.block_images,
           t.g,
           t.od,
           oh,
@@ -28,39 +31,74 @@ template <class T>
 class ChannelLanesTask {
  public:
   ChannelLanesTask(const Call<T>& call, const Task& task, const Rectangle& rectangle)
-      : call_(call), task_(task), rectangle_(rectangle) {
+      : call_(call),
+        task_(task),
+        rectangle_(rectangle),
+        images_(std::min(call.plan.block_images, call.p.batch - rectangle.n)) {
     const Problem& p = call.p;
     const DirectPlan& plan = call.plan;
     Workspace workspace(plan.workspace);
-    const Index pixels = plan.block_height * plan.block_width;
-    const Index width = call.kernels.lanes * call.kernels.tile_vectors;
+    const Index most = plan.block_images * plan.block_height * plan.block_width;
     tap_offset_ = workspace.take<Index>(plan.reduction.depth());
-    pixel_offset_ = workspace.take<Index>(pixels);
-    panel_ = workspace.take<T>(plan.reduction.depth() * width);
-    if (!plan.in_place) sums_ = workspace.take<T>(pixels * width);
-    windows_ = plan.staged ? Stage::copy(p, call.a.x, rectangle_,
-                                         workspace.take<T>(Stage::elements(p, plan.block_height, plan.block_width)))
-                           : Stage::windows(p, call.a.x, rectangle_);
-    windows_.pixel_offsets(p, rectangle_, pixel_offset_);
+    pixel_offset_ = workspace.take<Index>(most);
+    panel_ = workspace.take<T>(plan.reduction.depth() * call.kernels.lanes * call.kernels.tile_vectors);
+    if (!plan.in_place) sums_ = workspace.take<T>(most * plan.sums_width(call.kernels.lanes));
+    const Index image = Stage::elements(p, plan.block_height, plan.block_width);
+    T* const stage = plan.staged ? workspace.take<T>(plan.block_images * image) : nullptr;
+    for (Index i = 0; i < images_; ++i) {
+      const Windows<T> windows =
+          plan.staged ? Stage::copy(p, call.a.x, part(i), stage + i * image) : Stage::windows(p, call.a.x, part(i));
+      if (i == 0) windows_ = windows;
+      windows.pixel_offsets(p, rectangle_, windows.data - windows_.data, pixel_offset_ + i * rectangle_.pixels());
+    }
     // Blocks of whole channels differ in their first channel only; the first block is the largest.
     windows_.tap_offsets(p, plan.reduction.block(0), tap_offset_);
   }
 
   void run() {
-    const Problem& p = call_.p;
-    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
-      const Index width = call_.plan.panels.size(i) * call_.kernels.lanes;
-      const Index output = call_.plan.panels.start(i) * call_.kernels.lanes;
-      const OutputBlock<T> out(p, rectangle_, call_.a.y, output, std::min(width, p.outputs - output),
-                               call_.bias(task_.g, output));
-      for (Index k = 0; k < call_.plan.reduction.count(); ++k) add_block(i, k, out);
-      if (!call_.plan.in_place) out.store_pixel_rows(sums_, width);
+    const Index blocks = call_.plan.reduction.count();
+    if (call_.plan.reduction_outer) {
+      for (Index k = 0; k < blocks; ++k) {
+        for (Index i = task_.first_panel; i < task_.end_panel; ++i) add_block(i, k);
+      }
+      for (Index i = task_.first_panel; i < task_.end_panel; ++i) store(i);
+    } else {
+      for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+        for (Index k = 0; k < blocks; ++k) add_block(i, k);
+        store(i);
+      }
     }
   }
 
  private:
+  Rectangle part(Index image) const {
+    Rectangle r = rectangle_;
+    r.n += image;
+    return r;
+  }
+  Index width(Index panel) const { return call_.plan.panels.size(panel) * call_.kernels.lanes; }
+  OutputBlock<T> output(Index panel, const Rectangle& r) const {
+    const Index first = call_.plan.panels.start(panel) * call_.kernels.lanes;
+    return {call_.p, r, call_.a.y, first, std::min(width(panel), call_.p.outputs - first), call_.bias(task_.g, first)};
+  }
+  // Sums of a panel: those of all the task's panels are kept where the reduction is the outer loop.
+  T* sums(Index panel) const {
+    if (!call_.plan.reduction_outer) return sums_;
+    const Panels& panels = call_.plan.panels;
+    return sums_ + images_ * rectangle_.pixels() * (panels.start(panel) - panels.start(task_.first_panel)) *
+                       call_.kernels.lanes;
+  }
+
+  void store(Index panel) const {
+    if (call_.plan.in_place) return;
+    for (Index i = 0; i < images_; ++i) {
+      const Rectangle r = part(i);
+      output(panel, r).store_pixel_rows(sums(panel) + i * r.pixels() * width(panel), width(panel));
+    }
+  }
+
   // One block of the reduction for one panel of weights and all pixels.
-  void add_block(Index panel, Index k, const OutputBlock<T>& out) {
+  void add_block(Index panel, Index k) {
     const DirectPlan& plan = call_.plan;
     const Reduction::Block b = plan.reduction.block(k);
     if (plan.reduction.tap_blocks.count > 1) windows_.tap_offsets(call_.p, b, tap_offset_);
@@ -72,32 +110,37 @@ class ChannelLanesTask {
     tile.k_offset = tap_offset_;
     tile.accumulate = k > 0;
     if (plan.in_place) {
+      const OutputBlock<T> out = output(panel, rectangle_);
       tile.c = out.data();
       tile.ldc = call_.p.y.space[kWidth];
       tile.lanes = out.outputs();
       tile.relu = last && call_.p.relu;
       tile.bias = last ? out.bias() : nullptr;
     } else {
-      tile.c = sums_;
-      tile.ldc = tile.lanes = plan.panels.size(panel) * call_.kernels.lanes;
+      tile.c = sums(panel);
+      tile.ldc = tile.lanes = width(panel);
     }
     sweep_pixels(tile, plan.panels.size(panel), next_weights(panel, k));
   }
 
+  // The panel that follows this one in run()'s order.
   NextWeights next_weights(Index panel, Index k) const {
-    const bool last = k + 1 == call_.plan.reduction.count();
-    if (!last) return {task_.g, panel, call_.plan.reduction.block(k + 1)};
-    return {task_.g, panel + 1 < task_.end_panel ? panel + 1 : -1, call_.plan.reduction.block(0)};
+    const bool last_k = k + 1 == call_.plan.reduction.count(), last_panel = panel + 1 == task_.end_panel;
+    if (last_k && last_panel) return {task_.g, -1, call_.plan.reduction.block(0)};
+    if (call_.plan.reduction_outer ? last_panel : !last_k) {
+      return {task_.g, call_.plan.reduction_outer ? task_.first_panel : panel, call_.plan.reduction.block(k + 1)};
+    }
+    return {task_.g, panel + 1, call_.plan.reduction.block(call_.plan.reduction_outer ? k : 0)};
   }
 
   // All pixels against one weight panel. Meanwhile the next weights are asked for, or their way from L3
   // would show.
   void sweep_pixels(const Tile<T>& first, Index vectors, const NextWeights& next) {
-    const Panels rows(rectangle_.pixels(), call_.kernels.tile_rows);
-    const Index units = call_.prefetch_units(next), share = ceil_div(units, rows.count);
+    const Panels rows(images_ * rectangle_.pixels(), call_.kernels.tile_rows);
+    Ahead ahead = call_.ahead(next);
     Tile<T> tile = first;
-    for (Index i = 0, asked = 0; i < rows.count; ++i, asked += share) {
-      if (asked < units) call_.prefetch(next, asked, std::min(units, asked + share));
+    for (Index i = 0; i < rows.count; ++i) {
+      ahead.give_share(tile);
       tile.row_offset = pixel_offset_ + rows.start(i);
       tile.c = first.c + rows.start(i) * first.ldc;
       call_.kernels.channel_lanes[rows.size(i) - 1][vectors - 1](tile);
@@ -106,7 +149,8 @@ class ChannelLanesTask {
 
   const Call<T>& call_;
   const Task& task_;
-  Rectangle rectangle_;
+  Rectangle rectangle_;  // of the first image
+  Index images_;
   Index* tap_offset_;
   Index* pixel_offset_;
   T* panel_;  // of weights, where they are not packed beforehand

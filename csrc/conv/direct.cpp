@@ -1,5 +1,5 @@
 // The direct convolution: packs weights that will serve many tasks, then runs the plan's tasks. What a task does
-// depends on its orientation: channel_lanes.cpp, pixel_lanes.cpp.
+// depends on its orientation: channel_lanes.cpp, pixel_lanes.cpp, raw_pixels.cpp.
 #include "direct.hpp"
 #include "../cpu.hpp"
 #include "../memory.hpp"
@@ -23,8 +23,10 @@ void direct_forward(const Problem& p, const DirectPlan& plan, const Operands<T>&
   parallel_for(plan.threads, tasks, [&](Index i) {
     if (plan.lanes == Orientation::kChannelLanes) {
       run_channel_lanes(call, task_at(p, plan, i));
-    } else {
+    } else if (plan.lanes == Orientation::kPixelLanes) {
       run_pixel_lanes(call, task_at(p, plan, i));
+    } else {
+      run_raw_pixels(call, task_at(p, plan, i));
     }
   });
 }

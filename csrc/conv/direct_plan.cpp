@@ -1,7 +1,10 @@
 #include "direct_plan.hpp"
 
+#include <cmath>
+
 #include "../cpu.hpp"
 #include "../workspace.hpp"
+#include "raw_pixels.hpp"
 #include "stage.hpp"
 #include "weights.hpp"
 
@@ -10,6 +13,7 @@ namespace {
 
 constexpr Index kSharedWeights = Index{4} << 20;  // bytes of weights worth packing up front
 constexpr Index kStageLimit = Index{6} << 20;     // bytes; beyond, pixels are packed panel by panel
+constexpr Index kRawStageLimit = Index{1} << 20;  // elements of one row of outputs and all its taps
 constexpr double kFlopsPerThread = 1.5e6;         // about ten microseconds
 
 // Lanes of the last vector that stand idle.
@@ -40,8 +44,10 @@ double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double stage = Stage::wanted(p) ? 0.25 : 0.05;
   const double fed = static_cast<double>(p.outputs * p.taps());
   const double narrow = p.outputs <= lanes ? 0.85 : p.outputs <= 2 * lanes ? 0.93 : 1;
+  const double vectors = std::min(4.0, std::ceil(static_cast<double>(p.outputs) / static_cast<double>(lanes)));
+  const double start = share(depth * 3 * vectors, 50);  // what a tile of 6 rows costs beside its products
   return lane_use(p.outputs, lanes) * share(depth, rate * store) * share(pixels, prepacked ? 0 : rate * 1.2) *
-         share(fed, rate * stage) * narrow;
+         share(fed, rate * stage) * narrow * start;
 }
 
 // Packing pixels copies runs of a row, for all channels of a block: some dozen cycles for each, and more
@@ -64,13 +70,33 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
          share(pixels, prepacked ? 0 : rate * 0.1);
 }
 
-// The largest rectangle of output pixels whose input, with all channels, stays in half of L2.
+// Loads of raw pixels cross cache lines, so that fewer than three rows of weights leave the FMA units waiting; copying
+// the input costs a fraction of a cycle an element, and more where its columns lie apart.
+double raw_pixels_efficiency(const Problem& p, Index lanes) {
+  if (p.y.space[kWidth] != 1 || RawStage(p, 1, p.width().out).elements > kRawStageLimit) return 0;
+  const double rate = 2.0 * static_cast<double>(lanes);
+  const double depth = static_cast<double>(p.channels * p.taps());
+  const double rows = static_cast<double>(p.outputs) / static_cast<double>(ceil_div(p.outputs, 6));
+  const double loads = std::min(1.0, 4 * rows / (8 + rows));
+  const Index step = p.width().stride * p.x.space[kWidth];
+  const double copy = (step == 1 ? 0.15 : step == 2 ? 0.4 : 1.5) + 12.0 / static_cast<double>(p.width().in);
+  const double uses = static_cast<double>(p.outputs * p.taps()) /
+                      static_cast<double>(p.height().stride * std::min(p.width().stride, p.width().span()));
+  const bool tails = p.width().out < lanes || p.channels * p.taps() > 256;
+  const double store = p.width().out % lanes == 0 ? 4 : tails ? 24 : 5;
+  return lane_use(p.width().out, lanes) * loads * share(uses, rate * copy) * share(depth, store);
+}
+
+// The largest rectangle of output pixels whose input, with all channels, stays in half of L2 if it is copied there.
+// Whole images are put together where they are small, so that weights are fetched once for many pixels.
 template <class T>
 void choose_rectangle(const Problem& p, DirectPlan& plan) {
   const Index budget = caches().l2 / 2 / static_cast<Index>(sizeof(T));
-  const Index most = 512;
+  const Index most = plan.reduction_outer && p.outputs * 512 > budget ? 256 : 512;
   Index height = p.height().out, width = p.width().out;
-  const auto fits = [&] { return height * width <= most && Stage::elements(p, height, width) <= budget; };
+  const auto fits = [&] {
+    return height * width <= most && (!plan.staged || Stage::elements(p, height, width) <= budget);
+  };
   while (!fits() && height > 1) height = ceil_div(height, 2);
   while (!fits() && width > 8) width = ceil_div(width, 2);
   while (height < p.height().out) {  // halving was coarse: grow again by rows
@@ -79,6 +105,31 @@ void choose_rectangle(const Problem& p, DirectPlan& plan) {
     --height;
     break;
   }
+  plan.blocks_h = ceil_div(p.height().out, height);
+  plan.blocks_w = ceil_div(p.width().out, width);
+  plan.block_height = ceil_div(p.height().out, plan.blocks_h);
+  plan.block_width = ceil_div(p.width().out, plan.blocks_w);
+  plan.in_place = plan.in_place && (plan.blocks_w == 1 || plan.block_height == 1);
+
+  const Index plane = p.height().out * p.width().out;
+  const bool whole = plan.blocks_h * plan.blocks_w * p.depth().out == 1;
+  if (!whole || (plan.in_place && p.y.batch != plane * p.y.space[kWidth])) return;
+  const Index stage = plan.staged ? Stage::elements(p, plan.block_height, plan.block_width) : 0;
+  plan.block_images = std::clamp<Index>(256 / plane, 1, std::max<Index>(1, p.batch));
+  while (plan.block_images > 1 && plan.block_images * stage > budget) --plan.block_images;
+  plan.block_images = ceil_div(p.batch, ceil_div(p.batch, plan.block_images));
+}
+
+// Rows of the output, few enough that their input stays in L1 where it is small, in half of L2 where it is not.
+template <class T>
+void choose_rows(const Problem& p, DirectPlan& plan) {
+  const Index size = static_cast<Index>(sizeof(T));
+  const Index l1 = caches().l1 * 3 / 4 / size, l2 = caches().l2 / 2 / size;
+  Index height = std::min<Index>(p.height().out, 64), width = p.width().out;
+  const auto stage = [&] { return RawStage(p, height, width).elements; };
+  while (height > 4 && stage() > l1) height = ceil_div(height, 2);
+  while (height > 1 && stage() > l2) height = ceil_div(height, 2);
+  while (width > 64 && stage() > l2) width = ceil_div(width, 2);
   plan.blocks_h = ceil_div(p.height().out, height);
   plan.blocks_w = ceil_div(p.width().out, width);
   plan.block_height = ceil_div(p.height().out, plan.blocks_h);
@@ -100,7 +151,8 @@ void choose_run(const Problem& p, Index panel, bool buffered, DirectPlan& plan) 
 // Output channels are split over tasks only as far as the threads need it.
 void choose_output_tasks(const Problem& p, Index most_panels, int threads, DirectPlan& plan) {
   plan.output_tasks = std::max<Index>(1, ceil_div(plan.panels.count, most_panels));
-  const Index pixel_tasks = p.batch * p.groups * p.depth().out * plan.blocks_h * plan.blocks_w;
+  const Index pixel_tasks =
+      ceil_div(p.batch, plan.block_images) * p.groups * p.depth().out * plan.blocks_h * plan.blocks_w;
   const Index wanted = threads > 1 && pixel_tasks % threads != 0 && pixel_tasks < 8 * threads
                            ? ceil_div(4 * threads, std::max<Index>(1, pixel_tasks))
                            : 1;
@@ -110,16 +162,24 @@ void choose_output_tasks(const Problem& p, Index most_panels, int threads, Direc
 }
 
 template <class T>
-std::size_t channel_lanes_workspace(const Problem& p, const DirectPlan& plan, Index width) {
-  const Index pixels = plan.block_height * plan.block_width;
+std::size_t channel_lanes_workspace(const Problem& p, const DirectPlan& plan, Index lanes, Index width) {
+  const Index pixels = plan.block_images * plan.block_height * plan.block_width;
   const Index depth = plan.reduction.depth();
   std::size_t bytes = Workspace::piece_bytes<Index>(depth) + Workspace::piece_bytes<Index>(pixels);
   bytes += Workspace::piece_bytes<T>(depth * width);  // a weight panel
-  if (!plan.in_place) bytes += Workspace::piece_bytes<T>(pixels * width);
+  if (!plan.in_place) bytes += Workspace::piece_bytes<T>(pixels * plan.sums_width(lanes));
   if (plan.staged) {
-    bytes += Workspace::piece_bytes<T>(Stage::elements(p, plan.block_height, plan.block_width));
+    bytes += Workspace::piece_bytes<T>(plan.block_images * Stage::elements(p, plan.block_height, plan.block_width));
   }
   return bytes;
+}
+
+template <class T>
+std::size_t raw_pixels_workspace(const Problem& p, const DirectPlan& plan, Index lanes, Index rows) {
+  return Workspace::piece_bytes<Index>(p.channels * p.taps()) +
+         Workspace::piece_bytes<Slot<T>>(ceil_div(plan.block_width, lanes) * plan.block_height) +
+         Workspace::piece_bytes<T>(plan.reduction.depth() * rows) +
+         Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width).elements + lanes);
 }
 
 template <class T>
@@ -159,17 +219,29 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   const bool small_stage =
       Stage::elements(p, 1, std::min<Index>(8, p.width().out)) <= kStageLimit / static_cast<Index>(sizeof(T));
   plan.staged = Stage::wanted(p);
-  const bool pixels = pixel_lanes_efficiency(p, lanes, prepacked) > channel_lanes_efficiency(p, lanes, prepacked);
-  plan.lanes = pixels || (plan.staged && !small_stage) ? Orientation::kPixelLanes : Orientation::kChannelLanes;
+  const double channels = plan.staged && !small_stage ? 0 : channel_lanes_efficiency(p, lanes, prepacked);
+  const double pixels = pixel_lanes_efficiency(p, lanes, prepacked), raw = raw_pixels_efficiency(p, lanes);
+  plan.lanes = raw > std::max(pixels, channels) ? Orientation::kRawPixels
+               : pixels > channels              ? Orientation::kPixelLanes
+                                                : Orientation::kChannelLanes;
   plan.in_place = in_place(p, plan.lanes);
 
   const Index width = lanes * k.tile_vectors;
   if (plan.lanes == Orientation::kChannelLanes) {
     plan.panels = Panels(ceil_div(p.outputs, lanes), k.tile_vectors);
+    plan.reduction_outer = !plan.staged && plan.reduction.count() > 1;
     choose_rectangle<T>(p, plan);
-    plan.in_place = plan.in_place && (plan.blocks_w == 1 || plan.block_height == 1);
+    // Sums of all a task's panels stay in half of L2.
+    const Index sums = plan.block_images * plan.block_height * plan.block_width * width * static_cast<Index>(sizeof(T));
+    const Index most = plan.reduction_outer ? std::max<Index>(1, caches().l2 / 2 / sums) : plan.panels.count;
+    choose_output_tasks(p, most, plan.threads, plan);
+    plan.workspace = channel_lanes_workspace<T>(p, plan, lanes, width);
+  } else if (plan.lanes == Orientation::kRawPixels) {
+    plan.staged = true;
+    plan.panels = Panels(p.outputs, k.tile_rows);
+    choose_rows<T>(p, plan);
     choose_output_tasks(p, plan.panels.count, plan.threads, plan);
-    plan.workspace = channel_lanes_workspace<T>(p, plan, width);
+    plan.workspace = raw_pixels_workspace<T>(p, plan, lanes, k.tile_rows);
   } else {
     plan.staged = false;
     plan.panels = Panels(p.outputs, k.tile_rows);
@@ -183,11 +255,12 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
 
   const Index padded = plan.lanes == Orientation::kChannelLanes ? plan.panels.total * lanes : p.outputs;
   const double bytes = static_cast<double>(p.groups * padded) * static_cast<double>(p.channels * p.taps()) * sizeof(T);
-  const bool reused = p.batch * p.depth().out * plan.blocks_h * plan.blocks_w > 1;
+  const bool reused = ceil_div(p.batch, plan.block_images) * p.depth().out * plan.blocks_h * plan.blocks_w > 1;
   // Few pixels: copying the weights would cost as much as using them.
-  plan.raw_weights = !prepacked && plan.lanes == Orientation::kPixelLanes && !reused && plan.block_width <= 2 * width &&
-                     reduction_contiguous(p);
-  plan.shared_weights = !prepacked && reused && bytes <= static_cast<double>(kSharedWeights);
+  plan.raw_weights = !prepacked && reduction_contiguous(p) &&
+                     (plan.lanes == Orientation::kRawPixels ||
+                      (plan.lanes == Orientation::kPixelLanes && !reused && plan.block_width <= 2 * width));
+  plan.shared_weights = !prepacked && reused && !plan.raw_weights && bytes <= static_cast<double>(kSharedWeights);
   if (plan.shared_weights) plan.shared = static_cast<std::size_t>(bytes);
   return plan;
 }

@@ -13,17 +13,21 @@ namespace fastconv {
 enum class Orientation {
   kChannelLanes,  // vectors of output channels; pixels are broadcast through offsets
   kPixelLanes,    // vectors of output pixels, packed; weights are broadcast
+  kRawPixels,     // vectors of output pixels, read from a padded copy of the input; weights are broadcast
 };
 
 struct DirectPlan {
   Orientation lanes = Orientation::kPixelLanes;
   bool staged = false;          // channel lanes: windows are read from a padded copy in the workspace
   bool in_place = false;        // tiles accumulate in the output itself
-  bool raw_weights = false;     // pixel lanes: OIHW rows serve as they are
+  bool raw_weights = false;     // pixel lanes, raw pixels: OIHW rows serve as they are
   bool weights_stay = false;    // pixel lanes: a task's weights fit L2, so a panel of pixels is finished at once
   bool shared_weights = false;  // weights are packed once, before the tasks start
   Reduction reduction;
-  Panels panels;           // of output channels: vectors (channel lanes) or rows (pixel lanes)
+  Panels panels;  // of output channels: vectors (channel lanes) or rows (pixel lanes)
+  // Channel lanes: each block of the reduction meets all panels of the task before the next block.
+  bool reduction_outer = false;
+  Index block_images = 1;
   Index block_height = 0;  // output pixels of a task: a rectangle (channel lanes) ...
   Index block_width = 0;   // ... or a run of the flattened plane (pixel lanes; height 1)
   Index blocks_h = 0, blocks_w = 0;
@@ -34,7 +38,12 @@ struct DirectPlan {
   std::size_t shared = 0;     // bytes for the call
 
   Index tasks(const Problem& p) const {
-    return p.batch * p.groups * p.depth().out * blocks_h * blocks_w * output_tasks;
+    return ceil_div(p.batch, block_images) * p.groups * p.depth().out * blocks_h * blocks_w * output_tasks;
+  }
+  // Channel lanes: how many sums of a pixel a task holds.
+  Index sums_width(Index vector) const {
+    const Index widest = panels.base + (panels.extra > 0 ? 1 : 0);
+    return (reduction_outer ? std::min(panels_per_task * widest, panels.total) : widest) * vector;
   }
 };
 

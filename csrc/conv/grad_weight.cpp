@@ -218,7 +218,7 @@ class GradWeightTask {
       windows = plan.staged ? Stage::copy(p, x, r, stage_ + m * stage_elements()) : Stage::windows(p, x, r);
       if (m == 0) data = windows.data;
       Index* offset = pixel_offset_ + m * r.pixels();
-      windows.pixel_offsets(p, r, offset);
+      windows.pixel_offsets(p, r, 0, offset);
       for (Index i = 0; i < r.pixels(); ++i) offset[i] += windows.data - data;
       pack_panels(r, pixels, m * r.pixels());
     }

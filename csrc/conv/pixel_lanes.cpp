@@ -98,7 +98,7 @@ class PixelLanesTask {
     const Index lane = vectors_.start(j) * call_.kernels.lanes, width = vectors_.size(j) * call_.kernels.lanes;
     const PixelRun panel = part_of_run(lane, width);
     pack_pixels(p, call_.a.x, panel, b, width, pixels_);
-    const Upcoming next = upcoming(k, j);
+    Ahead ahead = upcoming(k, j);
     Tile<T> tile{};
     tile.depth = b.depth();
     tile.b = pixels_;
@@ -107,17 +107,12 @@ class PixelLanesTask {
     tile.lanes = plan.in_place ? panel.count : width;
     tile.accumulate = k > 0;
     tile.relu = finished && p.relu;
-    const Index share = ceil_div(next.block.channels, task_.end_panel - task_.first_panel);
-    Index asked = 0;
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       const Index row = plan.panels.start(i) - first_output_;
-      if (asked < next.block.channels) {
-        prefetch_pixels(p, call_.a.x, next.run, next.block, asked, std::min(next.block.channels, asked + share));
-        asked += share;
+      if (plan.raw_weights && j == 0) {
+        ahead = i + 1 < task_.end_panel ? weight_panel_ahead(p, plan, raw(), b, i + 1) : Ahead();
       }
-      if (plan.raw_weights && j == 0 && i + 1 < task_.end_panel) {
-        prefetch_weight_panel(p, plan, raw(), b, i + 1, 0, plan.panels.size(i + 1));
-      }
+      ahead.give_share(tile);
       tile.a = rows.data + row * rows.ld;
       tile.c = c_ + row * ldc_ + lane;
       tile.bias = finished ? call_.bias(task_.g, first_output_ + row) : nullptr;
@@ -132,13 +127,8 @@ class PixelLanesTask {
     return part;
   }
 
-  // The pixels that will be packed next, to be on their way meanwhile; no channels: nothing to ask for.
-  struct Upcoming {
-    PixelRun run{};
-    Reduction::Block block{};
-  };
-  Upcoming upcoming(Index k, Index j) const {
-    if (!can_prefetch_pixels(call_.p)) return {};
+  // The pixels that will be packed next.
+  Ahead upcoming(Index k, Index j) const {
     const Index blocks = call_.plan.reduction.count();
     if (call_.plan.weights_stay && k + 1 < blocks) {
       ++k;
@@ -148,8 +138,9 @@ class PixelLanesTask {
     } else {
       return {};
     }
-    return {part_of_run(vectors_.start(j) * call_.kernels.lanes, vectors_.size(j) * call_.kernels.lanes),
-            call_.plan.reduction.block(k)};
+    return pixels_ahead(call_.p, call_.a.x,
+                        part_of_run(vectors_.start(j) * call_.kernels.lanes, vectors_.size(j) * call_.kernels.lanes),
+                        call_.plan.reduction.block(k));
   }
 
   const Call<T>& call_;

@@ -71,23 +71,15 @@ void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduct
   }
 }
 
-bool can_prefetch_pixels(const Problem& p) {
-  return p.taps() == 1 && p.x.space[kWidth] == 1 && p.height().out == 1 && !p.padded();
-}
-
 template <class T>
-void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b, Index first,
-                     Index last) {
+Ahead pixels_ahead(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b) {
+  if (p.taps() > 1 || p.x.space[kWidth] != 1 || p.height().out > 1 || p.padded()) return {};
   const T* image = x + run.n * p.x.batch + run.g * p.x.group + run.od * p.x.space[kDepth] + run.first;
-  constexpr Index line = 64 / static_cast<Index>(sizeof(T));
-  for (Index c = first; c < last; ++c) {
-    const T* row = image + (b.channel + c) * p.x.channel;
-    for (Index i = 0; i < run.count; i += line) __builtin_prefetch(row + i);
-  }
+  return {image + b.channel * p.x.channel, b.channels, run.count, p.x.channel};
 }
 
-template void prefetch_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index, Index);
-template void prefetch_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&, Index, Index);
+template Ahead pixels_ahead(const Problem&, const float*, const PixelRun&, const Reduction::Block&);
+template Ahead pixels_ahead(const Problem&, const double*, const PixelRun&, const Reduction::Block&);
 template void pack_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index, float*);
 template void pack_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&, Index, double*);
 

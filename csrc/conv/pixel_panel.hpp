@@ -4,6 +4,7 @@
 
 #include "../kernels/table.hpp"
 #include "../problem.hpp"
+#include "ahead.hpp"
 #include "blocking.hpp"
 
 namespace fastconv {
@@ -18,11 +19,8 @@ template <class T>
 void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block, Index width,
                  T* panel);
 
-// Packing reads more than the arithmetic hides, unless it was asked for in time. What a run will read is
-// easy to say for one tap at unit stride; for those, asks for channels [first, last) of the block.
-bool can_prefetch_pixels(const Problem& p);
+// What pack_pixels will read, where that is easy to say: for one tap at unit stride.
 template <class T>
-void prefetch_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block, Index part,
-                     Index parts);
+Ahead pixels_ahead(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block);
 
 }  // namespace fastconv

@@ -40,15 +40,16 @@ ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm want
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan) {
   const DirectPlan& direct = plan.direct;
   const bool channels = direct.lanes == Orientation::kChannelLanes;
+  const bool raw = direct.lanes == Orientation::kRawPixels;
   return {{"lanes", channels ? "output channels" : "output pixels"},
           {"reduction", std::to_string(p.channels * p.taps()) + " in blocks of " +
                             std::to_string(p.taps() == 0 ? 0 : direct.reduction.depth())},
-          {"pixels of a task", std::to_string(direct.block_height * direct.block_width) +
-                                   (channels ? direct.staged ? ", read from a padded copy" : ", read in place"
-                                             : ", packed panel by panel")}};
+          {"pixels of a task", std::to_string(direct.block_images * direct.block_height * direct.block_width) +
+                                   (channels || raw ? direct.staged ? ", read from a padded copy" : ", read in place"
+                                                    : ", packed panel by panel")}};
 }
 
-int packed_form(const ConvPlan& plan) { return static_cast<int>(plan.direct.lanes); }
+int packed_form(const ConvPlan& plan) { return plan.direct.lanes == Orientation::kChannelLanes ? 0 : 1; }
 
 template <class T>
 Index packed_elements(const Problem& p, const ConvPlan& plan) {

@@ -24,8 +24,8 @@ struct ConvPlan {
   DirectPlan direct;
 };
 
-// Throws std::invalid_argument where an algorithm that the caller asked for (kAuto, kDirect or kWinograd) does not apply
-// to these kernels, strides and dilations, whatever the sizes of the images.
+// Throws std::invalid_argument where an algorithm that the caller asked for (kAuto, kDirect or kWinograd) does not
+// apply to these kernels, strides and dilations, whatever the sizes of the images.
 void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes);
 
 // Calls check_algorithm.

@@ -36,10 +36,11 @@ struct Windows {
     for (Index i = b.taps; i < b.depth(); ++i) offset[i] = offset[i - b.taps] + channel;
   }
 
-  void pixel_offsets(const Problem& p, const Rectangle& r, Index* offset) const {
+  // Where the pixels of r start, all moved by `start`.
+  void pixel_offsets(const Problem& p, const Rectangle& r, Index start, Index* offset) const {
     for (Index i = 0; i < r.height; ++i) {
       for (Index j = 0; j < r.width; ++j) {
-        *offset++ = i * p.height().stride * row + j * p.width().stride * column;
+        *offset++ = start + i * p.height().stride * row + j * p.width().stride * column;
       }
     }
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "../problem.hpp"
+#include "ahead.hpp"
 #include "direct_plan.hpp"
 #include "weights.hpp"
 
@@ -30,21 +31,12 @@ struct Call {
     pack_weight_panel(p, plan, a.w + g * p.w.group, b, i, to);
     return to;
   }
-  // How much there is to ask for, in rows of the source or in cache lines of packed weights.
-  Index prefetch_units(const NextWeights& next) const {
-    if (next.panel < 0) return 0;
-    if (packed == nullptr) return weight_panel_rows(p, plan, next.block, next.panel);
-    const Index elements = next.block.depth() * plan.panels.size(next.panel) * kernels.lanes;
-    return elements * static_cast<Index>(sizeof(T)) / 64;
-  }
-  void prefetch(const NextWeights& next, Index first, Index last) const {
-    if (packed == nullptr) {
-      prefetch_weight_panel(p, plan, a.w + next.g * p.w.group, next.block, next.panel, first, last);
-      return;
-    }
-    const char* from =
-        reinterpret_cast<const char*>(packed + next.g * layout.group + layout.panel(p, plan, next.block, next.panel));
-    for (Index line = first; line < last; ++line) __builtin_prefetch(from + line * 64, 0, 2);
+  // What weights(next) will read.
+  Ahead ahead(const NextWeights& next) const {
+    if (next.panel < 0) return {};
+    if (packed == nullptr) return weight_panel_ahead(p, plan, a.w + next.g * p.w.group, next.block, next.panel);
+    return {packed + next.g * layout.group + layout.panel(p, plan, next.block, next.panel),
+            next.block.depth() * plan.panels.size(next.panel) * layout.unit};
   }
   const T* bias(Index g, Index output) const { return a.bias == nullptr ? nullptr : a.bias + g * p.outputs + output; }
 };
@@ -70,10 +62,12 @@ inline Task task_at(const Problem& p, const DirectPlan& plan, Index i) {
   return t;
 }
 
-// See channel_lanes.cpp and pixel_lanes.cpp.
+// See channel_lanes.cpp, pixel_lanes.cpp and raw_pixels.cpp.
 template <class T>
 void run_channel_lanes(const Call<T>& call, const Task& task);
 template <class T>
 void run_pixel_lanes(const Call<T>& call, const Task& task);
+template <class T>
+void run_raw_pixels(const Call<T>& call, const Task& task);
 
 }  // namespace fastconv

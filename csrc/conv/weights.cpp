@@ -79,36 +79,16 @@ void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, con
   }
 }
 
-namespace {
-
-// The transpose of a dense matrix: the outputs of one channel follow each other.
-bool outputs_contiguous(const Problem& p) { return p.w.out == 1 && p.taps() == 1; }
-
-}  // namespace
-
-Index weight_panel_rows(const Problem& p, const DirectPlan& plan, const Reduction::Block& b, Index panel) {
-  if (outputs_contiguous(p)) return b.channels;
-  if (!reduction_contiguous(p)) return 0;
-  return plan.panels.size(panel);
-}
-
 template <class T>
-void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
-                           Index first, Index last) {
+Ahead weight_panel_ahead(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel) {
   const Index unit = plan.lanes == Orientation::kChannelLanes ? kernels().of<T>().lanes : 1;
   const Index start = plan.panels.start(panel) * unit;
   const Index outputs = std::min(plan.panels.size(panel) * unit, p.outputs - start);
-  constexpr Index line = 64 / static_cast<Index>(sizeof(T));
-  const auto ask = [](const T* row, Index count) {
-    for (Index i = 0; i < count; i += line) __builtin_prefetch(row + i, 0, 2);
-  };
-  if (outputs_contiguous(p)) {
-    for (Index c = first; c < last; ++c) ask(w + (b.channel + c) * p.w.in + start, outputs);
-    return;
+  if (p.w.out == 1 && p.taps() == 1) {  // the transpose of a dense matrix: the outputs of one channel follow each other
+    return {w + b.channel * p.w.in + start, b.channels, outputs, p.w.in};
   }
-  for (Index o = first * unit; o < std::min(last * unit, outputs); ++o) {
-    ask(w + (start + o) * p.w.out + b.first(p.taps()), b.depth());
-  }
+  if (!reduction_contiguous(p)) return {};
+  return {w + start * p.w.out + b.first(p.taps()), outputs, b.depth(), p.w.out};
 }
 
 template <class T>
@@ -128,10 +108,8 @@ template void pack_weight_panel(const Problem&, const DirectPlan&, const float*,
                                 float*);
 template void pack_weight_panel(const Problem&, const DirectPlan&, const double*, const Reduction::Block&, Index,
                                 double*);
-template void prefetch_weight_panel(const Problem&, const DirectPlan&, const float*, const Reduction::Block&, Index,
-                                    Index, Index);
-template void prefetch_weight_panel(const Problem&, const DirectPlan&, const double*, const Reduction::Block&, Index,
-                                    Index, Index);
+template Ahead weight_panel_ahead(const Problem&, const DirectPlan&, const float*, const Reduction::Block&, Index);
+template Ahead weight_panel_ahead(const Problem&, const DirectPlan&, const double*, const Reduction::Block&, Index);
 template void pack_weights(const Problem&, const DirectPlan&, const float*, float*, int);
 template void pack_weights(const Problem&, const DirectPlan&, const double*, double*, int);
 

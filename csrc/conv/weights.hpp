@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../problem.hpp"
+#include "ahead.hpp"
 #include "blocking.hpp"
 #include "direct_plan.hpp"
 
@@ -33,12 +34,9 @@ void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, con
 // Elements (channel, tap) of one output channel follow each other, as in a contiguous OIHW array.
 bool reduction_contiguous(const Problem& p);
 
-// What pack_weight_panel will read can be asked for beforehand: rows [first, last) of weight_panel_rows.
-// (Counts and not fractions: a 64-bit division for each tile is too dear.)
-Index weight_panel_rows(const Problem& p, const DirectPlan& plan, const Reduction::Block& b, Index panel);
+// What pack_weight_panel will read.
 template <class T>
-void prefetch_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel,
-                           Index first, Index last);
+Ahead weight_panel_ahead(const Problem& p, const DirectPlan& plan, const T* w, const Reduction::Block& b, Index panel);
 
 // Packs everything: groups * layout.group elements.
 template <class T>

@@ -16,7 +16,7 @@ namespace {
 
 using fastconv::Tile;
 
-enum class Lanes { kChannels, kPixels };
+enum class Lanes { kChannels, kPixels, kRawPixels };
 
 // The rare tile whose last vector hangs over the edge of C: one value at a time, out of line.
 template <class T, Lanes L>
@@ -41,6 +41,28 @@ inline __attribute__((always_inline)) void for_each_vector(F&& f) {
   }
 }
 
+// Raw pixels: every vector has its own place in C, and some end early.
+template <class T, int MR, int NV>
+inline __attribute__((always_inline)) void store_slots(const Tile<T>& t, Vector<T> (&acc)[MR][NV]) {
+  constexpr int VL = kLanes<T>;
+#pragma GCC unroll 4
+  for (int j = 0; j < NV; ++j) {
+    const int n = static_cast<int>(t.slot[j].lanes);
+    T* c = t.slot[j].c + t.c_shift;
+#pragma GCC unroll 6
+    for (int i = 0; i < MR; ++i, c += t.ldc) {
+      if (t.accumulate) acc[i][j] += n == VL ? load(c) : load_tail(c, n);
+      if (t.bias != nullptr) acc[i][j] += broadcast(t.bias[i]);
+      if (t.relu) acc[i][j] = relu<T>(acc[i][j]);
+      if (n == VL) {
+        store(c, acc[i][j]);
+      } else {
+        store_tail(c, acc[i][j], n);
+      }
+    }
+  }
+}
+
 template <class T, int MR, int NV, Lanes L>
 void gemm_tile(const Tile<T>& t) {
   constexpr int VL = kLanes<T>;
@@ -52,26 +74,44 @@ void gemm_tile(const Tile<T>& t) {
     row[i] = t.a + (L == Lanes::kChannels ? t.row_offset[i] : i * t.lda);
   }
   // C is met again at the end only, when nothing would hide its way from L2.
-  for_each_vector<MR, NV>([&](int i, int j) { __builtin_prefetch(t.c + i * t.ldc + j * VL, 1); });
+  for_each_vector<MR, NV>([&](int i, int j) {
+    __builtin_prefetch(L == Lanes::kRawPixels ? t.slot[j].c + t.c_shift + i * t.ldc : t.c + i * t.ldc + j * VL, 1);
+  });
   const T* b = t.b;
+  const T* slot[NV];
+  if constexpr (L == Lanes::kRawPixels) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) slot[j] = t.slot[j].b;
+  }
   const std::ptrdiff_t* offset = t.k_offset;
   const std::ptrdiff_t depth = t.depth;
-#pragma GCC unroll 2
-  for (std::ptrdiff_t k = 0; k < depth; ++k) {
+  const auto step = [&](std::ptrdiff_t k) __attribute__((always_inline)) {
     Vector<T> lanes[NV];
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) lanes[j] = load(b + j * VL);
+    for (int j = 0; j < NV; ++j) lanes[j] = load(L == Lanes::kRawPixels ? slot[j] + offset[k] : b + j * VL);
     b += NV * VL;
-    std::ptrdiff_t at = k;
-    if constexpr (L == Lanes::kChannels) at = offset[k];
+    const std::ptrdiff_t at = L == Lanes::kChannels ? offset[k] : k;
 #pragma GCC unroll 6
     for (int i = 0; i < MR; ++i) {
       const Vector<T> x = broadcast(row[i][at]);
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) acc[i][j] += x * lanes[j];
     }
+  };
+  const char* ahead = static_cast<const char*>(t.ahead != nullptr ? t.ahead : t.a);
+  const std::ptrdiff_t ahead_step = t.ahead_step;
+  std::ptrdiff_t k = 0;
+  for (; k + 2 <= depth; k += 2, ahead += ahead_step) {
+    __builtin_prefetch(ahead, 0, 2);
+    step(k);
+    step(k + 1);
   }
+  if (k < depth) step(k);
 
+  if constexpr (L == Lanes::kRawPixels) {
+    store_slots<T, MR, NV>(t, acc);
+    return;
+  }
   if (t.lanes != NV * VL) {
     alignas(kVectorBytes) T sums[MR * NV * VL];
     for_each_vector<MR, NV>([&](int i, int j) { store(sums + (i * NV + j) * VL, acc[i][j]); });

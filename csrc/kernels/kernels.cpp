@@ -1,6 +1,7 @@
 // One source for every ISA: compiled with -DFASTCONV_ISA_NAME=<isa> and that ISA's flags, it leaves
 // one table behind. See table.hpp for what the kernels compute.
 #include "copy.hpp"
+#include "gather.hpp"
 #include "gemm_tile.hpp"
 #include "reduce.hpp"
 #include "transpose.hpp"
@@ -48,8 +49,10 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.tile_vectors = kVectors;
   fill<T, Lanes::kChannels>(k.channel_lanes);
   fill<T, Lanes::kPixels>(k.pixel_lanes);
+  fill<T, Lanes::kRawPixels>(k.raw_pixels);
   k.transpose = transpose_block<T>;
   k.copy = copy_rows<T>;
+  k.take_every = take_every<T>;
   k.add_rows = add_rows<T>;
   k.sum = sum<T>;
   k.fma_burst = fma_burst<T>;

@@ -13,11 +13,19 @@ namespace fastconv {
 //
 //   channels in lanes   A[i, k] = a[row_offset[i] + k_offset[k]]   B[k, j] = b[k * width + j]
 //   pixels in lanes     A[i, k] = a[i * lda + k]                   B[k, j] = b[k * width + j]
+//   raw pixels          A[i, k] = a[i * lda + k]                   B[k, j] = slot[j].b[k_offset[k]]
 //
-// with width the tile's vectors. With channels in the lanes, b is packed weights and a is the input
-// itself, met through two tables of offsets: row_offset says where a pixel's window starts, k_offset
-// where a tap lies within a window. That sum is all of im2col; the matrix never exists. Swap the
-// two tables, with the gradient as b, and the same kernel computes the weight gradient.
+// with width the tile's vectors, and j in the last line a vector, wherever it starts. With channels in the lanes, b is
+// packed weights and a is the input itself, met through two tables of offsets: row_offset says where a pixel's window
+// starts, k_offset where a tap lies within a window. That sum is all of im2col; the matrix never exists. Swap the two
+// tables, with the gradient as b, and the same kernel computes the weight gradient.
+template <class T>
+struct Slot {
+  const T* b;            // where the vector's first product lies, less the tap's offset
+  T* c;                  // where its first sum goes
+  std::ptrdiff_t lanes;  // how many of its lanes exist
+};
+
 template <class T>
 struct Tile {
   std::ptrdiff_t depth;  // K: how many products are summed
@@ -25,13 +33,19 @@ struct Tile {
   const T* b;
   std::ptrdiff_t lda;                // pixels in lanes only
   const std::ptrdiff_t* row_offset;  // channels in lanes only
-  const std::ptrdiff_t* k_offset;    // channels in lanes only
+  const std::ptrdiff_t* k_offset;    // channels in lanes, raw pixels
+  const Slot<T>* slot;               // raw pixels only, one for each vector
+  std::ptrdiff_t c_shift;            // raw pixels only: from slot.c to the first row's sum
   T* c;
   std::ptrdiff_t ldc;    // elements from a row of C to the next
   std::ptrdiff_t lanes;  // lanes of C that exist; others are neither read nor written
   bool accumulate;       // add to what C holds
   bool relu;             // after the bias
   const T* bias;         // or null: per lane for channels in lanes, else per row
+  // What will be read after this tile: a line to ask for at every second step of the reduction, or null. Asked for in
+  // bursts, the lines would block the loads that the tile itself needs.
+  const void* ahead;
+  std::ptrdiff_t ahead_step;  // bytes from a line to the next
 };
 
 // dst[col * ld_dst + row] = src[row * ld_src + col], plus what a finished output needs.
@@ -67,9 +81,11 @@ struct Kernels {
   int tile_vectors;
   TileKernel channel_lanes[kMaxTileRows][kMaxTileVectors];  // [rows - 1][vectors - 1]
   TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];
+  TileKernel raw_pixels[kMaxTileRows][kMaxTileVectors];
   void (*transpose)(const Transpose<T>&);
   void (*copy)(const Copy<T>&);
-  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);  // sum[i] += src[i]
+  void (*take_every)(const T* src, std::ptrdiff_t step, std::ptrdiff_t count, T* dst);  // dst[i] = src[i * step]
+  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);                             // sum[i] += src[i]
   T (*sum)(const T* src, std::ptrdiff_t n);
   // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
   double (*fma_burst)(std::ptrdiff_t iterations);
