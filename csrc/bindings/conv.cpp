@@ -6,13 +6,12 @@
 #include "../conv/conv.hpp"
 #include "../cpu.hpp"
 #include "../parallel.hpp"
+#include "conv_call.hpp"
 #include "docs.hpp"
 #include "method.hpp"
 
 namespace fastconv {
 namespace {
-
-constexpr double kReleaseGil = 50e3;  // flops; below, the switch would cost as much as the work
 
 struct Names {
   const char* forward;
@@ -49,13 +48,6 @@ constexpr ConvOptionPositions kBackwardOptions{3, 4, 5, 6, 7};
 constexpr ConvOptionPositions kPrepackOptions{2, 3, 4, 5, 6};
 constexpr ConvOptionPositions kPlanOptions{2, 3, 4, 5, 6};
 
-template <class... Arrays>
-Precision common_precision(const Arrays&... arrays) {
-  Precision p = Precision::kHalf;
-  ((p = arrays ? std::max(p, arrays.precision()) : p), ...);
-  return p;
-}
-
 // ---- forward ------------------------------------------------------------------------------------
 
 template <class T>
@@ -66,11 +58,10 @@ void run_forward(Problem p, const Operands<T>& operands, Algorithm algorithm) {
   conv_forward<T>(p, plan, operands, nullptr);
 }
 
-template <int Dims>
-PyObject* forward(const Arguments& a) {
+PyObject* forward(int dims, const Arguments& a) {
   Array input(a[0], "input"), weight(a[1], "weight"), bias;
   if (a.given(2)) bias = Array(a[2], "bias");
-  const ConvOptions options = to_conv_options(a, kForwardOptions, Dims);
+  const ConvOptions options = to_conv_options(a, kForwardOptions, dims);
   const bool relu = to_relu(a[8]);
   const Algorithm algorithm = to_algorithm(a[9]);
   ConvShapes shapes = conv_shapes(input.shape(), weight.shape(), options);
@@ -83,7 +74,7 @@ PyObject* forward(const Arguments& a) {
   input.become(computed);
   weight.become(computed);
   p.x = shapes.input.layout.strides(input, p.channels);
-  p.w = weight_strides(weight, p, Dims);
+  p.w = weight_strides(weight, p, dims);
   p.y = shapes.output_layout().strides(out, p.outputs);
   with_type(computed, [&](auto zero) {
     using T = decltype(zero);
@@ -94,52 +85,37 @@ PyObject* forward(const Arguments& a) {
 
 // ---- backward -----------------------------------------------------------------------------------
 
-PyObject* or_none(Output* out) {
-  if (out != nullptr) return out->finish();
-  return Py_NewRef(Py_None);
-}
-
-template <int Dims>
-PyObject* backward(const Arguments& a) {
+PyObject* backward(int dims, const Arguments& a) {
   Array grad_output(a[0], "grad_output"), input(a[1], "input"), weight(a[2], "weight");
-  const ConvOptions options = to_conv_options(a, kBackwardOptions, Dims);
+  const ConvOptions options = to_conv_options(a, kBackwardOptions, dims);
   const std::array<bool, 3> mask = to_mask(a[8], "output_mask");
   ConvShapes shapes = conv_shapes(input.shape(), weight.shape(), options);
   Problem& p = shapes.problem;
-  if (grad_output.shape() != shapes.output) {
-    throw ValueError("grad_output: expected shape " + shape_text(shapes.output) + ", got " +
-                     shape_text(grad_output.shape()));
-  }
+  check_shape(grad_output, shapes.output);
   const Precision result = common_precision(grad_output, input, weight);
   const Precision computed = compute_precision(result);
   grad_output.become(computed);
   if (mask[1]) input.become(computed);
   if (mask[0]) weight.become(computed);
-  const std::vector<Index> bias_shape{p.groups * p.outputs};
-  std::unique_ptr<Output> grad_input, grad_weight, grad_bias;
-  if (mask[0])
-    grad_input = std::make_unique<Output>(nullptr, input.shape(), result, std::initializer_list<const Array*>{});
-  if (mask[1])
-    grad_weight = std::make_unique<Output>(nullptr, weight.shape(), result, std::initializer_list<const Array*>{});
-  if (mask[2]) grad_bias = std::make_unique<Output>(nullptr, bias_shape, result, std::initializer_list<const Array*>{});
+  Gradients gradients(mask, input.shape(), weight.shape(), p.groups * p.outputs, result);
   p.y = shapes.output_layout().strides(grad_output, p.outputs);
   with_type(computed, [&](auto zero) {
     using T = decltype(zero);
     const ReleaseGil release(p.flops() > kReleaseGil);
     if (mask[0]) {
-      p.x = shapes.input.layout.strides(*grad_input, p.channels);
-      p.w = weight_strides(weight, p, Dims);
-      conv_grad_input<T>(p, grad_output.data<T>(), weight.data<T>(), grad_input->data<T>(), num_threads());
+      p.x = shapes.input.layout.strides(*gradients.input, p.channels);
+      p.w = weight_strides(weight, p, dims);
+      conv_grad_input<T>(p, grad_output.data<T>(), weight.data<T>(), nullptr, gradients.input->data<T>(),
+                         num_threads());
     }
     if (mask[1]) {
       p.x = shapes.input.layout.strides(input, p.channels);
       p.w = dense_weight_strides(p);
-      conv_grad_weight<T>(p, input.data<T>(), grad_output.data<T>(), grad_weight->data<T>(), num_threads());
+      conv_grad_weight<T>(p, input.data<T>(), grad_output.data<T>(), gradients.weight->data<T>(), num_threads());
     }
-    if (mask[2]) conv_grad_bias<T>(p, grad_output.data<T>(), grad_bias->data<T>(), num_threads());
+    if (mask[2]) conv_grad_bias<T>(p, grad_output.data<T>(), gradients.bias->data<T>(), num_threads());
   });
-  Ref dx(or_none(grad_input.get())), dw(or_none(grad_weight.get())), db(or_none(grad_bias.get()));
-  return PyTuple_Pack(3, dx.get(), dw.get(), db.get());
+  return gradients.finish();
 }
 
 // ---- plans --------------------------------------------------------------------------------------
@@ -355,11 +331,24 @@ std::string PackedConv::text() const {
          std::to_string(options_.groups) + (relu_ ? ", relu" : "") + ")";
 }
 
+template <int Dims>
+PyObject* forward(const Arguments& a) {
+  return forward(Dims, a);
+}
+template <int Dims>
+PyObject* backward(const Arguments& a) {
+  return backward(Dims, a);
+}
+
 void register_conv(PyObject* module) {
+  constexpr int fast = METH_FASTCALL | METH_KEYWORDS;
   static PyMethodDef methods[] = {
-      {"conv2d", method<forward<2>, forward_signature<2>>(), METH_FASTCALL | METH_KEYWORDS, kConv2dDoc},
-      {"conv2d_backward", method<backward<2>, backward_signature<2>>(), METH_FASTCALL | METH_KEYWORDS,
-       kConv2dBackwardDoc},
+      {"conv1d", method<forward<1>, forward_signature<1>>(), fast, kConv1dDoc},
+      {"conv2d", method<forward<2>, forward_signature<2>>(), fast, kConv2dDoc},
+      {"conv3d", method<forward<3>, forward_signature<3>>(), fast, kConv3dDoc},
+      {"conv1d_backward", method<backward<1>, backward_signature<1>>(), fast, kConv1dBackwardDoc},
+      {"conv2d_backward", method<backward<2>, backward_signature<2>>(), fast, kConv2dBackwardDoc},
+      {"conv3d_backward", method<backward<3>, backward_signature<3>>(), fast, kConv3dBackwardDoc},
       {nullptr, nullptr, 0, nullptr},
   };
   if (PyModule_AddFunctions(module, methods) != 0) throw PythonError();

@@ -45,6 +45,7 @@ class PackedConv {
 
 // Adds conv1d, conv2d, ... to the module (METH_FASTCALL functions, see args.hpp).
 void register_conv(PyObject* module);
+void register_conv_transpose(PyObject* module);
 
 const Signature& prepack_signature(int dims);
 PlanInfo conv_plan(int dims, const Arguments& arguments);

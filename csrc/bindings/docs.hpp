@@ -175,6 +175,549 @@ Examples
 231211008
 )";
 
+inline constexpr const char* kConv1dDoc =
+    R"(conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCL", activation=None, algorithm="auto", out=None)
+--
+
+1-D convolution (cross-correlation) of a batch of signals.
+
+``y[n, o, i] = bias[o] + sum(x[n, c, i*s + r*d - p] * weight[o, c, r])``
+over the group's channels c and the taps r. To convolve in the mathematical sense, flip the weight:
+``weight[:, :, ::-1]``.
+
+Parameters
+----------
+input : array_like, shape (N, C, L) or (C, L)
+    float32, float64 or float16; (N, L, C) or (L, C) for ``data_format="NLC"``.
+weight : array_like, shape (O, C // groups, K)
+    In both data formats.
+bias : array_like, shape (O,), optional
+stride, dilation : int
+padding : int, ((before, after),), 'valid', 'same' or 'same_lower'
+data_format : {'NCL', 'NLC'}
+groups, activation, algorithm, out
+    As for `conv2d`.
+
+Returns
+-------
+ndarray, shape (N, O, OL) or as `data_format` and `input` say
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Notes
+-----
+The definition is that of ``torch.nn.functional.conv1d``.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x = np.array([[[1, 2, 4, 8]]], np.float32)
+>>> fastconv.conv1d(x, np.array([[[-1, 1]]], np.float32))
+array([[[1., 2., 4.]]], dtype=float32)
+)";
+
+inline constexpr const char* kConv1dBackwardDoc =
+    R"(conv1d_backward(grad_output, input, weight, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCL", output_mask=(True, True, True))
+--
+
+Gradients of `conv1d` with respect to input, weight and bias.
+
+Parameters
+----------
+grad_output : array_like
+    Gradient of the loss with respect to the result of ``conv1d``; has that result's shape.
+input, weight, stride, padding, dilation, groups, data_format
+    As they were given to `conv1d`.
+output_mask : (bool, bool, bool)
+    Which of the three gradients to compute.
+
+Returns
+-------
+(grad_input, grad_weight, grad_bias) : tuple of ndarray or None
+    Of the shapes of input, weight and (O,); None where masked.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x, w = np.array([[[1, 2, 4]]], np.float32), np.array([[[10, 100]]], np.float32)
+>>> dx, dw, db = fastconv.conv1d_backward(np.ones((1, 1, 2), np.float32), x, w)
+>>> dx, dw, db
+(array([[[ 10., 110., 100.]]], dtype=float32), array([[[3., 6.]]], dtype=float32), array([2.], dtype=float32))
+)";
+
+inline constexpr const char* kConv1dPrepackDoc =
+    R"(conv1d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCL", activation=None, algorithm="auto")
+--
+
+A 1-D convolution with constant weights, rearranged once for the kernels.
+
+Parameters
+----------
+weight, bias, stride, padding, dilation, groups, data_format, activation, algorithm
+    As for `conv1d`. The arrays are copied; later changes to them have no effect.
+
+Returns
+-------
+PackedConv1d
+    ``packed(input, out=None)`` gives what ``conv1d(input, weight, ...)`` gives. It may be called from
+    several threads at once.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> packed = fastconv.conv1d_prepack(np.ones((8, 3, 5), np.float32), padding="same")
+>>> packed(np.ones((2, 3, 100), np.float32)).shape
+(2, 8, 100)
+)";
+
+inline constexpr const char* kConv1dPlanDoc =
+    R"(conv1d_plan(input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCL", dtype="float32", algorithm="auto", prepacked=False)
+--
+
+What `conv1d` would do for arrays of these shapes, without doing it.
+
+Parameters
+----------
+input_shape, weight_shape : tuple of int
+stride, padding, dilation, groups, data_format, algorithm
+    As for `conv1d`.
+dtype : dtype_like
+    float32, float64 or float16 (which is computed in float32).
+prepacked : bool
+    Plan for `conv1d_prepack`'s operator instead.
+
+Returns
+-------
+Plan
+    As from `conv2d_plan`.
+
+Raises
+------
+TypeError, ValueError
+    As `conv2d`.
+
+Examples
+--------
+>>> import fastconv
+>>> fastconv.conv1d_plan((1, 80, 3000), (512, 80, 3), padding=1).flops
+737280000
+)";
+
+inline constexpr const char* kConv3dDoc =
+    R"(conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCDHW", activation=None, algorithm="auto", out=None)
+--
+
+3-D convolution (cross-correlation) of a batch of volumes.
+
+`conv2d` with a third spatial axis, the depth. To convolve in the mathematical sense, flip the
+weight: ``weight[:, :, ::-1, ::-1, ::-1]``.
+
+Parameters
+----------
+input : array_like, shape (N, C, D, H, W) or (C, D, H, W)
+    float32, float64 or float16; (N, D, H, W, C) or (D, H, W, C) for ``data_format="NDHWC"``.
+weight : array_like, shape (O, C // groups, KD, KH, KW)
+    In both data formats.
+bias : array_like, shape (O,), optional
+stride, dilation : int or (int, int, int)
+padding : int, (int, int, int), three (before, after) pairs, 'valid', 'same' or 'same_lower'
+data_format : {'NCDHW', 'NDHWC'}
+groups, activation, algorithm, out
+    As for `conv2d`.
+
+Returns
+-------
+ndarray, shape (N, O, OD, OH, OW) or as `data_format` and `input` say
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Notes
+-----
+The definition is that of ``torch.nn.functional.conv3d``.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x, w = np.ones((1, 2, 4, 5, 6), np.float32), np.ones((3, 2, 2, 2, 2), np.float32)
+>>> y = fastconv.conv3d(x, w)
+>>> y.shape, float(y[0, 0, 0, 0, 0])
+((1, 3, 3, 4, 5), 16.0)
+)";
+
+inline constexpr const char* kConv3dBackwardDoc =
+    R"(conv3d_backward(grad_output, input, weight, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCDHW", output_mask=(True, True, True))
+--
+
+Gradients of `conv3d` with respect to input, weight and bias.
+
+Parameters
+----------
+grad_output : array_like
+    Gradient of the loss with respect to the result of ``conv3d``; has that result's shape.
+input, weight, stride, padding, dilation, groups, data_format
+    As they were given to `conv3d`.
+output_mask : (bool, bool, bool)
+    Which of the three gradients to compute.
+
+Returns
+-------
+(grad_input, grad_weight, grad_bias) : tuple of ndarray or None
+    Of the shapes of input, weight and (O,); None where masked.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x, w = np.ones((1, 2, 4, 5, 6), np.float32), np.ones((3, 2, 2, 2, 2), np.float32)
+>>> dx, dw, db = fastconv.conv3d_backward(np.ones((1, 3, 3, 4, 5), np.float32), x, w)
+>>> dx.shape, dw.shape, float(db[0])
+((1, 2, 4, 5, 6), (3, 2, 2, 2, 2), 60.0)
+)";
+
+inline constexpr const char* kConv3dPrepackDoc =
+    R"(conv3d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCDHW", activation=None, algorithm="auto")
+--
+
+A 3-D convolution with constant weights, rearranged once for the kernels.
+
+Parameters
+----------
+weight, bias, stride, padding, dilation, groups, data_format, activation, algorithm
+    As for `conv3d`. The arrays are copied; later changes to them have no effect.
+
+Returns
+-------
+PackedConv3d
+    ``packed(input, out=None)`` gives what ``conv3d(input, weight, ...)`` gives. It may be called from
+    several threads at once.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> packed = fastconv.conv3d_prepack(np.ones((8, 3, 3, 3, 3), np.float32), padding="same")
+>>> packed(np.ones((2, 3, 4, 16, 16), np.float32)).shape
+(2, 8, 4, 16, 16)
+)";
+
+inline constexpr const char* kConv3dPlanDoc =
+    R"(conv3d_plan(input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCDHW", dtype="float32", algorithm="auto", prepacked=False)
+--
+
+What `conv3d` would do for arrays of these shapes, without doing it.
+
+Parameters
+----------
+input_shape, weight_shape : tuple of int
+stride, padding, dilation, groups, data_format, algorithm
+    As for `conv3d`.
+dtype : dtype_like
+    float32, float64 or float16 (which is computed in float32).
+prepacked : bool
+    Plan for `conv3d_prepack`'s operator instead.
+
+Returns
+-------
+Plan
+    As from `conv2d_plan`.
+
+Raises
+------
+TypeError, ValueError
+    As `conv2d`.
+
+Examples
+--------
+>>> import fastconv
+>>> fastconv.conv3d_plan((1, 3, 16, 112, 112), (64, 3, 3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3)).flops
+2832334848
+)";
+
+inline constexpr const char* kConvTranspose1dDoc =
+    R"(conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, data_format="NCL", out=None)
+--
+
+1-D transposed convolution: each element of the input is spread over the output by the kernel.
+
+It is the gradient of `conv1d` with respect to its input (of cross-correlation: the kernel is laid
+down as it is, not flipped), and what decoders upsample with.
+
+Parameters
+----------
+input : array_like, shape (N, I, L) or (I, L)
+    float32, float64 or float16; (N, L, I) or (L, I) for ``data_format="NLC"``.
+weight : array_like, shape (I, O // groups, K)
+    In both data formats.
+bias : array_like, shape (O,), optional
+stride, dilation : int
+padding : int, ((before, after),), 'valid', 'same' or 'same_lower'
+    How much of the result is cut off at its ends. 'valid' is none; 'same' makes the output
+    ``size * stride``, and cuts the odd element at the end ('same_lower': at the start).
+output_padding : int
+    Elements more at the end, below the stride or the dilation; they tell apart the sizes that a
+    strided convolution makes one. 0 with 'same'.
+groups : int
+    Blocks of channels that do not see each other.
+data_format : {'NCL', 'NLC'}
+out : ndarray, optional
+    Written and returned. Must have the right shape and dtype and overlap no other argument.
+
+Returns
+-------
+ndarray
+    Of the sizes ``(size - 1) * stride - before - after + dilation * (kernel - 1) + output_padding + 1``.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Notes
+-----
+The definition is that of ``torch.nn.functional.conv_transpose1d``.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x, w = np.array([[[1, 2]]], np.float32), np.array([[[1, 10, 100]]], np.float32)
+>>> fastconv.conv_transpose1d(x, w, stride=2)
+array([[[  1.,  10., 102.,  20., 200.]]], dtype=float32)
+)";
+
+inline constexpr const char* kConvTranspose1dBackwardDoc =
+    R"(conv_transpose1d_backward(grad_output, input, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, data_format="NCL", output_mask=(True, True, True))
+--
+
+Gradients of `conv_transpose1d` with respect to input, weight and bias.
+
+Parameters
+----------
+grad_output : array_like
+    Gradient of the loss with respect to the result of ``conv_transpose1d``; has that result's shape.
+input, weight, stride, padding, output_padding, groups, dilation, data_format
+    As they were given to `conv_transpose1d`.
+output_mask : (bool, bool, bool)
+    Which of the three gradients to compute.
+
+Returns
+-------
+(grad_input, grad_weight, grad_bias) : tuple of ndarray or None
+    Of the shapes of input, weight and (O,); None where masked.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x, w = np.array([[[1, 2]]], np.float32), np.array([[[1, 10, 100]]], np.float32)
+>>> dx, dw, db = fastconv.conv_transpose1d_backward(np.ones((1, 1, 5), np.float32), x, w, stride=2)
+>>> dx, dw, db
+(array([[[111., 111.]]], dtype=float32), array([[[3., 3., 3.]]], dtype=float32), array([5.], dtype=float32))
+)";
+
+inline constexpr const char* kConvTranspose2dDoc =
+    R"(conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, data_format="NCHW", out=None)
+--
+
+2-D transposed convolution: each element of the input is spread over the output by the kernel.
+
+It is the gradient of `conv2d` with respect to its input (of cross-correlation: the kernel is laid
+down as it is, not flipped), and what decoders upsample with.
+
+Parameters
+----------
+input : array_like, shape (N, I, H, W) or (I, H, W)
+    float32, float64 or float16; (N, H, W, I) or (H, W, I) for ``data_format="NHWC"``.
+weight : array_like, shape (I, O // groups, KH, KW)
+    In both data formats.
+bias : array_like, shape (O,), optional
+stride, dilation : int or (int, int)
+padding : int, (int, int), ((top, bottom), (left, right)), 'valid', 'same' or 'same_lower'
+    How much of the result is cut off at its ends. 'valid' is none; 'same' makes the output
+    ``size * stride``, and cuts the odd element at the end ('same_lower': at the start).
+output_padding : int or (int, int)
+    Elements more at the end, below the stride or the dilation; they tell apart the sizes that a
+    strided convolution makes one. 0 with 'same'.
+groups : int
+    Blocks of channels that do not see each other.
+data_format : {'NCHW', 'NHWC'}
+out : ndarray, optional
+    Written and returned. Must have the right shape and dtype and overlap no other argument.
+
+Returns
+-------
+ndarray
+    Of the sizes ``(size - 1) * stride - before - after + dilation * (kernel - 1) + output_padding + 1``.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Notes
+-----
+The definition is that of ``torch.nn.functional.conv_transpose2d``.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x, w = np.array([[[1, 2]]], np.float32), np.ones((1, 1, 2, 3), np.float32)
+>>> fastconv.conv_transpose2d(x, w, stride=2)
+array([[[1., 1., 3., 2., 2.],
+        [1., 1., 3., 2., 2.]]], dtype=float32)
+>>> fastconv.conv_transpose2d(x, w, stride=2, padding="same").shape
+(1, 2, 4)
+)";
+
+inline constexpr const char* kConvTranspose2dBackwardDoc =
+    R"(conv_transpose2d_backward(grad_output, input, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, data_format="NCHW", output_mask=(True, True, True))
+--
+
+Gradients of `conv_transpose2d` with respect to input, weight and bias.
+
+Parameters
+----------
+grad_output : array_like
+    Gradient of the loss with respect to the result of ``conv_transpose2d``; has that result's shape.
+input, weight, stride, padding, output_padding, groups, dilation, data_format
+    As they were given to `conv_transpose2d`.
+output_mask : (bool, bool, bool)
+    Which of the three gradients to compute.
+
+Returns
+-------
+(grad_input, grad_weight, grad_bias) : tuple of ndarray or None
+    Of the shapes of input, weight and (O,); None where masked.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x, w = np.array([[[1, 2]]], np.float32), np.ones((1, 1, 2, 3), np.float32)
+>>> g = np.ones((1, 2, 5), np.float32)
+>>> dx, dw, db = fastconv.conv_transpose2d_backward(g, x, w, stride=2)
+>>> dx, float(dw[0, 0, 0, 0]), float(db[0])
+(array([[[6., 6.]]], dtype=float32), 3.0, 10.0)
+)";
+
+inline constexpr const char* kConvTranspose3dDoc =
+    R"(conv_transpose3d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, data_format="NCDHW", out=None)
+--
+
+3-D transposed convolution: each element of the input is spread over the output by the kernel.
+
+It is the gradient of `conv3d` with respect to its input (of cross-correlation: the kernel is laid
+down as it is, not flipped), and what decoders upsample with.
+
+Parameters
+----------
+input : array_like, shape (N, I, D, H, W) or (I, D, H, W)
+    float32, float64 or float16; (N, D, H, W, I) or (D, H, W, I) for ``data_format="NDHWC"``.
+weight : array_like, shape (I, O // groups, KD, KH, KW)
+    In both data formats.
+bias : array_like, shape (O,), optional
+stride, dilation : int or (int, int, int)
+padding : int, (int, int, int), three (before, after) pairs, 'valid', 'same' or 'same_lower'
+    How much of the result is cut off at its ends. 'valid' is none; 'same' makes the output
+    ``size * stride``, and cuts the odd element at the end ('same_lower': at the start).
+output_padding : int or (int, int, int)
+    Elements more at the end, below the stride or the dilation; they tell apart the sizes that a
+    strided convolution makes one. 0 with 'same'.
+groups : int
+    Blocks of channels that do not see each other.
+data_format : {'NCDHW', 'NDHWC'}
+out : ndarray, optional
+    Written and returned. Must have the right shape and dtype and overlap no other argument.
+
+Returns
+-------
+ndarray
+    Of the sizes ``(size - 1) * stride - before - after + dilation * (kernel - 1) + output_padding + 1``.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Notes
+-----
+The definition is that of ``torch.nn.functional.conv_transpose3d``.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x, w = np.ones((1, 2, 4, 5, 6), np.float32), np.ones((2, 3, 2, 2, 2), np.float32)
+>>> y = fastconv.conv_transpose3d(x, w, stride=2)
+>>> y.shape, float(y[0, 0, 0, 0, 0])
+((1, 3, 8, 10, 12), 2.0)
+)";
+
+inline constexpr const char* kConvTranspose3dBackwardDoc =
+    R"(conv_transpose3d_backward(grad_output, input, weight, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, data_format="NCDHW", output_mask=(True, True, True))
+--
+
+Gradients of `conv_transpose3d` with respect to input, weight and bias.
+
+Parameters
+----------
+grad_output : array_like
+    Gradient of the loss with respect to the result of ``conv_transpose3d``; has that result's shape.
+input, weight, stride, padding, output_padding, groups, dilation, data_format
+    As they were given to `conv_transpose3d`.
+output_mask : (bool, bool, bool)
+    Which of the three gradients to compute.
+
+Returns
+-------
+(grad_input, grad_weight, grad_bias) : tuple of ndarray or None
+    Of the shapes of input, weight and (O,); None where masked.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d`.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x, w = np.ones((1, 2, 4, 5, 6), np.float32), np.ones((2, 3, 2, 2, 2), np.float32)
+>>> g = np.ones((1, 3, 8, 10, 12), np.float32)
+>>> dx, dw, db = fastconv.conv_transpose3d_backward(g, x, w, stride=2)
+>>> dx.shape, dw.shape, float(db[0])
+((1, 2, 4, 5, 6), (2, 3, 2, 2, 2), 960.0)
+)";
+
 inline constexpr const char* kMaxPool2dDoc =
     R"(max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, data_format="NCHW", out=None)
 --

@@ -22,12 +22,30 @@ namespace py = pybind11;
 namespace fastconv {
 namespace {
 
-const Signature& prepack2d_signature() { return prepack_signature(2); }
-const Signature& plan2d_signature() { return plan_signature(2); }
+// A type of its own for each number of spatial axes: PackedConv1d, PackedConv2d, PackedConv3d.
+template <int Dims>
+struct PackedConvOf : PackedConv {
+  explicit PackedConvOf(const Arguments& a) : PackedConv(Dims, a) {}
+};
 
-PyObject* conv2d_prepack(const Arguments& a) { return py::cast(std::make_unique<PackedConv>(2, a)).release().ptr(); }
+template <int Dims>
+const Signature& prepack_signature_of() {
+  return prepack_signature(Dims);
+}
+template <int Dims>
+const Signature& plan_signature_of() {
+  return plan_signature(Dims);
+}
 
-PyObject* conv2d_plan(const Arguments& a) { return py::cast(conv_plan(2, a)).release().ptr(); }
+template <int Dims>
+PyObject* prepack(const Arguments& a) {
+  return py::cast(std::make_unique<PackedConvOf<Dims>>(a)).release().ptr();
+}
+
+template <int Dims>
+PyObject* plan(const Arguments& a) {
+  return py::cast(conv_plan(Dims, a)).release().ptr();
+}
 
 const Signature& set_num_threads_signature() {
   static const Signature s("set_num_threads", {"n"}, 1, 1);
@@ -50,8 +68,12 @@ PyObject* get_num_threads(const Arguments&) { return PyLong_FromLong(num_threads
 void register_functions(PyObject* module) {
   constexpr int fast = METH_FASTCALL | METH_KEYWORDS;
   static PyMethodDef methods[] = {
-      {"conv2d_prepack", method<conv2d_prepack, prepack2d_signature>(), fast, kConv2dPrepackDoc},
-      {"conv2d_plan", method<conv2d_plan, plan2d_signature>(), fast, kConv2dPlanDoc},
+      {"conv1d_prepack", method<prepack<1>, prepack_signature_of<1>>(), fast, kConv1dPrepackDoc},
+      {"conv2d_prepack", method<prepack<2>, prepack_signature_of<2>>(), fast, kConv2dPrepackDoc},
+      {"conv3d_prepack", method<prepack<3>, prepack_signature_of<3>>(), fast, kConv3dPrepackDoc},
+      {"conv1d_plan", method<plan<1>, plan_signature_of<1>>(), fast, kConv1dPlanDoc},
+      {"conv2d_plan", method<plan<2>, plan_signature_of<2>>(), fast, kConv2dPlanDoc},
+      {"conv3d_plan", method<plan<3>, plan_signature_of<3>>(), fast, kConv3dPlanDoc},
       {"set_num_threads", method<set_num_threads_checked, set_num_threads_signature>(), fast, kSetNumThreadsDoc},
       {"get_num_threads", method<get_num_threads, get_num_threads_signature>(), fast, kGetNumThreadsDoc},
       {nullptr, nullptr, 0, nullptr},
@@ -68,13 +90,14 @@ py::object result_or_raise(PyObject* result) {
 // Without this, cls.__new__(cls) would make an object whose C++ half was never constructed.
 void refuse_new(PyHeapTypeObject* type) {
   type->ht_type.tp_new = [](PyTypeObject* cls, PyObject*, PyObject*) -> PyObject* {
-    PyErr_Format(PyExc_TypeError, "%s objects are made by conv2d_prepack and conv2d_plan only", cls->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s objects are made by functions like conv2d_prepack and conv2d_plan only",
+                 cls->tp_name);
     return nullptr;
   };
 }
 
-void register_classes(py::module_& m) {
-  py::class_<PackedConv>(m, "PackedConv2d", py::custom_type_setup(&refuse_new),
+void register_packed(py::module_& m) {
+  py::class_<PackedConv>(m, "PackedConv", py::custom_type_setup(&refuse_new),
                          "A convolution with constant weights; see `conv2d_prepack`.")
       .def(
           "__call__",
@@ -84,6 +107,12 @@ void register_classes(py::module_& m) {
           py::arg("input"), py::arg("out") = py::none(),
           "The convolution of `input`; written to `out` if given. See `conv2d`.")
       .def("__repr__", &PackedConv::text);
+  py::class_<PackedConvOf<1>, PackedConv>(m, "PackedConv1d", "A convolution that `conv1d_prepack` made.");
+  py::class_<PackedConvOf<2>, PackedConv>(m, "PackedConv2d", "A convolution that `conv2d_prepack` made.");
+  py::class_<PackedConvOf<3>, PackedConv>(m, "PackedConv3d", "A convolution that `conv3d_prepack` made.");
+}
+
+void register_plan(py::module_& m) {
   py::class_<PlanInfo>(m, "Plan", py::custom_type_setup(&refuse_new), "What a convolution does; see `conv2d_plan`.")
       .def_readonly("algorithm", &PlanInfo::algorithm)
       .def_readonly("isa", &PlanInfo::isa)
@@ -137,9 +166,11 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   }
   m.doc() = "The compiled core of fastconv.";
   register_conv(m.ptr());
+  register_conv_transpose(m.ptr());
   register_pool(m.ptr());
   register_functions(m.ptr());
-  register_classes(m);
+  register_packed(m);
+  register_plan(m);
   m.def("config", &config, "ISA, threads, compiler and caches, as a dict.");
   m.def("fma_peak", &fma_peak, py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("seconds") = 0.02,
         "Floating-point operations a second of independent FMA chains in the ISA in use.");

@@ -11,10 +11,11 @@ namespace fastconv {
 template <class T>
 void conv_forward(const Problem& p, const ConvPlan& plan, const Operands<T>& a, const T* packed);
 
-// dx from dy (a.x is the gradient that is read, a.y the one written, both as in `forward`, whose x
-// strides are those of dx and whose y strides are those of dy).
+// dx from dy; the x strides of `forward` are those of dx, its y strides those of dy. This is also the transposed
+// convolution of dy, which may have a bias: one for each channel of dx, or null.
 template <class T>
-void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input, int threads);
+void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
+                     int threads);
 
 template <class T>
 void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads);

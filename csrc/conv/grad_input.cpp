@@ -5,21 +5,22 @@
 namespace fastconv {
 
 template <class T>
-void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input, int threads) {
+void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
+                     int threads) {
   for (Index i = 0; i < count_phases(forward); ++i) {
     const GradInputPhase phase = grad_input_phase(forward, i);
     T* dx = grad_input + phase.x_offset;
     if (phase.problem.taps() == 0 || phase.problem.channels == 0) {
-      fill_with_bias<T>(phase.problem, dx, nullptr);
+      fill_with_bias<T>(phase.problem, dx, bias);
       continue;
     }
     const Problem p = simplified(phase.problem);
     const ConvPlan plan = plan_conv<T>(p, false, threads);
-    conv_forward<T>(p, plan, {grad_output, w + phase.w_offset, nullptr, dx}, nullptr);
+    conv_forward<T>(p, plan, {grad_output, w + phase.w_offset, bias, dx}, nullptr);
   }
 }
 
-template void conv_grad_input(const Problem&, const float*, const float*, float*, int);
-template void conv_grad_input(const Problem&, const double*, const double*, double*, int);
+template void conv_grad_input(const Problem&, const float*, const float*, const float*, float*, int);
+template void conv_grad_input(const Problem&, const double*, const double*, const double*, double*, int);
 
 }  // namespace fastconv

@@ -8,8 +8,12 @@ _Padding = int | Sequence[int] | Sequence[Sequence[int]] | str
 _Image = ArrayLike
 _Array = NDArray[Any]
 
-class PackedConv2d:
+class PackedConv:
     def __call__(self, input: _Image, out: _Array | None = None) -> _Array: ...
+
+class PackedConv1d(PackedConv): ...
+class PackedConv2d(PackedConv): ...
+class PackedConv3d(PackedConv): ...
 
 class Plan:
     @property
@@ -25,6 +29,20 @@ class Plan:
     @property
     def bytes(self) -> int: ...
 
+def conv1d(
+    input: _Image,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCL",
+    activation: str | None = None,
+    algorithm: str = "auto",
+    out: _Array | None = None,
+) -> _Array: ...
 def conv2d(
     input: _Image,
     weight: ArrayLike,
@@ -39,6 +57,32 @@ def conv2d(
     algorithm: str = "auto",
     out: _Array | None = None,
 ) -> _Array: ...
+def conv3d(
+    input: _Image,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCDHW",
+    activation: str | None = None,
+    algorithm: str = "auto",
+    out: _Array | None = None,
+) -> _Array: ...
+def conv1d_backward(
+    grad_output: ArrayLike,
+    input: _Image,
+    weight: ArrayLike,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCL",
+    output_mask: Sequence[bool] = (True, True, True),
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...
 def conv2d_backward(
     grad_output: ArrayLike,
     input: _Image,
@@ -51,6 +95,30 @@ def conv2d_backward(
     data_format: str = "NCHW",
     output_mask: Sequence[bool] = (True, True, True),
 ) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+def conv3d_backward(
+    grad_output: ArrayLike,
+    input: _Image,
+    weight: ArrayLike,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCDHW",
+    output_mask: Sequence[bool] = (True, True, True),
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+def conv1d_prepack(
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCL",
+    activation: str | None = None,
+    algorithm: str = "auto",
+) -> PackedConv1d: ...
 def conv2d_prepack(
     weight: ArrayLike,
     bias: ArrayLike | None = None,
@@ -63,6 +131,31 @@ def conv2d_prepack(
     activation: str | None = None,
     algorithm: str = "auto",
 ) -> PackedConv2d: ...
+def conv3d_prepack(
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCDHW",
+    activation: str | None = None,
+    algorithm: str = "auto",
+) -> PackedConv3d: ...
+def conv1d_plan(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCL",
+    dtype: DTypeLike = "float32",
+    algorithm: str = "auto",
+    prepacked: bool = False,
+) -> Plan: ...
 def conv2d_plan(
     input_shape: Sequence[int],
     weight_shape: Sequence[int],
@@ -76,6 +169,97 @@ def conv2d_plan(
     algorithm: str = "auto",
     prepacked: bool = False,
 ) -> Plan: ...
+def conv3d_plan(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    groups: int = 1,
+    *,
+    data_format: str = "NCDHW",
+    dtype: DTypeLike = "float32",
+    algorithm: str = "auto",
+    prepacked: bool = False,
+) -> Plan: ...
+def conv_transpose1d(
+    input: _Image,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    output_padding: _Axes = 0,
+    groups: int = 1,
+    dilation: _Axes = 1,
+    *,
+    data_format: str = "NCL",
+    out: _Array | None = None,
+) -> _Array: ...
+def conv_transpose2d(
+    input: _Image,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    output_padding: _Axes = 0,
+    groups: int = 1,
+    dilation: _Axes = 1,
+    *,
+    data_format: str = "NCHW",
+    out: _Array | None = None,
+) -> _Array: ...
+def conv_transpose3d(
+    input: _Image,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    output_padding: _Axes = 0,
+    groups: int = 1,
+    dilation: _Axes = 1,
+    *,
+    data_format: str = "NCDHW",
+    out: _Array | None = None,
+) -> _Array: ...
+def conv_transpose1d_backward(
+    grad_output: ArrayLike,
+    input: _Image,
+    weight: ArrayLike,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    output_padding: _Axes = 0,
+    groups: int = 1,
+    dilation: _Axes = 1,
+    *,
+    data_format: str = "NCL",
+    output_mask: Sequence[bool] = (True, True, True),
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+def conv_transpose2d_backward(
+    grad_output: ArrayLike,
+    input: _Image,
+    weight: ArrayLike,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    output_padding: _Axes = 0,
+    groups: int = 1,
+    dilation: _Axes = 1,
+    *,
+    data_format: str = "NCHW",
+    output_mask: Sequence[bool] = (True, True, True),
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+def conv_transpose3d_backward(
+    grad_output: ArrayLike,
+    input: _Image,
+    weight: ArrayLike,
+    stride: _Axes = 1,
+    padding: _Padding = 0,
+    output_padding: _Axes = 0,
+    groups: int = 1,
+    dilation: _Axes = 1,
+    *,
+    data_format: str = "NCDHW",
+    output_mask: Sequence[bool] = (True, True, True),
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...
 @overload
 def max_pool2d(
     input: _Image,
