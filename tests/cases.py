@@ -1,7 +1,8 @@
 """The problems that the tests share, how to fill them, and what to compare them with.
 
 A case is a value: it names shapes (always as N C H W, or C H W unbatched; `data_format` says how
-the arrays are then laid out) and every argument of the function. Three sources of cases:
+the arrays are then laid out) and every argument of the function. How many spatial axes there are
+follows from the weight's shape. Three sources of cases:
 
 * `CONV_CASES` and `POOL_CASES`, picked by hand, one for each way to go wrong;
 * `conv_cases()` and `pool_cases()`, hypothesis strategies, which shrink;
@@ -54,24 +55,30 @@ def thread_count(n: int) -> Iterator[None]:
 # ---- arithmetic of shapes, written apart from the package's own ---------------------------------
 
 
+def each(value: Any, axes: int) -> tuple[Any, ...]:
+    return (value,) * axes if np.isscalar(value) else tuple(value)
+
+
 def pair(value: Any) -> tuple[Any, Any]:
-    return (value, value) if np.isscalar(value) else tuple(value)
+    return each(value, 2)
 
 
 def explicit_padding(
     padding: Padding, sizes: Shape, kernel: Shape, stride: Any, dilation: Any
-) -> tuple[tuple[int, int], tuple[int, int]]:
+) -> tuple[tuple[int, int], ...]:
     """((top, bottom), (left, right)), whatever form the padding has."""
+    axes = len(sizes)
     if padding == "valid":
-        return ((0, 0), (0, 0))
+        return ((0, 0),) * axes
     if padding in ("same", "same_lower"):
         both = []
-        for size, k, s, d in zip(sizes, kernel, pair(stride), pair(dilation), strict=True):
+        steps = zip(sizes, kernel, each(stride, axes), each(dilation, axes), strict=True)
+        for size, k, s, d in steps:
             total = max((math.ceil(size / s) - 1) * s + d * (k - 1) + 1 - size, 0)
             small, large = total // 2, total - total // 2
             both.append((small, large) if padding == "same" else (large, small))
         return tuple(both)
-    return tuple(pair(p) for p in pair(padding))
+    return tuple(pair(p) for p in each(padding, axes))
 
 
 def output_size(
@@ -84,18 +91,28 @@ def output_size(
     return out - 1 if (out - 1) * s >= size + p[0] else out  # it would start in the end padding
 
 
+def channel_axis(data_format: str) -> int:
+    """Where the channels lie in an array of the channels-first twin of data_format."""
+    return 1 - len(data_format)
+
+
 def to_format(a: Array, data_format: str) -> Array:
     """A channels-first array as a C-contiguous array in data_format."""
-    return np.ascontiguousarray(np.moveaxis(a, -3, -1)) if data_format == "NHWC" else a
+    if data_format[1] == "C":
+        return a
+    return np.ascontiguousarray(np.moveaxis(a, channel_axis(data_format), -1))
 
 
 def from_format(a: Array, data_format: str) -> Array:
     """The channels-first view of an array in data_format."""
-    return np.moveaxis(a, -1, -3) if data_format == "NHWC" else a
+    return a if data_format[1] == "C" else np.moveaxis(a, -1, channel_axis(data_format))
 
 
 def shape_in(shape: Shape, data_format: str) -> Shape:
-    return (*shape[:-3], *shape[-2:], shape[-3]) if data_format == "NHWC" else tuple(shape)
+    if data_format[1] == "C":
+        return tuple(shape)
+    at = channel_axis(data_format)
+    return (*shape[:at], *shape[at + 1 :], shape[at])
 
 
 # ---- convolution --------------------------------------------------------------------------------
@@ -139,9 +156,13 @@ class ConvCase:
         return dataclasses.replace(self, **changes)
 
     @property
-    def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def axes(self) -> int:
+        return len(self.weight) - 2
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
         return explicit_padding(
-            self.padding, self.input[-2:], self.weight[-2:], self.stride, self.dilation
+            self.padding, self.input[-self.axes :], self.weight[2:], self.stride, self.dilation
         )
 
     @property
@@ -149,15 +170,15 @@ class ConvCase:
         spatial = (
             output_size(size, k, s, p, d)
             for size, k, s, p, d in zip(
-                self.input[-2:],
-                self.weight[-2:],
-                pair(self.stride),
+                self.input[-self.axes :],
+                self.weight[2:],
+                each(self.stride, self.axes),
                 self.pads,
-                pair(self.dilation),
+                each(self.dilation, self.axes),
                 strict=True,
             )
         )
-        return (*self.input[:-3], self.weight[0], *spatial)
+        return (*self.input[: -self.axes - 1], self.weight[0], *spatial)
 
     @property
     def input_shape(self) -> Shape:
@@ -169,7 +190,7 @@ class ConvCase:
 
     @property
     def batch(self) -> int:
-        return self.input[0] if len(self.input) == 4 else 1
+        return self.input[0] if len(self.input) == self.axes + 2 else 1
 
     @property
     def geometry(self) -> dict[str, Any]:
@@ -191,16 +212,15 @@ class ConvCase:
     def may_use_winograd(self) -> bool:
         """Whether an algorithm with irrational points may serve it, so that integers may round."""
         return (
-            self.weight[-2:] in ((3, 3), (5, 5))
-            and pair(self.stride) == (1, 1)
-            and pair(self.dilation) == (1, 1)
+            tuple(k for k in self.weight[2:] if k > 1) in ((3, 3), (5, 5))
+            and {*each(self.stride, self.axes), *each(self.dilation, self.axes)} == {1}
             and min(self.weight[1], self.weight[0] // max(self.groups, 1)) >= 8
         )
 
     def terms(self) -> tuple[int, int, int]:
         """How many products an element of the output, grad_input and grad_weight sums, at most."""
-        taps = math.prod(self.weight[-2:])
-        pixels = math.prod(self.output[-2:])
+        taps = math.prod(self.weight[2:])
+        pixels = math.prod(self.output[-self.axes :])
         per_group = self.weight[0] // max(self.groups, 1)
         return self.weight[1] * taps, per_group * taps, self.batch * pixels
 
@@ -225,19 +245,25 @@ class ConvCase:
         return arrays.astype(self.dtype)
 
 
+def function(case: Any, name: str = "conv{}d", module: Any = fastconv) -> Callable[..., Any]:
+    """conv1d, conv2d or conv3d, or a relative of theirs."""
+    return getattr(module, name.format(case.axes))
+
+
 def conv(case: ConvCase, a: ConvArrays, **kwargs: Any) -> Array:
-    return fastconv.conv2d(
+    return function(case)(
         a.input, a.weight, a.bias, **case.geometry, activation=case.activation, **kwargs
     )
 
 
 def backward(case: ConvCase, a: ConvArrays, **kwargs: Any) -> tuple[Array | None, ...]:
-    return fastconv.conv2d_backward(a.grad_output, a.input, a.weight, **case.geometry, **kwargs)
+    gradients = function(case, "conv{}d_backward")
+    return gradients(a.grad_output, a.input, a.weight, **case.geometry, **kwargs)
 
 
 def expected_conv(case: ConvCase, a: ConvArrays) -> Array:
     """The output in float64, by the reference; the activation by hand."""
-    y = reference.conv2d(
+    y = function(case, module=reference)(
         *(None if x is None else x.astype(np.float64) for x in tuple(a)[:3]), **case.geometry
     )
     return np.maximum(y, 0) if case.activation == "relu" else y
@@ -246,7 +272,8 @@ def expected_conv(case: ConvCase, a: ConvArrays) -> Array:
 def expected_backward(case: ConvCase, a: ConvArrays) -> tuple[Array, Array, Array]:
     """grad_input, grad_weight and grad_bias in float64, by the reference."""
     wide = a.astype("float64")
-    return reference.conv2d_backward(wide.grad_output, wide.input, wide.weight, **case.geometry)
+    gradients = function(case, "conv{}d_backward", reference)
+    return gradients(wide.grad_output, wide.input, wide.weight, **case.geometry)
 
 
 @functools.lru_cache(maxsize=512)
@@ -258,6 +285,97 @@ def integer_problem(case: ConvCase) -> tuple[ConvArrays, Array, tuple[Array, Arr
         if a is not None:
             a.flags.writeable = False
     return arrays, *answers
+
+
+# ---- transposed convolution ---------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class TransposeCase:
+    """A transposed convolution; its weight is (I, O/groups, K...)."""
+
+    name: str
+    input: Shape
+    weight: Shape
+    stride: Any = 1
+    padding: Padding = 0
+    output_padding: Any = 0
+    groups: int = 1
+    dilation: Any = 1
+    data_format: str = "NCHW"
+    dtype: str = "float32"
+    bias: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+    def replace(self, **changes: Any) -> TransposeCase:
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def axes(self) -> int:
+        return len(self.weight) - 2
+
+    @property
+    def channels(self) -> int:
+        """Of the output."""
+        return self.weight[1] * self.groups
+
+    @property
+    def output(self) -> Shape:
+        sizes = self.input[-self.axes :]
+        strides, dilations = each(self.stride, self.axes), each(self.dilation, self.axes)
+        if self.padding in ("same", "same_lower"):
+            spatial = [n * s for n, s in zip(sizes, strides, strict=True)]
+        else:
+            pads = explicit_padding(self.padding, sizes, self.weight[2:], 1, 1)
+            extra = each(self.output_padding, self.axes)
+            spatial = [
+                (n - 1) * s - sum(p) + d * (k - 1) + 1 + e
+                for n, s, p, d, k, e in zip(
+                    sizes, strides, pads, dilations, self.weight[2:], extra, strict=True
+                )
+            ]
+        return (*self.input[: -self.axes - 1], self.channels, *spatial)
+
+    @property
+    def input_shape(self) -> Shape:
+        return shape_in(self.input, self.data_format)
+
+    @property
+    def output_shape(self) -> Shape:
+        return shape_in(self.output, self.data_format)
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "output_padding": self.output_padding,
+            "groups": self.groups,
+            "dilation": self.dilation,
+            "data_format": self.data_format,
+        }
+
+    def integers(self, seed: int = 0, limit: int = 3) -> ConvArrays:
+        rng = np.random.default_rng(seed)
+        bias = (self.channels,) if self.bias else None
+        shapes = (self.input_shape, self.weight, bias, self.output_shape)
+        return ConvArrays(
+            *(None if shape is None else rng.integers(-limit, limit + 1, shape) for shape in shapes)
+        ).astype(self.dtype)
+
+
+def transpose(case: TransposeCase, a: ConvArrays, module: Any = fastconv, **kwargs: Any) -> Array:
+    call = function(case, "conv_transpose{}d", module)
+    return call(a.input, a.weight, a.bias, **case.geometry, **kwargs)
+
+
+def transpose_backward(
+    case: TransposeCase, a: ConvArrays, module: Any = fastconv, **kwargs: Any
+) -> tuple[Array, Array, Array]:
+    call = function(case, "conv_transpose{}d_backward", module)
+    return call(a.grad_output, a.input, a.weight, **case.geometry, **kwargs)
 
 
 # ---- pools --------------------------------------------------------------------------------------
@@ -659,7 +777,7 @@ _EXTENTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 33, 50)
 _MOST_MACS = 1_000_000
 
 
-def _pick_padding(pick: Picker, limits: tuple[int, int]) -> Padding:
+def _pick_padding(pick: Picker, limits: Shape) -> Padding:
     form = pick.choice(("int", "int", "pair", "ends", "ends", "valid", "same", "same_lower"))
     if form == "int":
         return pick.integer(0, min(limits))
@@ -670,43 +788,47 @@ def _pick_padding(pick: Picker, limits: tuple[int, int]) -> Padding:
     return form
 
 
-def _pick_pair(pick: Picker, low: int, high: int) -> Any:
+def _pick_pair(pick: Picker, low: int, high: int, axes: int = 2) -> Any:
     """An int or a pair of them."""
     if pick.choice((True, False)):
         return pick.integer(low, high)
-    return (pick.integer(low, high), pick.integer(low, high))
+    return tuple(pick.integer(low, high) for _ in range(axes))
 
 
-def _pick_extent(pick: Picker, needed: int) -> int:
+def _pick_extent(pick: Picker, needed: int, axes: int = 2) -> int:
     """A size that gives at least one output."""
-    return max(pick.choice(_EXTENTS), needed)
+    return max(pick.choice(_EXTENTS[: 9 if axes == 3 else None]), needed)
 
 
 def _needed(padding: Padding, kernel: Shape, dilation: Any) -> Shape:
     """The smallest image, never empty, on which the padded kernel fits."""
-    ends = explicit_padding(padding, (1, 1), kernel, 1, dilation)
+    ones = (1,) * len(kernel)
+    ends = explicit_padding(padding, ones, kernel, 1, dilation)
     if padding in ("same", "same_lower"):
-        return (1, 1)
+        return ones
     return tuple(
         max(d * (k - 1) + 1 - sum(p), 1)
-        for k, d, p in zip(kernel, pair(dilation), ends, strict=True)
+        for k, d, p in zip(kernel, each(dilation, len(kernel)), ends, strict=True)
     )
 
 
-def pick_conv(pick: Picker, name: str = "drawn") -> ConvCase:
+FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
+
+
+def pick_conv(pick: Picker, name: str = "drawn", axes: int = 2) -> ConvCase:
     """Every argument at random, at most _MOST_MACS multiplications."""
     kind = pick.choice(("dense", "dense", "grouped", "depthwise"))
     groups = 1 if kind == "dense" else pick.integer(1, 9 if kind == "depthwise" else 4)
     per_in = 1 if kind == "depthwise" else pick.choice(_CHANNELS)
     per_out = pick.integer(1, 3) if kind == "depthwise" else pick.choice(_CHANNELS)
     if pick.integer(0, 2):
-        kernel = (pick.choice(_KERNELS), pick.choice(_KERNELS))
-        dilation, stride = _pick_pair(pick, 1, 3), _pick_pair(pick, 1, 4)
+        kernel = tuple(pick.choice(_KERNELS[: 5 if axes == 3 else None]) for _ in range(axes))
+        dilation, stride = _pick_pair(pick, 1, 3, axes), _pick_pair(pick, 1, 4, axes)
     else:  # what networks are made of
-        kernel = pick.choice(((1, 1), (3, 3), (3, 3), (5, 5)))
+        kernel = (pick.choice((1, 3, 3, 5)),) * axes
         dilation, stride = 1, pick.choice((1, 1, 2))
-    padding = _pick_padding(pick, (kernel[0] + 1, kernel[1] + 1))
-    extents = tuple(_pick_extent(pick, n) for n in _needed(padding, kernel, dilation))
+    padding = _pick_padding(pick, tuple(k + 1 for k in kernel))
+    extents = tuple(_pick_extent(pick, n, axes) for n in _needed(padding, kernel, dilation))
     batch = pick.choice(((1,), (2,), (3,), (5,), ()))
     case = ConvCase(
         name,
@@ -716,7 +838,7 @@ def pick_conv(pick: Picker, name: str = "drawn") -> ConvCase:
         padding,
         dilation,
         groups,
-        data_format=pick.choice(("NCHW", "NHWC")),
+        data_format=pick.choice(FORMATS[axes]),
         dtype=pick.choice(("float32", "float32", "float64")),
         bias=pick.choice((True, False)),
         activation=pick.choice((None, None, "relu")),
@@ -732,8 +854,12 @@ def _lightened(case: ConvCase) -> ConvCase:
             break
         per_in, per_out = -(-per_in // 2), -(-per_out // 2)
         case = case.replace(
-            input=(*case.input[:-3], case.groups * per_in, *case.input[-2:]),
-            weight=(case.groups * per_out, per_in, *case.weight[-2:]),
+            input=(
+                *case.input[: -case.axes - 1],
+                case.groups * per_in,
+                *case.input[-case.axes :],
+            ),
+            weight=(case.groups * per_out, per_in, *case.weight[2:]),
         )
     return case
 
@@ -774,8 +900,44 @@ def _seeded_picker(seed: int) -> Picker:
 
 
 @st.composite
-def conv_cases(draw: Callable[[Any], Any]) -> ConvCase:
-    return pick_conv(_hypothesis_picker(draw))
+def conv_cases(draw: Callable[[Any], Any], axes: int = 2) -> ConvCase:
+    return pick_conv(_hypothesis_picker(draw), axes=axes)
+
+
+def pick_transpose(pick: Picker, axes: int) -> TransposeCase:
+    """The transpose of a drawn convolution: its input has the size of that one's output."""
+    case = pick_conv(pick, axes=axes)
+    same = isinstance(case.padding, str) and case.padding != "valid"
+    strides, dilations = each(case.stride, axes), each(case.dilation, axes)
+    extra = tuple(
+        0 if same else pick.integer(0, max(s, d) - 1)
+        for s, d in zip(strides, dilations, strict=True)
+    )
+    transposed = TransposeCase(
+        "drawn",
+        case.output,
+        case.weight,
+        case.stride,
+        case.padding,
+        extra,
+        case.groups,
+        case.dilation,
+        case.data_format,
+        case.dtype,
+        case.bias,
+    )
+    # What padding would take away altogether is left.
+    return transposed if min(transposed.output) > 0 else transposed.replace(padding=0)
+
+
+def random_transposes(n: int, axes: int) -> Iterator[TransposeCase]:
+    for seed in range(n):
+        yield pick_transpose(_seeded_picker(seed), axes)
+
+
+@st.composite
+def transpose_cases(draw: Callable[[Any], Any]) -> TransposeCase:
+    return pick_transpose(_hypothesis_picker(draw), draw(st.sampled_from((1, 2, 3))))
 
 
 @st.composite
@@ -822,11 +984,11 @@ def _problem(case: Any, seed: int, pick: Picker) -> Problem:
     )
 
 
-def random_problems(n: int, start: int = 0) -> Iterator[Problem]:
+def random_problems(n: int, start: int = 0, axes: int = 2) -> Iterator[Problem]:
     """Problems start .. start + n - 1 of an endless list that is the same on every machine."""
     for seed in range(start, start + n):
         pick = _seeded_picker(seed)
-        yield _problem(pick_conv(pick, f"random_{seed}"), seed, pick)
+        yield _problem(pick_conv(pick, f"random_{seed}", axes), seed, pick)
 
 
 def random_pools(n: int, start: int = 0) -> Iterator[Problem]:
@@ -842,7 +1004,7 @@ def run_problem(problem: Problem, arrays: ConvArrays) -> Array:
     a = problem.awkward_arrays(arrays)
     with thread_count(problem.threads):
         if problem.prepacked:
-            packed = fastconv.conv2d_prepack(
+            packed = function(case, "conv{}d_prepack")(
                 a.weight,
                 a.bias,
                 **case.geometry,

@@ -24,6 +24,10 @@ B = np.ones(6, F32)
 G = np.ones((2, 6, 6, 6), F32)  # conv2d(X, W, B).shape
 P = np.ones((2, 4, 4, 4), F32)  # a 2 x 2 pool's
 I = np.zeros((2, 4, 4, 4), np.int64)  # noqa: E741  its indices
+T = np.ones((2, 3, 10, 10), F32)  # conv_transpose2d(X, WT).shape
+WT = np.ones((4, 3, 3, 3), F32)
+SIGNAL, FILTER = np.ones((2, 4, 8), F32), np.ones((6, 4, 3), F32)
+VOLUME, BLOCK = np.ones((2, 4, 5, 6, 7), F32), np.ones((6, 4, 3, 3, 3), F32)
 ROW = np.ones((1, 1, 1, 8), F32)
 TAP = np.ones((1, 1, 1, 1), F32)
 
@@ -38,6 +42,11 @@ SIGNATURES = {
         data_format='NCHW', activation=None, algorithm='auto')""",
     "conv2d_plan": """(input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *,
         data_format='NCHW', dtype='float32', algorithm='auto', prepacked=False)""",
+    "conv_transpose2d": """(input, weight, bias=None, stride=1, padding=0, output_padding=0,
+        groups=1, dilation=1, *, data_format='NCHW', out=None)""",
+    "conv_transpose2d_backward": """(grad_output, input, weight, stride=1, padding=0,
+        output_padding=0, groups=1, dilation=1, *, data_format='NCHW',
+        output_mask=(True, True, True))""",
     "max_pool2d": """(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False,
         return_indices=False, *, data_format='NCHW', out=None)""",
     "max_pool2d_backward": """(grad_output, input, kernel_size, stride=None, padding=0, dilation=1,
@@ -47,10 +56,16 @@ SIGNATURES = {
     "avg_pool2d_backward": """(grad_output, input_size, kernel_size, stride=None, padding=0,
         ceil_mode=False, count_include_pad=True, divisor_override=None, *, data_format='NCHW')""",
 }
+for _name in [name for name in SIGNATURES if name.startswith("conv")]:
+    for _axes, _format in ((1, "NCL"), (3, "NCDHW")):
+        SIGNATURES[_name.replace("2d", f"{_axes}d")] = SIGNATURES[_name].replace("NCHW", _format)
 GRAD_SIGNATURES = {
     "conv2d_input": "(input_size, weight, grad_output, stride=1, padding=0, dilation=1, groups=1",
     "conv2d_weight": "(input, weight_size, grad_output, stride=1, padding=0, dilation=1, groups=1",
 }
+for _name in list(GRAD_SIGNATURES):
+    for _axes in (1, 3):
+        GRAD_SIGNATURES[_name.replace("2d", f"{_axes}d")] = GRAD_SIGNATURES[_name]
 
 
 def squeezed(text: str) -> str:
@@ -76,7 +91,7 @@ def test_help_shows_the_contracts_signature(name):
 def test_reference_takes_the_same_arguments(name):
     twin = getattr(fastconv.reference, name, None)
     if twin is None:
-        assert name in ("conv2d_prepack", "conv2d_plan")
+        assert name.endswith(("_prepack", "_plan"))
         return
     wanted = inspect.signature(getattr(fastconv, name)).parameters.values()
     found = inspect.signature(twin).parameters.values()
@@ -352,6 +367,83 @@ BAD: list[Bad] = [
     *(bad("conv2d_plan", X.shape, W.shape, groups=g, error=EITHER, words="groups") for g in GROUPS),
     *bad_options("conv2d_plan", X.shape, W.shape, **OPTIONS, algorithm=("fft", None, 3),
                  dtype=("int32", "complex64", "floaty", object, "O", 5, "S4")),
+    # conv_transpose2d
+    bad("conv_transpose2d", error=TypeError, words="input", name="nothing"),
+    bad("conv_transpose2d", X, error=TypeError, words="weight", name="no weight"),
+    bad("conv_transpose2d", X, WT, None, 1, 0, 0, 1, 1, "NCHW", error=TypeError,
+        words="positional"),
+    bad("conv_transpose2d", X, WT, activation="relu", error=TypeError, words="activation"),
+    *bad_arrays("conv_transpose2d", "input", weight=WT),
+    *bad_arrays("conv_transpose2d", "weight", X),
+    *bad_arrays("conv_transpose2d", "bias", X, WT),
+    bad("conv_transpose2d", None, WT, error=TypeError, words="input", name="input None"),
+    bad("conv_transpose2d", X, None, error=TypeError, words="weight", name="weight None"),
+    bad("conv_transpose2d", X[0, 0], WT, error=ValueError, words="input", name="input 2-D"),
+    bad("conv_transpose2d", X[None], WT, error=ValueError, words="input", name="input 5-D"),
+    bad("conv_transpose2d", X[:, :, :0], WT, error=ValueError, words="input", name="no rows"),
+    bad("conv_transpose2d", X, WT[0], error=ValueError, words="weight", name="weight 3-D"),
+    bad("conv_transpose2d", X, WT[:, :, :0], error=ValueError, words="weight|ernel", name="empty"),
+    bad("conv_transpose2d", X, WT[:3], error=ValueError, words="channels", name="3 channels"),
+    bad("conv_transpose2d", X, WT, B[:2], error=ValueError, words="bias", name="short bias"),
+    bad("conv_transpose2d", X, WT, B[:3, None], error=ValueError, words="bias", name="bias 2-D"),
+    *bad_sizes("conv_transpose2d", "stride", X, WT),
+    *bad_sizes("conv_transpose2d", "dilation", X, WT),
+    *bad_sizes("conv_transpose2d", "output_padding", X, WT, low=0),
+    bad("conv_transpose2d", X, WT, output_padding=1, error=ValueError, words="output_padding"),
+    bad("conv_transpose2d", X, WT, stride=3, output_padding=3, error=ValueError,
+        words="output_padding"),
+    bad("conv_transpose2d", X, WT, stride=2, padding="same", output_padding=1, error=ValueError,
+        words="output_padding"),
+    *bad_paddings("conv_transpose2d", X, WT),
+    bad("conv_transpose2d", X, WT, padding=5, error=ValueError, words="padding|utput"),
+    *(bad("conv_transpose2d", X, WT, groups=g, error=EITHER, words="groups|64 bits")
+      for g in GROUPS),
+    *bad_options("conv_transpose2d", X, WT, **OPTIONS),
+    *bad_outs("conv_transpose2d", T.shape, X, WT),
+    bad("conv_transpose2d", X, WT, stride=2**40, error=TOO_BIG, words="stride|output|input"),
+    bad("conv_transpose2d", X, WT, stride=2**62, error=TOO_BIG, words="stride|output|input"),
+    bad("conv_transpose2d", X, WT, dilation=2**62, error=TOO_BIG, words="dilation|output|input"),
+    bad("conv_transpose2d", X, WT, padding=2**63 - 1, error=TOO_BIG, words="padding|utput"),
+    bad("conv_transpose2d", X, WT, stride=2**61, padding="same", error=TOO_BIG,
+        words="stride|output|input"),
+    bad("conv_transpose2d", vast(1, 1, 2**29, 2**30), TAP, error=TOO_BIG, words="input|output",
+        name="vast"),
+    # conv_transpose2d_backward
+    bad("conv_transpose2d_backward", T, X, error=TypeError, words="weight", name="no weight"),
+    *bad_arrays("conv_transpose2d_backward", "grad_output", input=X, weight=WT),
+    *bad_arrays("conv_transpose2d_backward", "input", T, weight=WT),
+    *bad_arrays("conv_transpose2d_backward", "weight", T, X),
+    bad("conv_transpose2d_backward", T[:1], X, WT, error=ValueError, words="grad_output",
+        name="batch"),
+    bad("conv_transpose2d_backward", T[..., :9], X, WT, error=ValueError, words="grad_output",
+        name="width"),
+    bad("conv_transpose2d_backward", T, X, WT, stride=2, error=ValueError, words="grad_output"),
+    *bad_sizes("conv_transpose2d_backward", "stride", T, X, WT),
+    *bad_sizes("conv_transpose2d_backward", "output_padding", T, X, WT, low=0),
+    *bad_options("conv_transpose2d_backward", T, X, WT, **OPTIONS,
+                 output_mask=((True,), (True,) * 4, (), None, 5, True)),
+    # one and three spatial axes
+    *(bad(f"{name}{axes}d", *args, error=error, words=words, name=text)
+      for axes, x, w, image in ((1, SIGNAL, FILTER, X), (3, VOLUME, BLOCK, X))
+      for name in ("conv", "conv_transpose")
+      for args, error, words, text in (
+          ((image, w), ValueError, "input|weight", "an image"),
+          ((x, W), ValueError, "weight", "an image's weight"),
+          ((x[0, 0], w), ValueError, "input", "too few axes"),
+          ((x, w[:, :3]), ValueError, "channels|divisible|multiple|utput", "channels"),
+          ((x.astype(int), w), TypeError, "input", "integers"),
+          ((x, w, None, (1,) * (axes + 1)), EITHER, "stride", "a stride too many"),
+          ((x, w, None, 1, (1,) * (axes + 1)), EITHER, "padding", "a padding too many"),
+          ((x, w, None, 1, ((0, 0),) * (axes + 1)), EITHER, "padding", "a pair too many"),
+      ) if (name, text) != ("conv_transpose", "channels")),
+    bad("conv1d", SIGNAL, FILTER, data_format="NCHW", error=ValueError, words="data_format"),
+    bad("conv3d", VOLUME, BLOCK, data_format="NHWC", error=ValueError, words="data_format"),
+    bad("conv1d_plan", X.shape, FILTER.shape, error=ValueError, words="input_shape"),
+    bad("conv3d_plan", VOLUME.shape, W.shape, error=ValueError, words="weight_shape"),
+    bad("conv3d_prepack", W, error=ValueError, words="weight", name="an image's weight"),
+    bad("conv1d_backward", SIGNAL, SIGNAL, FILTER, error=ValueError, words="grad_output"),
+    bad("conv3d", vast(1, 1, 2**20, 2**20, 2**20), vast(1, 1, 1, 1, 1), error=TOO_BIG,
+        words="input|output", name="vast"),
     # max_pool2d
     bad("max_pool2d", error=TypeError, words="input", name="nothing"),
     bad("max_pool2d", X, error=TypeError, words="kernel_size", name="no kernel_size"),
@@ -567,6 +659,14 @@ GOOD: dict[str, dict[str, Any]] = {
     "conv2d_backward": {"grad_output": G, "input": X, "weight": W},
     "conv2d_prepack": {"weight": W, "bias": B},
     "conv2d_plan": {"input_shape": X.shape, "weight_shape": W.shape},
+    "conv1d": {"input": SIGNAL, "weight": FILTER, "bias": B},
+    "conv3d_backward": {
+        "grad_output": np.ones((2, 6, 3, 4, 5), F32),
+        "input": VOLUME,
+        "weight": BLOCK,
+    },
+    "conv_transpose2d": {"input": X, "weight": WT, "bias": B[:3]},
+    "conv_transpose2d_backward": {"grad_output": T, "input": X, "weight": WT},
     "max_pool2d": {"input": X, "kernel_size": 2},
     "max_pool2d_backward": {"grad_output": P, "input": X, "kernel_size": 2},
     "avg_pool2d": {"input": X, "kernel_size": 2},
@@ -632,6 +732,8 @@ def test_arrays_of_any_shape(shape, dtype, out):
         ("conv2d_backward(g, x, w, 2**40, 2**40, 2**40)[0]", 0, 6),
         ("conv2d_backward(g, x, w, 2**40, 2**40, 2**40)[1]", 0, 2),
         ("conv2d_prepack(w, None, 2**40, 2**40, 2**40)(x)", 4, 4),
+        ("conv_transpose2d(x, w[:4], None, 1, 2**40, dilation=2**40)", 0, 4),
+        ("conv_transpose2d(x[..., :1, :1], w[:4], None, 2**40, 2**40, dilation=2**40)", 4, 4),
         ("max_pool2d(x, 2**40, padding=2**40 - 1)", 1, 1),
         ("max_pool2d(x, 2**40, padding=2**40 - 1, ceil_mode=True)", 1, 1),
         ("max_pool2d(x, 2, 2**40, 2**40, 2**40)", -np.inf, 1),

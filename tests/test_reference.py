@@ -972,6 +972,7 @@ def test_empty_batch_and_no_channels(data_format):
 
 
 X, W3, DY = np.ones((1, 2, 4, 4)), np.ones((2, 2, 3, 3)), np.ones((1, 2, 2, 2))
+WT = np.ones((2, 3, 3, 3))
 
 
 def conv(**changes: Any) -> Callable[[], Any]:
@@ -1080,6 +1081,25 @@ def test_impossible_strides(function, stride):
         (lambda: reference.im2col(np.ones((2, 2)), 2), ValueError, "^input: "),
         (lambda: reference.im2col(X, 5), ValueError, "Output size is too small"),
         (lambda: reference.col2im(X[0], X.shape, 2), ValueError, "^columns: .*shape"),
+        (lambda: reference.conv2d(None, W3), TypeError, "^input: .*None"),
+        (lambda: reference.conv2d(X, None), TypeError, "^weight: .*None"),
+        (lambda: reference.conv2d_backward(None, X, W3), TypeError, "^grad_output: .*None"),
+        (lambda: reference.max_pool2d(None, 2), TypeError, "^input: .*None"),
+        (lambda: reference.conv_transpose2d(X, None), TypeError, "^weight: .*None"),
+        (lambda: reference.conv_transpose2d(X, W3[:1]), ValueError, "channels"),
+        (lambda: reference.conv_transpose2d(X, WT, None, 1, 0, 1), ValueError, "^output_padding"),
+        (
+            lambda: reference.conv_transpose2d(X, WT, None, 2, "same", 1),
+            ValueError,
+            "^output_padding",
+        ),
+        (lambda: reference.conv_transpose2d(X, WT, padding=3), ValueError, "utput size"),
+        (lambda: reference.conv_transpose2d(X, WT, np.ones(7)), ValueError, "bias"),
+        (
+            lambda: reference.conv_transpose2d_backward(X, X, WT),
+            ValueError,
+            "^grad_output: .*shape",
+        ),
         (lambda: reference.convolution_matrix(W3, (3, 4, 4)), ValueError, "channels"),
         (lambda: reference.convolution_matrix(W3, (4, 4)), ValueError, "^weight: "),
     ],

@@ -30,14 +30,18 @@ def one_torch_thread():
 def tensor(a, data_format="NCHW", requires_grad=False):
     """A float64 tensor, channels first and batched, of an array in any layout."""
     a = cases.from_format(a.astype(np.float64), data_format)
-    return torch.tensor(a if a.ndim != 3 else a[None], requires_grad=requires_grad)
+    return torch.tensor(a if a.ndim == len(data_format) else a[None], requires_grad=requires_grad)
 
 
 def array(t, case):
     """The array in the case's layout."""
     a = t.detach().numpy()
-    a = a if len(case.input) == 4 else a[0]
+    a = a if len(case.input) == len(case.data_format) else a[0]
     return cases.to_format(a, case.data_format)
+
+
+TORCH_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TORCH_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def torch_conv(case, a):
@@ -46,17 +50,23 @@ def torch_conv(case, a):
     w = torch.tensor(a.weight.astype(np.float64), requires_grad=True)
     bias = np.zeros(len(a.weight)) if a.bias is None else a.bias.astype(np.float64)
     b = torch.tensor(bias, requires_grad=True)
-    (top, bottom), (left, right) = case.pads
-    padded = F.pad(x, (left, right, top, bottom))
-    y = F.conv2d(padded, w, b, cases.pair(case.stride), 0, cases.pair(case.dilation), case.groups)
+    padded = F.pad(x, [end for pad in reversed(case.pads) for end in pad])
+    stride, dilation = (cases.each(n, case.axes) for n in (case.stride, case.dilation))
+    y = TORCH_CONV[case.axes](padded, w, b, stride, 0, dilation, case.groups)
     gx, gw, gb = torch.autograd.grad(y, (x, w, b), tensor(a.grad_output, case.data_format))
     y = torch.relu(y) if case.activation == "relu" else y
     return array(y, case), (array(gx, case), gw.numpy(), gb.numpy())
 
 
-@pytest.mark.parametrize("start", range(0, 1000, CHUNK))
-def test_thousand_random_convolutions(start):
-    for problem in cases.random_problems(CHUNK, start):
+RUNS = [(start, 2) for start in range(0, 1000, CHUNK)] + [
+    (start, axes) for axes in (1, 3) for start in range(0, 300, CHUNK)
+]
+
+
+@pytest.mark.parametrize(("start", "axes"), RUNS)
+def test_random_convolutions(start, axes):
+    """A thousand images, and 300 signals and volumes each."""
+    for problem in cases.random_problems(CHUNK, start, axes):
         case = problem.case
         arrays = case.normal(problem.seed)
         expected, gradients = torch_conv(case, arrays)
@@ -75,6 +85,43 @@ def test_thousand_random_convolutions(start):
             strict=True,
         ):
             cases.assert_accurate(grad, wanted, bound, n, problem)
+
+
+def torch_transpose(case, a):
+    """Output and gradients in float64, or None: torch takes symmetric padding only."""
+    pads = None
+    if case.padding not in ("same", "same_lower"):
+        sizes = case.input[-case.axes :]
+        pads = cases.explicit_padding(case.padding, sizes, case.weight[2:], 1, 1)
+    if pads is None or any(before != after for before, after in pads):
+        return None
+    x = tensor(a.input, case.data_format, requires_grad=True)
+    w = torch.tensor(a.weight.astype(np.float64), requires_grad=True)
+    bias = np.zeros(case.channels) if a.bias is None else a.bias.astype(np.float64)
+    b = torch.tensor(bias, requires_grad=True)
+    stride, extra, dilation = (
+        cases.each(n, case.axes) for n in (case.stride, case.output_padding, case.dilation)
+    )
+    padding = [before for before, _ in pads]
+    y = TORCH_TRANSPOSE[case.axes](x, w, b, stride, padding, extra, case.groups, dilation)
+    gx, gw, gb = torch.autograd.grad(y, (x, w, b), tensor(a.grad_output, case.data_format))
+    return array(y, case), (array(gx, case), gw.numpy(), gb.numpy())
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_random_transposed_convolutions(axes):
+    """Small integers, so that results are equal."""
+    compared = 0
+    for case in cases.random_transposes(200, axes):
+        a = case.integers()
+        expected = torch_transpose(case, a)
+        if expected is None:
+            continue
+        compared += 1
+        cases.assert_exact(cases.transpose(case, a), expected[0], case)
+        for grad, wanted in zip(cases.transpose_backward(case, a), expected[1], strict=True):
+            cases.assert_exact(grad, wanted, case)
+    assert compared > 60
 
 
 def torch_pool_arguments(case):
