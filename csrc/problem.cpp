@@ -5,31 +5,17 @@
 
 namespace fastconv {
 
-namespace {
-
-constexpr const char* kOverflow =
-    "the size of the output or of the window, from input, weight, kernel, stride, padding and dilation, exceeds 64 "
-    "bits";
-
-}  // namespace
-
-Index checked_multiply(Index a, Index b) {
-  Index result;
-  if (__builtin_mul_overflow(a, b, &result)) throw std::overflow_error(kOverflow);
-  return result;
-}
-
-Index checked_add(Index a, Index b) {
-  Index result;
-  if (__builtin_add_overflow(a, b, &result)) throw std::overflow_error(kOverflow);
-  return result;
+void throw_overflow() {
+  throw std::overflow_error(
+      "the size of the output or of the window, from input, weight, kernel, stride, padding and dilation, exceeds 64 "
+      "bits");
 }
 
 Index output_size(Index in, Index pad_before, Index pad_after, const Axis& axis, bool ceil_mode) {
   const Index span = checked_add(checked_multiply(axis.dilation, axis.kernel - 1), 1);
   const Index room = checked_add(checked_add(in, pad_before), pad_after) - span;
   if (room < 0) return 0;
-  Index out = room / axis.stride + 1;
+  Index out = (axis.stride == 1 ? room : room / axis.stride) + 1;  // most are 1, and divisions are slow
   // out * stride stays below room + stride; compared without that sum, which could overflow.
   if (ceil_mode && room % axis.stride != 0 && room - room % axis.stride < in + pad_before - axis.stride) {
     ++out;

@@ -75,8 +75,17 @@ struct Operands {
 };
 
 // a * b and a + b; throws std::overflow_error beyond 64 bits.
-Index checked_multiply(Index a, Index b);
-Index checked_add(Index a, Index b);
+[[noreturn]] void throw_overflow();
+inline Index checked_multiply(Index a, Index b) {
+  Index result;
+  if (__builtin_mul_overflow(a, b, &result)) throw_overflow();
+  return result;
+}
+inline Index checked_add(Index a, Index b) {
+  Index result;
+  if (__builtin_add_overflow(a, b, &result)) throw_overflow();
+  return result;
+}
 
 // floor((in + pads - span) / stride) + 1, or with ceil_mode rounded up without a last window that
 // would start in the end padding. May be below 1: the caller knows whose fault that is.

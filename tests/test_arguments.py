@@ -608,7 +608,12 @@ def test_bad_call_of_a_packed_convolution(args, kwargs, error, words):
 
 def test_plan_and_packed_convolution_cannot_be_made_by_hand():
     """An object without its C++ half must not exist, or must be refused when used."""
-    for made in (fastconv.conv2d_plan(X.shape, W.shape), fastconv.conv2d_prepack(W)):
+    for made in (
+        fastconv.conv2d_plan(X.shape, W.shape),
+        fastconv.conv1d_prepack(FILTER),
+        fastconv.conv2d_prepack(W),
+        fastconv.conv3d_prepack(BLOCK),
+    ):
         cls = type(made)
         for build in (cls, lambda cls=cls: cls.__new__(cls)):
             try:
@@ -706,7 +711,10 @@ def test_junk_by_position(name, args, kwargs):
 @settings(max_examples=40)
 @given(args=st.lists(JUNK, max_size=3))
 def test_junk_for_a_packed_convolution(args):
-    call_with_junk(fastconv.conv2d_prepack(W, B), *args)
+    packed = fastconv.conv2d_prepack(W, B)
+    call_with_junk(packed, *args)
+    call_with_junk(packed.backward, *args)
+    call_with_junk(packed.backward, G, X, *args[:1])
 
 
 @settings(max_examples=40)

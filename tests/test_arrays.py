@@ -478,6 +478,36 @@ def test_out_overlapping_an_input_raises():
         packed(x, out=block[30:46].reshape(1, 1, 4, 4))
 
 
+def test_out_may_interleave_with_an_input():
+    """Its elements lie between the input's, so their bounds overlap and they do not."""
+    both = np.zeros((1, 1, 8, 8, 2), np.float32)
+    x, out = both[..., 0], both[..., 1]
+    x[...] = np.arange(64).reshape(8, 8)
+    w = np.ones((1, 1, 3, 3), np.float32)
+    expected = fastconv.conv2d(x.copy(), w, padding=1)
+    assert fastconv.conv2d(x, w, padding=1, out=out) is out
+    cases.assert_exact(out, expected)
+    for backwards in (x[..., ::-1, :], both[..., 0][..., ::-1]):
+        with pytest.raises(ValueError, match="out: overlaps input"):
+            fastconv.conv2d(x, w, padding=1, out=backwards)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", ">f4"])
+def test_out_overlaps_in_any_dtype_that_the_input_may_have(dtype):
+    """Of the caller's arrays, not of the copies that are computed with."""
+    raw = np.zeros(1024, np.uint8)
+    x = raw[:128].view(dtype)[:16].reshape(1, 1, 4, 4)
+    w = np.ones((1, 1, 1, 1), np.float32)
+    result = np.result_type(x, w)
+    out = raw[16 : 16 + 16 * result.itemsize].view(result).reshape(x.shape)
+    with pytest.raises(ValueError, match="out: overlaps input"):
+        fastconv.conv2d(x, w, out=out)
+    bias = raw[512 : 512 + x.itemsize].view(dtype)
+    out = raw[512 : 512 + 16 * result.itemsize].view(result).reshape(x.shape)
+    with pytest.raises(ValueError, match="out: overlaps bias"):
+        fastconv.conv2d(np.ones(x.shape, dtype), w, bias, out=out)
+
+
 def test_out_of_an_empty_batch():
     out = np.zeros((0, 4, 4, 4), np.float32)
     w = np.zeros((4, 3, 3, 3), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -40,6 +41,87 @@ def test_normal_data_is_accurate(case, threads):
     a = case.normal()
     for algorithm in ("auto", "direct"):
         cases.check_conv(case, a, pack(case, a, algorithm=algorithm)(a.input), algorithm)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", [c for c in CONV_CASES if not c.may_use_winograd], ids=str)
+def test_backward_is_that_of_the_function(case, dtype, threads):
+    case = case.replace(dtype=dtype, activation=None)
+    arrays, _, expected = cases.integer_problem(case)
+    packed = pack(case, arrays)
+    for grad, wanted in zip(
+        packed.backward(arrays.grad_output, arrays.input), expected, strict=True
+    ):
+        cases.assert_exact(grad, wanted, case)
+        assert grad.dtype == dtype
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_backward_in_one_and_three_dimensions(axes):
+    case = ConvCase("", (2, 4, *[6] * axes), (6, 2, *[3] * axes), 2, 1, groups=2)
+    case = case.replace(data_format=cases.FORMATS[axes][1])
+    arrays, _, expected = cases.integer_problem(case)
+    packed = cases.function(case, "conv{}d_prepack")(arrays.weight, **case.geometry)
+    for grad, wanted in zip(
+        packed.backward(arrays.grad_output, arrays.input), expected, strict=True
+    ):
+        cases.assert_exact(grad, wanted, case)
+
+
+@pytest.mark.parametrize("mask", list(itertools.product((True, False), repeat=3)), ids=str)
+def test_backward_has_a_mask(mask):
+    case = ConvCase("", (2, 4, 7, 8), (6, 2, 3, 3), groups=2, padding=1, stride=2)
+    arrays, _, expected = cases.integer_problem(case)
+    gradients = pack(case, arrays).backward(arrays.grad_output, arrays.input, output_mask=mask)
+    assert type(gradients) is tuple
+    for wanted, grad, exact in zip(mask, gradients, expected, strict=True):
+        assert (grad is not None) == wanted
+        if wanted:
+            cases.assert_exact(grad, exact)
+
+
+def test_backward_uses_the_weights_that_were_packed():
+    case = ConvCase("", (1, 2, 5, 6), (3, 2, 3, 3))
+    a = case.integers()
+    wanted = cases.backward(case, a)[0]
+    weight = a.weight.copy()
+    packed = fastconv.conv2d_prepack(weight)
+    weight[...] = 0
+    cases.assert_exact(packed.backward(a.grad_output, a.input)[0], wanted)
+
+
+def test_backward_of_an_activated_operator_starts_before_the_activation():
+    """With the gradient masked by the output's sign it is the gradient of the whole."""
+    case = ConvCase("", (1, 2, 5, 6), (3, 2, 3, 3), activation="relu")
+    a = case.normal()
+    packed = pack(case, a)
+    masked = a.grad_output * (packed(a.input) > 0)
+    pairs = zip(
+        packed.backward(masked, a.input),
+        fastconv.conv2d_backward(masked, a.input, a.weight),
+        strict=True,
+    )
+    for grad, wanted in pairs:
+        assert grad.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "words"),
+    [
+        ((), TypeError, "grad_output|argument"),
+        ((None, "x"), TypeError, "grad_output"),
+        (("g", "x"), (TypeError, ValueError), "grad_output"),
+        (("x", "x"), ValueError, "grad_output"),
+        (("g", "x", None), TypeError, "output_mask"),
+        (("g", "x", (True,)), ValueError, "output_mask"),
+    ],
+    ids=str,
+)
+def test_bad_backward_calls_name_the_argument(args, error, words):
+    named = {"x": np.ones((1, 4, 5, 5), np.float32), "g": np.ones((1, 6, 4, 4), np.float32)}
+    packed = fastconv.conv2d_prepack(np.ones((6, 4, 3, 3), np.float32))
+    with pytest.raises(error, match=words):
+        packed.backward(*(named.get(a, a) if isinstance(a, str) else a for a in args))
 
 
 def test_one_object_serves_inputs_of_every_size():

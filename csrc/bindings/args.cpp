@@ -27,6 +27,7 @@ std::vector<Ref> items(PyObject* object) {
   const Ref fast = checked(PySequence_Fast(object, "expected a sequence"));
   std::vector<Ref> result;
   const Py_ssize_t n = PySequence_Fast_GET_SIZE(fast.get());
+  result.reserve(static_cast<std::size_t>(n));
   for (Py_ssize_t i = 0; i < n; ++i) {
     result.push_back(Ref::borrow(PySequence_Fast_GET_ITEM(fast.get(), i)));
   }
@@ -103,12 +104,20 @@ bool to_bool(PyObject* object, const char* name, bool otherwise) {
   return to_index(object, name) != 0;  // torch takes 0 and 1 too
 }
 
-std::string to_text(PyObject* object, const char* name, const char* otherwise) {
-  if (object == nullptr) return otherwise;
-  const char* text = PyUnicode_Check(object) ? PyUnicode_AsUTF8(object) : nullptr;
-  if (text != nullptr) return text;
-  PyErr_Clear();
-  throw TypeError(std::string(name) + ": expected a str, got " + repr(object));
+std::size_t to_choice(PyObject* object, const char* name, std::initializer_list<const char*> options) {
+  if (object == nullptr) return 0;
+  const bool text = PyUnicode_Check(object);
+  for (std::size_t i = 0; text && i < options.size(); ++i) {
+    if (PyUnicode_CompareWithASCIIString(object, options.begin()[i]) == 0) return i;
+  }
+  std::string expected;
+  for (const char* option : options) {
+    const bool last = option == options.end()[-1];
+    expected += (expected.empty() ? "'" : last ? " or '" : ", '") + std::string(option) + "'";
+  }
+  const std::string message = std::string(name) + ": expected " + expected + ", got " + repr(object);
+  if (text) throw ValueError(message);
+  throw TypeError(message);
 }
 
 AxisValues to_axes(PyObject* object, const char* name, int dims, Index least, Index otherwise) {
@@ -134,16 +143,8 @@ Padding to_padding(PyObject* object, int dims) {
   Padding padding;
   if (object == nullptr) return padding;
   if (PyUnicode_Check(object)) {
-    const std::string text = to_text(object, "padding", "");
-    if (text == "valid") {
-      padding.kind = Padding::kValid;
-    } else if (text == "same") {
-      padding.kind = Padding::kSame;
-    } else if (text == "same_lower") {
-      padding.kind = Padding::kSameLower;
-    } else {
-      throw ValueError("padding: expected 'valid', 'same' or 'same_lower', got " + repr(object));
-    }
+    constexpr Padding::Kind kinds[] = {Padding::kValid, Padding::kSame, Padding::kSameLower};
+    padding.kind = kinds[to_choice(object, "padding", {"valid", "same", "same_lower"})];
     return padding;
   }
   const std::size_t first = first_axis(dims);
@@ -173,11 +174,7 @@ Padding to_padding(PyObject* object, int dims) {
 bool to_channels_last(PyObject* object, int dims) {
   static const char* const first[] = {"NCL", "NCHW", "NCDHW"};
   static const char* const last[] = {"NLC", "NHWC", "NDHWC"};
-  const std::string text = to_text(object, "data_format", first[dims - 1]);
-  if (text == first[dims - 1]) return false;
-  if (text == last[dims - 1]) return true;
-  throw ValueError(std::string("data_format: expected '") + first[dims - 1] + "' or '" + last[dims - 1] + "', got '" +
-                   text + "'");
+  return to_choice(object, "data_format", {first[dims - 1], last[dims - 1]}) == 1;
 }
 
 std::array<bool, 3> to_mask(PyObject* object, const char* name) {
@@ -207,7 +204,7 @@ std::vector<Index> to_shape(PyObject* object, const char* name, std::size_t leas
   return shape;
 }
 
-std::string shape_text(const std::vector<Index>& shape) {
+std::string shape_text(ShapeView shape) {
   std::string text = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
   return text + "]";

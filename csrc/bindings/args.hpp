@@ -8,6 +8,7 @@
 
 #include "../problem.hpp"
 #include "python.hpp"
+#include "shape.hpp"
 
 namespace fastconv {
 
@@ -50,7 +51,8 @@ struct Padding {
 Index to_index(PyObject* object, const char* name);
 Index to_positive(PyObject* object, const char* name, Index otherwise);
 bool to_bool(PyObject* object, const char* name, bool otherwise);
-std::string to_text(PyObject* object, const char* name, const char* otherwise);
+// Which of the options a str is; 0, the default, where the argument was left out.
+std::size_t to_choice(PyObject* object, const char* name, std::initializer_list<const char*> options);
 // An int or one for each of the `dims` spatial axes, each at least `least`.
 AxisValues to_axes(PyObject* object, const char* name, int dims, Index least, Index otherwise);
 Padding to_padding(PyObject* object, int dims);
@@ -58,6 +60,6 @@ bool to_channels_last(PyObject* object, int dims);
 std::array<bool, 3> to_mask(PyObject* object, const char* name);
 std::vector<Index> to_shape(PyObject* object, const char* name, std::size_t least, std::size_t most);
 
-std::string shape_text(const std::vector<Index>& shape);
+std::string shape_text(ShapeView shape);
 
 }  // namespace fastconv

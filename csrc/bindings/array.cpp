@@ -65,24 +65,43 @@ Precision precision_of(PyArrayObject* array, const char* name) {
 }
 
 // Aligned, native, and stepping by whole elements: what the core's pointers assume.
-bool readable(PyArrayObject* array) {
+bool readable(PyArrayObject* array, Precision precision) {
   if (!PyArray_ISBEHAVED_RO(array)) return false;
+  const npy_intp part = (npy_intp{1} << element_shift(precision)) - 1;
   for (int i = 0; i < PyArray_NDIM(array); ++i) {
-    if (PyArray_STRIDE(array, i) % PyArray_ITEMSIZE(array) != 0) return false;
+    if ((PyArray_STRIDE(array, i) & part) != 0) return false;
   }
   return true;
 }
 
-// Exact for all but contrived strides; for those it says yes.
-bool overlap(PyObject* a, PyObject* b) {
+// The bytes from an array's first element to the end of its last, as they lie in memory.
+struct Extent {
+  Index first, end;
+};
+
+Extent extent_of(PyArrayObject* array) {
+  const Index start = reinterpret_cast<Index>(PyArray_DATA(array));
+  if (PyArray_SIZE(array) == 0) return {start, start};
+  Extent extent{start, start + PyArray_ITEMSIZE(array)};
+  for (int i = 0; i < PyArray_NDIM(array); ++i) {
+    const Index reach = (PyArray_DIM(array, i) - 1) * PyArray_STRIDE(array, i);
+    (reach < 0 ? extent.first : extent.end) += reach;
+  }
+  return extent;
+}
+
+// Arrays that lie apart need no more than a look. Of interleaved ones NumPy knows: exactly for all but contrived
+// strides; for those it says yes.
+bool overlap(PyArrayObject* a, PyArrayObject* b) {
+  const Extent x = extent_of(a), y = extent_of(b);
+  if (x.end <= y.first || y.end <= x.first) return false;
   const Ref numpy = checked(PyImport_ImportModule("numpy"));
   const Ref shared = checked(PyObject_CallMethod(numpy.get(), "may_share_memory", "OOi", a, b, 10000));
   return PyObject_IsTrue(shared.get()) != 0;
 }
 
-std::vector<Index> shape_of(PyArrayObject* array) {
-  const npy_intp* dims = PyArray_DIMS(array);
-  return {dims, dims + PyArray_NDIM(array)};
+ShapeView shape_of(PyArrayObject* array) {
+  return {PyArray_DIMS(array), static_cast<std::size_t>(PyArray_NDIM(array))};
 }
 
 // Two indices for one element, as broadcasting makes them.
@@ -94,8 +113,7 @@ bool repeats_elements(PyArrayObject* array) {
   return false;
 }
 
-void check_out(PyObject* out, const std::vector<Index>& shape, Precision precision,
-               std::initializer_list<const Array*> inputs) {
+void check_out(PyObject* out, ShapeView shape, Precision precision, std::initializer_list<const Array*> inputs) {
   if (!PyArray_Check(out)) {
     throw TypeError(std::string("out: expected a numpy.ndarray, got ") + Py_TYPE(out)->tp_name);
   }
@@ -105,14 +123,14 @@ void check_out(PyObject* out, const std::vector<Index>& shape, Precision precisi
     const Ref text = checked(PyObject_Str(wanted.get()));
     throw ValueError(std::string("out: expected dtype ") + PyUnicode_AsUTF8(text.get()) + ", got " + dtype_name(array));
   }
-  if (shape_of(array) != shape) {
+  if (!same_shape(shape_of(array), shape)) {
     throw ValueError("out: expected shape " + shape_text(shape) + ", got " + shape_text(shape_of(array)));
   }
   if (!PyArray_ISWRITEABLE(array)) throw ValueError("out: the array is read-only");
   if (repeats_elements(array)) throw ValueError("out: several indices share one element");
   for (const Array* input : inputs) {
     if (input == nullptr || !*input) continue;
-    if (overlap(out, input->original())) {
+    if (overlap(array, input->get())) {
       throw ValueError(std::string("out: overlaps ") + input->name());
     }
   }
@@ -127,23 +145,26 @@ int numpy_type(Precision p) {
 Array::Array(PyObject* object, const char* name) : name_(name) {
   if (object == Py_None) throw TypeError(std::string(name) + ": expected an array, got None");
   object_ = as_named_array(object, name);
-  original_ = Ref::borrow(object_.get());
   precision_ = precision_of(get(), name);
 }
 
 Array Array::share() const {
   Array copy;
-  copy.original_ = Ref::borrow(original_.get());
   copy.object_ = Ref::borrow(object_.get());
   copy.name_ = name_;
   copy.precision_ = precision_;
   return copy;
 }
 
-std::vector<Index> Array::shape() const { return shape_of(get()); }
-
 void Array::become(Precision precision) {
-  if (precision == precision_ && readable(get())) return;
+  if (precision != precision_ || !readable(get(), precision)) convert(precision);
+}
+
+void Array::become_dense(Precision precision) {
+  if (precision != precision_ || !PyArray_ISCARRAY_RO(get())) convert(precision);
+}
+
+void Array::convert(Precision precision) {
   // NumPy's own copy; the result is aligned, native and C-ordered.
   object_ =
       checked(PyArray_FROMANY(object_.get(), numpy_type(precision), 0, 0,
@@ -167,7 +188,7 @@ void release_capsule(PyObject* capsule) {
   delete owned;
 }
 
-Ref recycled_array(const std::vector<Index>& shape, int type, std::size_t bytes) {
+Ref recycled_array(ShapeView shape, int type, std::size_t bytes) {
   auto owned = std::make_unique<OwnedBlock>();
   owned->memory = acquire_block(bytes, owned->size);
   void* memory = owned->memory;
@@ -187,7 +208,7 @@ Ref recycled_array(const std::vector<Index>& shape, int type, std::size_t bytes)
 
 }  // namespace
 
-Ref new_array(const std::vector<Index>& shape, int type) {
+Ref new_array(ShapeView shape, int type) {
   static const double memory =
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
   double bytes = type == NPY_HALF ? 2 : type == NPY_FLOAT ? 4 : 8;
@@ -201,27 +222,32 @@ Ref new_array(const std::vector<Index>& shape, int type) {
   return recycled_array(shape, type, static_cast<std::size_t>(bytes));
 }
 
-Ref to_indices(PyObject* object, const char* name, const std::vector<Index>& shape) {
+Ref to_indices(PyObject* object, const char* name, ShapeView shape) {
   Ref array = as_named_array(object, name);
   PyArrayObject* given = reinterpret_cast<PyArrayObject*>(array.get());
   if (!PyArray_ISINTEGER(given)) {
     throw TypeError(std::string(name) + ": expected int64 indices, got dtype " + dtype_name(given));
   }
-  if (shape_of(given) != shape) {
+  if (!same_shape(shape_of(given), shape)) {
     throw ValueError(std::string(name) + ": expected shape " + shape_text(shape) + ", got " +
                      shape_text(shape_of(given)));
   }
   return checked(PyArray_FROMANY(array.get(), NPY_INT64, 0, 0, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_NOTSWAPPED));
 }
 
-Output::Output(PyObject* out, const std::vector<Index>& shape, Precision precision,
-               std::initializer_list<const Array*> inputs)
+void check_shape(const Array& array, ShapeView shape) {
+  if (same_shape(array.shape(), shape)) return;
+  throw ValueError(std::string(array.name()) + ": expected shape " + shape_text(shape) + ", got " +
+                   shape_text(array.shape()));
+}
+
+Output::Output(PyObject* out, ShapeView shape, Precision precision, std::initializer_list<const Array*> inputs)
     : precision_(precision) {
   const Precision computed = compute_precision(precision);
   if (out != nullptr && out != Py_None) {
     check_out(out, shape, precision, inputs);
     out_ = Ref::borrow(out);
-    if (computed == precision && readable(reinterpret_cast<PyArrayObject*>(out))) {
+    if (computed == precision && readable(reinterpret_cast<PyArrayObject*>(out), precision)) {
       written_ = Ref::borrow(out);
       return;
     }
@@ -242,8 +268,8 @@ PyObject* Output::finish() {
   return written_.release();
 }
 
-std::vector<Index> ImageLayout::shape(Index n, Index c, const AxisValues& space) const {
-  std::vector<Index> result;
+Shape ImageLayout::shape(Index n, Index c, const AxisValues& space) const {
+  Shape result;
   if (batched) result.push_back(n);
   if (!channels_last) result.push_back(c);
   for (int i = 0; i < dims; ++i) result.push_back(space[static_cast<std::size_t>(kSpatial - dims + i)]);
@@ -251,7 +277,7 @@ std::vector<Index> ImageLayout::shape(Index n, Index c, const AxisValues& space)
   return result;
 }
 
-ImageShape::ImageShape(const std::vector<Index>& shape, const char* name, int dims, bool channels_last)
+ImageShape::ImageShape(ShapeView shape, const char* name, int dims, bool channels_last)
     : layout{dims, shape.size() == static_cast<std::size_t>(dims) + 2, channels_last} {
   if (!layout.batched && shape.size() != static_cast<std::size_t>(dims) + 1) {
     throw ValueError("Expected " + std::to_string(dims + 1) + "D (unbatched) or " + std::to_string(dims + 2) +

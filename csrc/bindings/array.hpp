@@ -1,8 +1,6 @@
 // From Python objects to arrays that the core can read, and back.
 #pragma once
 
-#include <vector>
-
 #include "args.hpp"
 #include "python.hpp"
 
@@ -10,6 +8,10 @@ namespace fastconv {
 
 // Ordered: NumPy's promotion among these three is the maximum.
 enum class Precision { kHalf, kSingle, kDouble };
+
+// From bytes to elements by a shift: NumPy counts strides in bytes, and each 64-bit division that is saved is time that
+// a small convolution would notice.
+constexpr int element_shift(Precision p) { return p == Precision::kHalf ? 1 : p == Precision::kSingle ? 2 : 3; }
 
 // An array of floats, aligned and of native byte order, of any strides that are whole elements.
 class Array {
@@ -23,14 +25,13 @@ class Array {
 
   explicit operator bool() const { return static_cast<bool>(object_); }
   PyArrayObject* get() const { return reinterpret_cast<PyArrayObject*>(object_.get()); }
-  PyObject* original() const { return original_.get(); }
   const char* name() const { return name_; }
   Precision precision() const { return precision_; }
   int ndim() const { return PyArray_NDIM(get()); }
   Index dim(int i) const { return PyArray_DIM(get(), i); }
-  std::vector<Index> shape() const;
+  ShapeView shape() const { return {PyArray_DIMS(get()), static_cast<std::size_t>(ndim())}; }
   // In elements.
-  Index stride(int i) const { return PyArray_STRIDE(get(), i) / PyArray_ITEMSIZE(get()); }
+  Index stride(int i) const { return PyArray_STRIDE(get(), i) >> element_shift(precision_); }
   template <class T>
   const T* data() const {
     return static_cast<const T*>(PyArray_DATA(get()));
@@ -38,9 +39,12 @@ class Array {
 
   // Converts where the array is of another precision, misaligned or byte-swapped.
   void become(Precision precision);
+  // The same, and C-contiguous afterwards.
+  void become_dense(Precision precision);
 
  private:
-  Ref original_;  // as given, for overlap checks
+  void convert(Precision precision);
+
   Ref object_;
   const char* name_ = "";
   Precision precision_ = Precision::kSingle;
@@ -56,16 +60,18 @@ auto with_type(Precision p, F&& f) {
   return compute_precision(p) == Precision::kDouble ? f(double{}) : f(float{});
 }
 
+// ValueError unless the array has that shape.
+void check_shape(const Array& array, ShapeView shape);
+
 // An array to write results to: fresh, or the caller's `out`.
 class Output {
  public:
   // `out` may be null or None. Checks it: ValueError unless shape and dtype are right, it is writable
-  // and overlaps none of `inputs`.
-  Output(PyObject* out, const std::vector<Index>& shape, Precision precision,
-         std::initializer_list<const Array*> inputs);
+  // and overlaps none of `inputs`, which must still be the caller's arrays, not yet converted.
+  Output(PyObject* out, ShapeView shape, Precision precision, std::initializer_list<const Array*> inputs);
 
   // Of the array that the core writes: computing precision, aligned, native.
-  Index stride(int i) const { return PyArray_STRIDE(array(), i) / PyArray_ITEMSIZE(array()); }
+  Index stride(int i) const { return PyArray_STRIDE(array(), i) >> element_shift(compute_precision(precision_)); }
   template <class T>
   T* data() const {
     return static_cast<T*>(PyArray_DATA(array()));
@@ -82,10 +88,10 @@ class Output {
 };
 
 // A C-contiguous array; MemoryError if the machine could not hold it.
-Ref new_array(const std::vector<Index>& shape, int type);
+Ref new_array(ShapeView shape, int type);
 
 // int64 indices, contiguous, of the given shape; ValueError or TypeError otherwise.
-Ref to_indices(PyObject* object, const char* name, const std::vector<Index>& shape);
+Ref to_indices(PyObject* object, const char* name, ShapeView shape);
 
 // The strides of an array of (N,) C, spatial axes in either format. Missing axes have stride 0.
 struct ImageLayout {
@@ -94,7 +100,7 @@ struct ImageLayout {
 
   int channel_axis() const { return (batched ? 1 : 0) + (channels_last ? dims : 0); }
   int space_axis(int i) const { return (batched ? 1 : 0) + (channels_last ? 0 : 1) + i; }
-  std::vector<Index> shape(Index n, Index c, const AxisValues& space) const;
+  Shape shape(Index n, Index c, const AxisValues& space) const;
 
   template <class A>
   ImageStrides strides(const A& array, Index channels_per_group) const {
@@ -115,7 +121,7 @@ struct ImageShape {
   Index batch = 1, channels = 0;
   AxisValues space{1, 1, 1};
 
-  ImageShape(const std::vector<Index>& shape, const char* name, int dims, bool channels_last);
+  ImageShape(ShapeView shape, const char* name, int dims, bool channels_last);
 };
 
 }  // namespace fastconv

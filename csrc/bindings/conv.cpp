@@ -51,8 +51,8 @@ constexpr ConvOptionPositions kPlanOptions{2, 3, 4, 5, 6};
 // ---- forward ------------------------------------------------------------------------------------
 
 template <class T>
-void run_forward(Problem p, const Operands<T>& operands, Algorithm algorithm) {
-  p = simplified(p);
+void run_forward(const Problem& problem, const Operands<T>& operands, Algorithm algorithm) {
+  const Problem p = simplified(problem);
   const ConvPlan plan = plan_conv<T>(p, false, num_threads(), algorithm);
   const ReleaseGil release(p.flops() > kReleaseGil);
   conv_forward<T>(p, plan, operands, nullptr);
@@ -69,10 +69,11 @@ PyObject* forward(int dims, const Arguments& a) {
   p.relu = relu;
   const Precision result = common_precision(input, weight, bias);
   const Precision computed = compute_precision(result);
-  if (bias) check_bias(bias, p.groups * p.outputs, computed);
+  if (bias) check_shape(bias, Shape{p.groups * p.outputs});
   Output out(a[10], shapes.output, result, {&input, &weight, &bias});
   input.become(computed);
   weight.become(computed);
+  if (bias) bias.become_dense(computed);
   p.x = shapes.input.layout.strides(input, p.channels);
   p.w = weight_strides(weight, p, dims);
   p.y = shapes.output_layout().strides(out, p.outputs);
@@ -85,10 +86,9 @@ PyObject* forward(int dims, const Arguments& a) {
 
 // ---- backward -----------------------------------------------------------------------------------
 
-PyObject* backward(int dims, const Arguments& a) {
-  Array grad_output(a[0], "grad_output"), input(a[1], "input"), weight(a[2], "weight");
-  const ConvOptions options = to_conv_options(a, kBackwardOptions, dims);
-  const std::array<bool, 3> mask = to_mask(a[8], "output_mask");
+// The gradients of a convolution with these options.
+PyObject* gradients_of(const ConvOptions& options, Array& grad_output, Array& input, Array& weight,
+                       const std::array<bool, 3>& mask) {
   ConvShapes shapes = conv_shapes(input.shape(), weight.shape(), options);
   Problem& p = shapes.problem;
   check_shape(grad_output, shapes.output);
@@ -104,7 +104,7 @@ PyObject* backward(int dims, const Arguments& a) {
     const ReleaseGil release(p.flops() > kReleaseGil);
     if (mask[0]) {
       p.x = shapes.input.layout.strides(*gradients.input, p.channels);
-      p.w = weight_strides(weight, p, dims);
+      p.w = weight_strides(weight, p, options.dims);
       conv_grad_input<T>(p, grad_output.data<T>(), weight.data<T>(), nullptr, gradients.input->data<T>(),
                          num_threads());
     }
@@ -116,6 +116,12 @@ PyObject* backward(int dims, const Arguments& a) {
     if (mask[2]) conv_grad_bias<T>(p, grad_output.data<T>(), gradients.bias->data<T>(), num_threads());
   });
   return gradients.finish();
+}
+
+PyObject* backward(int dims, const Arguments& a) {
+  Array grad_output(a[0], "grad_output"), input(a[1], "input"), weight(a[2], "weight");
+  const ConvOptions options = to_conv_options(a, kBackwardOptions, dims);
+  return gradients_of(options, grad_output, input, weight, to_mask(a[8], "output_mask"));
 }
 
 // ---- plans --------------------------------------------------------------------------------------
@@ -156,10 +162,10 @@ std::string plan_text(const Problem& p, const ConvPlan& plan, const PlanInfo& in
 // Contiguous strides, for a problem that has no arrays.
 void pretend_contiguous(ConvShapes& shapes) {
   struct Dense {
-    std::vector<Index> shape;
+    Shape shape;
     Index stride(int axis) const {
       Index s = 1;
-      for (std::size_t i = shape.size(); i-- > static_cast<std::size_t>(axis) + 1;) s *= shape[i];
+      for (std::size_t i = shape.size(); i-- > static_cast<std::size_t>(axis) + 1;) s *= shape.begin()[i];
       return s;
     }
   };
@@ -244,7 +250,7 @@ PackedConv::PackedConv(int dims, const Arguments& a)
       algorithm_(to_algorithm(a[8])),
       weight_(a[0], "weight") {
   if (a.given(1)) bias_ = Array(a[1], "bias");
-  weight_shape_ = weight_.shape();
+  weight_shape_ = {weight_.shape().begin(), weight_.shape().end()};
   if (weight_shape_.size() != static_cast<std::size_t>(dims) + 2) {
     throw ValueError("weight: expected " + std::to_string(dims + 2) +
                      " dimensions (out, in / groups, kernel...), got size " + shape_text(weight_shape_));
@@ -265,10 +271,7 @@ PackedConv::PackedConv(int dims, const Arguments& a)
                      ", expected weight to have a multiple of that many output channels, but got size " +
                      shape_text(weight_shape_));
   }
-  if (bias_ && (bias_.ndim() != 1 || bias_.dim(0) != weight_shape_[0])) {
-    throw ValueError("bias: expected shape [" + std::to_string(weight_shape_[0]) + "], got " +
-                     shape_text(bias_.shape()));
-  }
+  if (bias_) check_shape(bias_, Shape{weight_shape_[0]});
   // Copies: the caller may write to his arrays afterwards.
   const auto own = [](Array& array, const char* name) {
     const Ref room = new_array(array.shape(), numpy_type(array.precision()));
@@ -324,6 +327,11 @@ PyObject* PackedConv::call(PyObject* input_argument, PyObject* out) {
   Array input(input_argument, "input");
   const Precision result = common_precision(input, weight_, bias_);
   return with_type(compute_precision(result), [&](auto zero) { return run<decltype(zero)>(input, result, out); });
+}
+
+PyObject* PackedConv::backward(PyObject* grad_output_argument, PyObject* input_argument, PyObject* output_mask) {
+  Array grad_output(grad_output_argument, "grad_output"), input(input_argument, "input"), weight = weight_.share();
+  return gradients_of(options_, grad_output, input, weight, to_mask(output_mask, "output_mask"));
 }
 
 std::string PackedConv::text() const {

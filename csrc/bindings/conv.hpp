@@ -26,6 +26,8 @@ class PackedConv {
 
   // packed(input, out=None)
   PyObject* call(PyObject* input, PyObject* out);
+  // packed.backward(grad_output, input, output_mask=(True, True, True))
+  PyObject* backward(PyObject* grad_output, PyObject* input, PyObject* output_mask);
   std::string text() const;
 
  private:

@@ -19,22 +19,16 @@ Precision common_precision(const Arrays&... arrays) {
   return p;
 }
 
-inline void check_shape(const Array& array, const std::vector<Index>& shape) {
-  if (array.shape() == shape) return;
-  throw ValueError(std::string(array.name()) + ": expected shape " + shape_text(shape) + ", got " +
-                   shape_text(array.shape()));
-}
-
 // Room for the gradients that a mask asks for.
 struct Gradients {
   std::optional<Output> input, weight, bias;
 
-  Gradients(const std::array<bool, 3>& mask, const std::vector<Index>& input_shape,
-            const std::vector<Index>& weight_shape, Index outputs, Precision precision) {
+  Gradients(const std::array<bool, 3>& mask, ShapeView input_shape, ShapeView weight_shape, Index outputs,
+            Precision precision) {
     const std::initializer_list<const Array*> none;
     if (mask[0]) input.emplace(nullptr, input_shape, precision, none);
     if (mask[1]) weight.emplace(nullptr, weight_shape, precision, none);
-    if (mask[2]) bias.emplace(nullptr, std::vector<Index>{outputs}, precision, none);
+    if (mask[2]) bias.emplace(nullptr, Shape{outputs}, precision, none);
   }
 
   // The tuple for the caller, None for what was not asked for.

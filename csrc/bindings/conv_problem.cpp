@@ -15,7 +15,7 @@ std::string size_text(const AxisValues& v, int dims) {
   return text + ")";
 }
 
-void check_channels(const std::vector<Index>& input, const std::vector<Index>& weight, Index channels, Index groups) {
+void check_channels(ShapeView input, ShapeView weight, Index channels, Index groups) {
   if (weight[0] % groups != 0 || (weight[0] < groups && weight[0] != 0)) {
     throw ValueError("Given groups=" + std::to_string(groups) + ", expected weight to have a multiple of " +
                      std::to_string(groups) + " output channels at dimension 0, but got weight of size " +
@@ -27,8 +27,7 @@ void check_channels(const std::vector<Index>& input, const std::vector<Index>& w
                    " channels, but got " + std::to_string(channels) + " channels instead");
 }
 
-void check_transposed_channels(const std::vector<Index>& input, const std::vector<Index>& weight, Index channels,
-                               Index groups) {
+void check_transposed_channels(ShapeView input, ShapeView weight, Index channels, Index groups) {
   if (weight[0] % groups != 0) {
     throw ValueError("Given groups=" + std::to_string(groups) + ", expected weight to have a multiple of " +
                      std::to_string(groups) + " input channels at dimension 0, but got weight of size " +
@@ -40,14 +39,14 @@ void check_transposed_channels(const std::vector<Index>& input, const std::vecto
                    " channels instead");
 }
 
-void check_weight_rank(const std::vector<Index>& weight, int dims, const char* axes) {
+void check_weight_rank(ShapeView weight, int dims, const char* axes) {
   if (weight.size() == static_cast<std::size_t>(dims) + 2) return;
   throw ValueError("weight: expected " + std::to_string(dims + 2) + " dimensions " + axes + ", got size " +
                    shape_text(weight));
 }
 
 // What the options and the weight say about spatial axis s.
-Axis axis_of(const ConvOptions& o, const std::vector<Index>& weight, std::size_t s) {
+Axis axis_of(const ConvOptions& o, ShapeView weight, std::size_t s) {
   Axis a;
   if (s < first_axis(o.dims)) return a;
   a.kernel = weight[2 + s - first_axis(o.dims)];
@@ -97,14 +96,12 @@ void check_transposed_output(const Problem& p, int dims) {
 }
 
 void check_output(const Problem& p, const AxisValues& after, int dims) {
-  bool empty = false;
+  if (std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.out >= 1; })) return;
   AxisValues padded{}, kernel{};
   for (std::size_t s = 0; s < kSpatial; ++s) {
     padded[s] = p.axis[s].in + p.axis[s].pad + after[s];
     kernel[s] = p.axis[s].span();
-    empty = empty || p.axis[s].out < 1;
   }
-  if (!empty) return;
   throw ValueError("Calculated padded input size per channel: " + size_text(padded, dims) + ". Kernel size: " +
                    size_text(kernel, dims) + ". Kernel size can't be greater than actual input size");
 }
@@ -122,20 +119,16 @@ ConvOptions to_conv_options(const Arguments& a, const ConvOptionPositions& at, i
 
 bool to_relu(PyObject* activation) {
   if (activation == nullptr || activation == Py_None) return false;
-  const std::string text = to_text(activation, "activation", "");
-  if (text == "relu") return true;
-  throw ValueError("activation: expected None or 'relu', got '" + text + "'");
+  to_choice(activation, "activation", {"relu"});
+  return true;
 }
 
 Algorithm to_algorithm(PyObject* object) {
-  const std::string text = to_text(object, "algorithm", "auto");
-  if (text == "auto") return Algorithm::kAuto;
-  if (text == "direct") return Algorithm::kDirect;
-  if (text == "winograd") return Algorithm::kWinograd;
-  throw ValueError("algorithm: expected 'auto', 'direct' or 'winograd', got '" + text + "'");
+  constexpr Algorithm algorithms[] = {Algorithm::kAuto, Algorithm::kDirect, Algorithm::kWinograd};
+  return algorithms[to_choice(object, "algorithm", {"auto", "direct", "winograd"})];
 }
 
-ConvShapes conv_shapes(const std::vector<Index>& input, const std::vector<Index>& weight, const ConvOptions& o) {
+ConvShapes conv_shapes(ShapeView input, ShapeView weight, const ConvOptions& o) {
   const ImageShape image(input, "input", o.dims, o.channels_last);
   check_weight_rank(weight, o.dims, "(out, in / groups, kernel...)");
   check_channels(input, weight, image.channels, o.groups);
@@ -160,8 +153,8 @@ ConvShapes conv_shapes(const std::vector<Index>& input, const std::vector<Index>
   return result;
 }
 
-ConvShapes conv_transpose_shapes(const std::vector<Index>& input, const std::vector<Index>& weight,
-                                 const ConvOptions& o, const AxisValues& output_padding) {
+ConvShapes conv_transpose_shapes(ShapeView input, ShapeView weight, const ConvOptions& o,
+                                 const AxisValues& output_padding) {
   const ImageShape image(input, "input", o.dims, o.channels_last);
   check_weight_rank(weight, o.dims, "(in, out / groups, kernel...)");
   check_transposed_channels(input, weight, image.channels, o.groups);
@@ -202,18 +195,6 @@ WeightStrides dense_weight_strides(const Problem& p) {
   s.out = p.channels * p.taps();
   s.group = p.outputs * s.out;
   return s;
-}
-
-void check_bias(Array& bias, Index outputs, Precision precision) {
-  if (bias.ndim() != 1 || bias.dim(0) != outputs) {
-    throw ValueError("bias: expected shape [" + std::to_string(outputs) + "], got " + shape_text(bias.shape()));
-  }
-  bias.become(precision);
-  if (bias.stride(0) == 1 || outputs <= 1) return;
-  Array dense;
-  const Ref copy = checked(PyArray_NewCopy(bias.get(), NPY_CORDER));
-  dense = Array(copy.get(), "bias");
-  bias = std::move(dense);
 }
 
 }  // namespace fastconv

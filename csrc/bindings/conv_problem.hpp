@@ -32,21 +32,18 @@ Algorithm to_algorithm(PyObject* object);
 struct ConvShapes {
   Problem problem;
   ImageShape input;
-  std::vector<Index> output;  // the shape of the result
+  Shape output;  // the shape of the result
   ImageLayout output_layout() const { return input.layout; }
 };
-ConvShapes conv_shapes(const std::vector<Index>& input, const std::vector<Index>& weight, const ConvOptions& options);
+ConvShapes conv_shapes(ShapeView input, ShapeView weight, const ConvOptions& options);
 
 // A transposed convolution is the gradient of this problem's input: `input` is its y, `output` its x. `weight` is
 // (I, O/groups, K...).
-ConvShapes conv_transpose_shapes(const std::vector<Index>& input, const std::vector<Index>& weight,
-                                 const ConvOptions& options, const AxisValues& output_padding);
+ConvShapes conv_transpose_shapes(ShapeView input, ShapeView weight, const ConvOptions& options,
+                                 const AxisValues& output_padding);
 
 // Strides of an OIHW array, any of which may be zero or negative; or of a contiguous one.
 WeightStrides weight_strides(const Array& weight, const Problem& p, int dims);
 WeightStrides dense_weight_strides(const Problem& p);
-
-// Bias of shape (O,), contiguous afterwards.
-void check_bias(Array& bias, Index outputs, Precision precision);
 
 }  // namespace fastconv

@@ -42,10 +42,11 @@ PyObject* forward(int dims, const Arguments& a) {
   Problem& p = shapes.problem;
   const Precision result = common_precision(input, weight, bias);
   const Precision computed = compute_precision(result);
-  if (bias) check_bias(bias, p.groups * p.channels, computed);
+  if (bias) check_shape(bias, Shape{p.groups * p.channels});
   Output out(a[9], shapes.output, result, {&input, &weight, &bias});
   input.become(computed);
   weight.become(computed);
+  if (bias) bias.become_dense(computed);
   p.x = shapes.output_layout().strides(out, p.channels);
   p.w = weight_strides(weight, p, dims);
   p.y = shapes.input.layout.strides(input, p.outputs);

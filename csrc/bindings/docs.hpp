@@ -140,6 +140,39 @@ Examples
 (2, 8, 16, 16)
 )";
 
+inline constexpr const char* kPackedBackwardDoc =
+    R"(Gradients of the convolution with respect to its input, weight and bias.
+
+Parameters
+----------
+grad_output : array_like
+    Gradient of the loss with respect to the convolution's result. If the operator has an
+    activation, that is the result before it: pass ``grad_output * (output > 0)`` for 'relu'.
+input : array_like
+    What the operator was called with.
+output_mask : (bool, bool, bool)
+    Which of the three gradients to compute.
+
+Returns
+-------
+(grad_input, grad_weight, grad_bias) : tuple of ndarray or None
+    As from `conv2d_backward` with the operator's own weight and options.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv2d_backward`.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> packed = fastconv.conv2d_prepack(np.ones((1, 1, 2, 2), np.float32))
+>>> g, x = np.ones((1, 1, 1, 2), np.float32), np.ones((1, 1, 2, 3), np.float32)
+>>> packed.backward(g, x, output_mask=(True, False, True))
+(array([[[[1., 2., 1.],
+         [1., 2., 1.]]]], dtype=float32), None, array([2.], dtype=float32))
+)";
+
 inline constexpr const char* kConv2dPlanDoc =
     R"(conv2d_plan(input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", dtype="float32", algorithm="auto", prepacked=False)
 --

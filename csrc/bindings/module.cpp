@@ -106,6 +106,14 @@ void register_packed(py::module_& m) {
           },
           py::arg("input"), py::arg("out") = py::none(),
           "The convolution of `input`; written to `out` if given. See `conv2d`.")
+      .def(
+          "backward",
+          [](PackedConv& self, const py::object& grad_output, const py::object& input, const py::object& output_mask) {
+            return result_or_raise(
+                guarded([&] { return self.backward(grad_output.ptr(), input.ptr(), output_mask.ptr()); }));
+          },
+          py::arg("grad_output"), py::arg("input"), py::arg("output_mask") = py::make_tuple(true, true, true),
+          kPackedBackwardDoc)
       .def("__repr__", &PackedConv::text);
   py::class_<PackedConvOf<1>, PackedConv>(m, "PackedConv1d", "A convolution that `conv1d_prepack` made.");
   py::class_<PackedConvOf<2>, PackedConv>(m, "PackedConv2d", "A convolution that `conv2d_prepack` made.");

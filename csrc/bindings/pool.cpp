@@ -23,7 +23,7 @@ struct PoolOptions {
 struct PoolShapes {
   PoolProblem problem;
   ImageShape input;
-  std::vector<Index> output;
+  Shape output;
 };
 
 PoolOptions to_pool_options(PyObject* kernel, PyObject* stride, PyObject* padding, PyObject* dilation,
@@ -39,7 +39,7 @@ PoolOptions to_pool_options(PyObject* kernel, PyObject* stride, PyObject* paddin
   return o;
 }
 
-PoolShapes pool_shapes(const std::vector<Index>& input, const char* name, const PoolOptions& o) {
+PoolShapes pool_shapes(ShapeView input, const char* name, const PoolOptions& o) {
   PoolShapes result{PoolProblem{}, ImageShape(input, name, o.dims, o.channels_last), {}};
   PoolProblem& p = result.problem;
   p.batch = result.input.batch;
@@ -70,11 +70,6 @@ PoolShapes pool_shapes(const std::vector<Index>& input, const char* name, const 
   for (std::size_t s = 0; s < kSpatial; ++s) space[s] = p.axis[s].out;
   result.output = result.input.layout.shape(p.batch, p.channels, space);
   return result;
-}
-
-void check_gradient(const Array& grad_output, const std::vector<Index>& shape) {
-  if (grad_output.shape() == shape) return;
-  throw ValueError("grad_output: expected shape " + shape_text(shape) + ", got " + shape_text(grad_output.shape()));
 }
 
 bool heavy(const PoolProblem& p) {
@@ -148,7 +143,7 @@ PyObject* max_pool2d_backward(const Arguments& a) {
   const PoolOptions o = to_pool_options(a[2], a[3], a[4], a[5], a[6], a[8], 2);
   PoolShapes shapes = pool_shapes(input.shape(), "input", o);
   PoolProblem& p = shapes.problem;
-  check_gradient(grad_output, shapes.output);
+  check_shape(grad_output, shapes.output);
   const Precision result = std::max(grad_output.precision(), input.precision());
   IndexArray indices;
   if (a.given(7)) indices.read(a[7], shapes, p);
@@ -223,7 +218,7 @@ PyObject* avg_pool2d_backward(const Arguments& a) {
   PoolShapes shapes = pool_shapes(input_size, "input_size", o);
   PoolProblem& p = shapes.problem;
   to_divisor(a[6], a[7], p);
-  check_gradient(grad_output, shapes.output);
+  check_shape(grad_output, shapes.output);
   const Precision result = grad_output.precision();
   Output grad_input(nullptr, input_size, result, {});
   grad_output.become(compute_precision(result));
