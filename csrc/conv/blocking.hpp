@@ -7,7 +7,12 @@
 
 namespace fastconv {
 
-inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+// a / b. Small calls feel every division, and on many CPUs one of 64 bits takes three times as long as one of 32.
+inline Index quotient(Index a, Index b) {
+  if ((a | b) >> 32 != 0) return a / b;
+  return static_cast<Index>(static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b));
+}
+inline Index ceil_div(Index a, Index b) { return quotient(a + b - 1, b); }
 inline Index round_up(Index a, Index b) { return ceil_div(a, b) * b; }
 
 // `total` units in the fewest panels of at most `most`; the first ones are a unit larger.
@@ -18,8 +23,8 @@ struct Panels {
   Panels(Index units, Index most)
       : total(units),
         count(ceil_div(units, most)),
-        base(count > 0 ? units / count : 0),
-        extra(count > 0 ? units % count : 0) {}
+        base(count > 0 ? quotient(units, count) : 0),
+        extra(units - base * count) {}
 
   Index start(Index panel) const { return panel * base + std::min(panel, extra); }
   Index size(Index panel) const { return base + (panel < extra ? 1 : 0); }
@@ -39,13 +44,13 @@ struct Reduction {
 
   Reduction() = default;
   Reduction(Index channels, Index taps, Index most)
-      : channel_blocks(channels, std::max<Index>(1, most / taps)), tap_blocks(taps, most) {}
+      : channel_blocks(channels, std::max<Index>(1, quotient(most, taps))), tap_blocks(taps, most) {}
 
   Index count() const { return channel_blocks.count * tap_blocks.count; }
   Index depth() const { return (channel_blocks.base + (channel_blocks.extra > 0)) * tap_depth(); }
   Index tap_depth() const { return tap_blocks.base + (tap_blocks.extra > 0); }
   Block block(Index i) const {
-    const Index c = i / tap_blocks.count, t = i % tap_blocks.count;
+    const Index c = quotient(i, tap_blocks.count), t = i - c * tap_blocks.count;
     return {channel_blocks.start(c), channel_blocks.size(c), tap_blocks.start(t), tap_blocks.size(t)};
   }
 };

@@ -28,10 +28,14 @@ struct Windows {
   // Where the products of block b lie, counted from its first channel.
   void tap_offsets(const Problem& p, const Reduction::Block& b, Index* offset) const {
     const Index kw = p.width().kernel, kh = p.height().kernel;
+    Index column_tap = b.tap % kw, row_tap = b.tap / kw % kh, slice = b.tap / (kw * kh);
     for (Index i = 0; i < b.taps; ++i) {
-      const Index t = b.tap + i;
-      offset[i] =
-          t / (kw * kh) * depth_tap + t / kw % kh * p.height().dilation * row + t % kw * p.width().dilation * column;
+      offset[i] = slice * depth_tap + row_tap * p.height().dilation * row + column_tap * p.width().dilation * column;
+      if (++column_tap < kw) continue;
+      column_tap = 0;
+      if (++row_tap < kh) continue;
+      row_tap = 0;
+      ++slice;
     }
     for (Index i = b.taps; i < b.depth(); ++i) offset[i] = offset[i - b.taps] + channel;
   }

@@ -39,9 +39,25 @@ inline void transpose_square(const Transpose<T>& t, std::ptrdiff_t r0, std::ptrd
   }
 }
 
+// Of one or two rows or columns: a block would shuffle what does not exist.
+template <class T>
+void transpose_narrow(const Transpose<T>& t) {
+  for (std::ptrdiff_t c = 0; c < t.cols; ++c) {
+    const T bias = t.bias == nullptr ? T(0) : t.bias[c];
+    for (std::ptrdiff_t r = 0; r < t.rows; ++r) {
+      const T value = t.bias == nullptr ? t.src[r * t.ld_src + c] : t.src[r * t.ld_src + c] + bias;
+      t.dst[c * t.ld_dst + r] = t.relu && value < T(0) ? T(0) : value;
+    }
+  }
+}
+
 template <class T>
 void transpose_block(const Transpose<T>& t) {
   constexpr int VL = kLanes<T>;
+  if (t.rows <= 2 || t.cols <= 2) {
+    transpose_narrow(t);
+    return;
+  }
   for (std::ptrdiff_t c = 0; c < t.cols; c += VL) {
     const int cols = t.cols - c < VL ? static_cast<int>(t.cols - c) : VL;
     for (std::ptrdiff_t r = 0; r < t.rows; r += VL) {
