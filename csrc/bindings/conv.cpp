@@ -13,36 +13,20 @@
 namespace fastconv {
 namespace {
 
-struct Names {
-  const char* forward;
-  const char* backward;
-  const char* prepack;
-  const char* plan;
-};
-constexpr Names kNames[] = {
-    {"conv1d", "conv1d_backward", "conv1d_prepack", "conv1d_plan"},
-    {"conv2d", "conv2d_backward", "conv2d_prepack", "conv2d_plan"},
-    {"conv3d", "conv3d_backward", "conv3d_prepack", "conv3d_plan"},
-};
-
-// One for each number of spatial axes, made when first asked for.
-template <int Dims>
-const Signature& forward_signature() {
-  static const Signature s(kNames[Dims - 1].forward,
-                           {"input", "weight", "bias", "stride", "padding", "dilation", "groups", "data_format",
-                            "activation", "algorithm", "out"},
-                           7, 2);
-  return s;
+const Signature& forward_signature(int dims) {
+  static const std::vector<const char*> names{"input",  "weight",      "bias",       "stride",    "padding", "dilation",
+                                              "groups", "data_format", "activation", "algorithm", "out"};
+  static const Signature s[] = {{"conv1d", names, 7, 2}, {"conv2d", names, 7, 2}, {"conv3d", names, 7, 2}};
+  return s[dims - 1];
 }
 constexpr ConvOptionPositions kForwardOptions{3, 4, 5, 6, 7};
 
-template <int Dims>
-const Signature& backward_signature() {
-  static const Signature s(
-      kNames[Dims - 1].backward,
-      {"grad_output", "input", "weight", "stride", "padding", "dilation", "groups", "data_format", "output_mask"}, 7,
-      3);
-  return s;
+const Signature& backward_signature(int dims) {
+  static const std::vector<const char*> names{"grad_output", "input",  "weight",      "stride",     "padding",
+                                              "dilation",    "groups", "data_format", "output_mask"};
+  static const Signature s[] = {
+      {"conv1d_backward", names, 7, 3}, {"conv2d_backward", names, 7, 3}, {"conv3d_backward", names, 7, 3}};
+  return s[dims - 1];
 }
 constexpr ConvOptionPositions kBackwardOptions{3, 4, 5, 6, 7};
 constexpr ConvOptionPositions kPrepackOptions{2, 3, 4, 5, 6};
@@ -188,8 +172,8 @@ long long to_integer(double x) {
 const Signature& plan_signature(int dims) {
   static const std::vector<const char*> names{"input_shape", "weight_shape", "stride", "padding",   "dilation",
                                               "groups",      "data_format",  "dtype",  "algorithm", "prepacked"};
-  static const Signature s[] = {Signature(kNames[0].plan, names, 6, 2), Signature(kNames[1].plan, names, 6, 2),
-                                Signature(kNames[2].plan, names, 6, 2)};
+  static const Signature s[] = {
+      {"conv1d_plan", names, 6, 2}, {"conv2d_plan", names, 6, 2}, {"conv3d_plan", names, 6, 2}};
   return s[dims - 1];
 }
 
@@ -237,8 +221,8 @@ PlanInfo conv_plan(int dims, const Arguments& a) {
 const Signature& prepack_signature(int dims) {
   static const std::vector<const char*> names{"weight", "bias",        "stride",     "padding",  "dilation",
                                               "groups", "data_format", "activation", "algorithm"};
-  static const Signature s[] = {Signature(kNames[0].prepack, names, 6, 1), Signature(kNames[1].prepack, names, 6, 1),
-                                Signature(kNames[2].prepack, names, 6, 1)};
+  static const Signature s[] = {
+      {"conv1d_prepack", names, 6, 1}, {"conv2d_prepack", names, 6, 1}, {"conv3d_prepack", names, 6, 1}};
   return s[dims - 1];
 }
 
@@ -339,24 +323,15 @@ std::string PackedConv::text() const {
          std::to_string(options_.groups) + (relu_ ? ", relu" : "") + ")";
 }
 
-template <int Dims>
-PyObject* forward(const Arguments& a) {
-  return forward(Dims, a);
-}
-template <int Dims>
-PyObject* backward(const Arguments& a) {
-  return backward(Dims, a);
-}
-
 void register_conv(PyObject* module) {
   constexpr int fast = METH_FASTCALL | METH_KEYWORDS;
   static PyMethodDef methods[] = {
-      {"conv1d", method<forward<1>, forward_signature<1>>(), fast, kConv1dDoc},
-      {"conv2d", method<forward<2>, forward_signature<2>>(), fast, kConv2dDoc},
-      {"conv3d", method<forward<3>, forward_signature<3>>(), fast, kConv3dDoc},
-      {"conv1d_backward", method<backward<1>, backward_signature<1>>(), fast, kConv1dBackwardDoc},
-      {"conv2d_backward", method<backward<2>, backward_signature<2>>(), fast, kConv2dBackwardDoc},
-      {"conv3d_backward", method<backward<3>, backward_signature<3>>(), fast, kConv3dBackwardDoc},
+      {"conv1d", method<forward, forward_signature, 1>(), fast, kConv1dDoc},
+      {"conv2d", method<forward, forward_signature, 2>(), fast, kConv2dDoc},
+      {"conv3d", method<forward, forward_signature, 3>(), fast, kConv3dDoc},
+      {"conv1d_backward", method<backward, backward_signature, 1>(), fast, kConv1dBackwardDoc},
+      {"conv2d_backward", method<backward, backward_signature, 2>(), fast, kConv2dBackwardDoc},
+      {"conv3d_backward", method<backward, backward_signature, 3>(), fast, kConv3dBackwardDoc},
       {nullptr, nullptr, 0, nullptr},
   };
   if (PyModule_AddFunctions(module, methods) != 0) throw PythonError();

@@ -10,26 +10,22 @@
 namespace fastconv {
 namespace {
 
-template <int Dims>
-const Signature& forward_signature() {
-  static const char* const names[] = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"};
-  static const Signature s(
-      names[Dims - 1],
-      {"input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation", "data_format", "out"}, 8,
-      2);
-  return s;
+const Signature& forward_signature(int dims) {
+  static const std::vector<const char*> names{"input",          "weight", "bias",     "stride",      "padding",
+                                              "output_padding", "groups", "dilation", "data_format", "out"};
+  static const Signature s[] = {
+      {"conv_transpose1d", names, 8, 2}, {"conv_transpose2d", names, 8, 2}, {"conv_transpose3d", names, 8, 2}};
+  return s[dims - 1];
 }
 constexpr ConvOptionPositions kForwardOptions{3, 4, 7, 6, 8};
 
-template <int Dims>
-const Signature& backward_signature() {
-  static const char* const names[] = {"conv_transpose1d_backward", "conv_transpose2d_backward",
-                                      "conv_transpose3d_backward"};
-  static const Signature s(names[Dims - 1],
-                           {"grad_output", "input", "weight", "stride", "padding", "output_padding", "groups",
-                            "dilation", "data_format", "output_mask"},
-                           8, 3);
-  return s;
+const Signature& backward_signature(int dims) {
+  static const std::vector<const char*> names{"grad_output",    "input",  "weight",   "stride",      "padding",
+                                              "output_padding", "groups", "dilation", "data_format", "output_mask"};
+  static const Signature s[] = {{"conv_transpose1d_backward", names, 8, 3},
+                                {"conv_transpose2d_backward", names, 8, 3},
+                                {"conv_transpose3d_backward", names, 8, 3}};
+  return s[dims - 1];
 }
 constexpr ConvOptionPositions kBackwardOptions{3, 4, 7, 6, 8};
 
@@ -104,26 +100,17 @@ PyObject* backward(int dims, const Arguments& a) {
   return gradients.finish();
 }
 
-template <int Dims>
-PyObject* forward(const Arguments& a) {
-  return forward(Dims, a);
-}
-template <int Dims>
-PyObject* backward(const Arguments& a) {
-  return backward(Dims, a);
-}
-
 }  // namespace
 
 void register_conv_transpose(PyObject* module) {
   constexpr int fast = METH_FASTCALL | METH_KEYWORDS;
   static PyMethodDef methods[] = {
-      {"conv_transpose1d", method<forward<1>, forward_signature<1>>(), fast, kConvTranspose1dDoc},
-      {"conv_transpose2d", method<forward<2>, forward_signature<2>>(), fast, kConvTranspose2dDoc},
-      {"conv_transpose3d", method<forward<3>, forward_signature<3>>(), fast, kConvTranspose3dDoc},
-      {"conv_transpose1d_backward", method<backward<1>, backward_signature<1>>(), fast, kConvTranspose1dBackwardDoc},
-      {"conv_transpose2d_backward", method<backward<2>, backward_signature<2>>(), fast, kConvTranspose2dBackwardDoc},
-      {"conv_transpose3d_backward", method<backward<3>, backward_signature<3>>(), fast, kConvTranspose3dBackwardDoc},
+      {"conv_transpose1d", method<forward, forward_signature, 1>(), fast, kConvTranspose1dDoc},
+      {"conv_transpose2d", method<forward, forward_signature, 2>(), fast, kConvTranspose2dDoc},
+      {"conv_transpose3d", method<forward, forward_signature, 3>(), fast, kConvTranspose3dDoc},
+      {"conv_transpose1d_backward", method<backward, backward_signature, 1>(), fast, kConvTranspose1dBackwardDoc},
+      {"conv_transpose2d_backward", method<backward, backward_signature, 2>(), fast, kConvTranspose2dBackwardDoc},
+      {"conv_transpose3d_backward", method<backward, backward_signature, 3>(), fast, kConvTranspose3dBackwardDoc},
       {nullptr, nullptr, 0, nullptr},
   };
   if (PyModule_AddFunctions(module, methods) != 0) throw PythonError();

@@ -29,23 +29,15 @@ struct PackedConvOf : PackedConv {
 };
 
 template <int Dims>
-const Signature& prepack_signature_of() {
-  return prepack_signature(Dims);
-}
-template <int Dims>
-const Signature& plan_signature_of() {
-  return plan_signature(Dims);
-}
-
-template <int Dims>
-PyObject* prepack(const Arguments& a) {
+PyObject* packed(const Arguments& a) {
   return py::cast(std::make_unique<PackedConvOf<Dims>>(a)).release().ptr();
 }
 
-template <int Dims>
-PyObject* plan(const Arguments& a) {
-  return py::cast(conv_plan(Dims, a)).release().ptr();
+PyObject* prepack(int dims, const Arguments& a) {
+  return dims == 1 ? packed<1>(a) : dims == 2 ? packed<2>(a) : packed<3>(a);
 }
+
+PyObject* plan(int dims, const Arguments& a) { return py::cast(conv_plan(dims, a)).release().ptr(); }
 
 const Signature& set_num_threads_signature() {
   static const Signature s("set_num_threads", {"n"}, 1, 1);
@@ -68,12 +60,12 @@ PyObject* get_num_threads(const Arguments&) { return PyLong_FromLong(num_threads
 void register_functions(PyObject* module) {
   constexpr int fast = METH_FASTCALL | METH_KEYWORDS;
   static PyMethodDef methods[] = {
-      {"conv1d_prepack", method<prepack<1>, prepack_signature_of<1>>(), fast, kConv1dPrepackDoc},
-      {"conv2d_prepack", method<prepack<2>, prepack_signature_of<2>>(), fast, kConv2dPrepackDoc},
-      {"conv3d_prepack", method<prepack<3>, prepack_signature_of<3>>(), fast, kConv3dPrepackDoc},
-      {"conv1d_plan", method<plan<1>, plan_signature_of<1>>(), fast, kConv1dPlanDoc},
-      {"conv2d_plan", method<plan<2>, plan_signature_of<2>>(), fast, kConv2dPlanDoc},
-      {"conv3d_plan", method<plan<3>, plan_signature_of<3>>(), fast, kConv3dPlanDoc},
+      {"conv1d_prepack", method<prepack, prepack_signature, 1>(), fast, kConv1dPrepackDoc},
+      {"conv2d_prepack", method<prepack, prepack_signature, 2>(), fast, kConv2dPrepackDoc},
+      {"conv3d_prepack", method<prepack, prepack_signature, 3>(), fast, kConv3dPrepackDoc},
+      {"conv1d_plan", method<plan, plan_signature, 1>(), fast, kConv1dPlanDoc},
+      {"conv2d_plan", method<plan, plan_signature, 2>(), fast, kConv2dPlanDoc},
+      {"conv3d_plan", method<plan, plan_signature, 3>(), fast, kConv3dPlanDoc},
       {"set_num_threads", method<set_num_threads_checked, set_num_threads_signature>(), fast, kSetNumThreadsDoc},
       {"get_num_threads", method<get_num_threads, get_num_threads_signature>(), fast, kGetNumThreadsDoc},
       {nullptr, nullptr, 0, nullptr},
