@@ -4,7 +4,7 @@
 
 #include "../cpu.hpp"
 #include "../workspace.hpp"
-#include "raw_pixels.hpp"
+#include "raw_stage.hpp"
 #include "stage.hpp"
 #include "weights.hpp"
 
@@ -73,7 +73,7 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
 // Loads of raw pixels cross cache lines, so that fewer than three rows of weights leave the FMA units waiting; copying
 // the input costs a fraction of a cycle an element, and more where its columns lie apart.
 double raw_pixels_efficiency(const Problem& p, Index lanes) {
-  if (p.y.space[kWidth] != 1 || RawStage(p, 1, p.width().out).elements > kRawStageLimit) return 0;
+  if (p.y.space[kWidth] != 1 || RawStage(p, 1, p.width().out).elements() > kRawStageLimit) return 0;
   const double rate = 2.0 * static_cast<double>(lanes);
   const double depth = static_cast<double>(p.channels * p.taps());
   const double rows = static_cast<double>(p.outputs) / static_cast<double>(ceil_div(p.outputs, 6));
@@ -126,7 +126,7 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
   const Index size = static_cast<Index>(sizeof(T));
   const Index l1 = caches().l1 * 3 / 4 / size, l2 = caches().l2 / 2 / size;
   Index height = std::min<Index>(p.height().out, 64), width = p.width().out;
-  const auto stage = [&] { return RawStage(p, height, width).elements; };
+  const auto stage = [&] { return RawStage(p, height, width).elements(); };
   while (height > 4 && stage() > l1) height = ceil_div(height, 2);
   while (height > 1 && stage() > l2) height = ceil_div(height, 2);
   while (width > 64 && stage() > l2) width = ceil_div(width, 2);
@@ -179,7 +179,7 @@ std::size_t raw_pixels_workspace(const Problem& p, const DirectPlan& plan, Index
   return Workspace::piece_bytes<Index>(p.channels * p.taps()) +
          Workspace::piece_bytes<Slot<T>>(ceil_div(plan.block_width, lanes) * plan.block_height) +
          Workspace::piece_bytes<T>(plan.reduction.depth() * rows) +
-         Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width).elements + lanes);
+         Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width).elements() + lanes);
 }
 
 template <class T>

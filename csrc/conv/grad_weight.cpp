@@ -16,6 +16,7 @@
 #include "../parallel.hpp"
 #include "../workspace.hpp"
 #include "conv.hpp"
+#include "grad_weight_raw.hpp"
 #include "stage.hpp"
 
 namespace fastconv {
@@ -317,6 +318,11 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
   }
   if (p.taps() > 1 && Stage::wanted(p) && channel_stage(p, 1, 1) > kStageElements) {
     grad_weight_by_taps(p, x, grad_output, grad_weight, threads);
+    return;
+  }
+  // (Parts of the raw one's sums need a dense dW, see p.w.)
+  if (p.w.in == p.taps() && grad_weight_raw_wins<T>(p)) {
+    conv_grad_weight_raw(p, x, grad_output, grad_weight, threads);
     return;
   }
   threads = useful_threads(p.flops(), threads, threads);

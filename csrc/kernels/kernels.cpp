@@ -1,6 +1,7 @@
 // One source for every ISA: compiled with -DFASTCONV_ISA_NAME=<isa> and that ISA's flags, it leaves
 // one table behind. See table.hpp for what the kernels compute.
 #include "copy.hpp"
+#include "dot_tile.hpp"
 #include "gather.hpp"
 #include "gemm_tile.hpp"
 #include "reduce.hpp"
@@ -12,8 +13,10 @@ namespace {
 // 32 registers hold 6 x 4 (24 + 4 + 1), which loads less for its FMAs than 8 x 3; 16 hold 6 x 2 (12 + 2 + 1).
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kRows = 6, kVectors = 4;
+constexpr int kDotRows = 4, kDotColumns = 6;
 #else
 constexpr int kRows = 6, kVectors = 2;
+constexpr int kDotRows = 2, kDotColumns = 4;
 #endif
 
 template <class T, int MR, int NV, Lanes L>
@@ -41,6 +44,16 @@ constexpr void fill(
   if constexpr (MR < fastconv::kMaxTileRows) fill<T, L, MR + 1>(tiles);
 }
 
+template <class T, int MR = 1, int NC = 1>
+constexpr void fill_dots(fastconv::Kernels<T>& k) {
+  if constexpr (MR <= kDotRows && NC <= kDotColumns) k.dot[MR - 1][NC - 1] = dot_tile<T, MR, NC>;
+  if constexpr (NC < fastconv::kMaxDotColumns) {
+    fill_dots<T, MR, NC + 1>(k);
+  } else if constexpr (MR < fastconv::kMaxDotRows) {
+    fill_dots<T, MR + 1, 1>(k);
+  }
+}
+
 template <class T>
 constexpr fastconv::Kernels<T> kernels_of() {
   fastconv::Kernels<T> k{};
@@ -50,6 +63,9 @@ constexpr fastconv::Kernels<T> kernels_of() {
   fill<T, Lanes::kChannels>(k.channel_lanes);
   fill<T, Lanes::kPixels>(k.pixel_lanes);
   fill<T, Lanes::kRawPixels>(k.raw_pixels);
+  k.dot_rows = kDotRows;
+  k.dot_columns = kDotColumns;
+  fill_dots<T>(k);
   k.transpose = transpose_block<T>;
   k.copy = copy_rows<T>;
   k.take_every = take_every<T>;

@@ -70,6 +70,24 @@ struct Copy {
   std::ptrdiff_t ld_dst;
 };
 
+// sums[row][column], a vector each: += sum over steps of A[row] * B[column], lane by lane. See dot_tile.hpp.
+template <class T>
+struct DotTile {
+  const T* a;  // vector k of a row: a[row * lda + k * lanes of a vector]; in masked steps from masked_a on
+  const T* masked_a;
+  std::ptrdiff_t lda;
+  const T* b;  // vector k of a column: b[column_offset[column] + step_offset[k]]
+  const std::ptrdiff_t* column_offset;
+  const std::ptrdiff_t* step_offset;
+  const std::ptrdiff_t* masked_offset;
+  std::ptrdiff_t steps, masked_steps;
+  std::ptrdiff_t lanes;  // of B that take part in masked steps
+  T* sums;
+  std::ptrdiff_t ld;  // vectors from a row of sums to the next
+};
+
+constexpr int kMaxDotRows = 4;
+constexpr int kMaxDotColumns = 6;
 constexpr int kMaxTileRows = 6;
 constexpr int kMaxTileVectors = 4;
 
@@ -82,6 +100,9 @@ struct Kernels {
   TileKernel channel_lanes[kMaxTileRows][kMaxTileVectors];  // [rows - 1][vectors - 1]
   TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];
   TileKernel raw_pixels[kMaxTileRows][kMaxTileVectors];
+  using DotKernel = void (*)(const DotTile<T>&);
+  int dot_rows, dot_columns;
+  DotKernel dot[kMaxDotRows][kMaxDotColumns];
   void (*transpose)(const Transpose<T>&);
   void (*copy)(const Copy<T>&);
   void (*take_every)(const T* src, std::ptrdiff_t step, std::ptrdiff_t count, T* dst);  // dst[i] = src[i * step]
