@@ -42,10 +42,9 @@ struct Windows {
 
   // Where the pixels of r start, all moved by `start`.
   void pixel_offsets(const Problem& p, const Rectangle& r, Index start, Index* offset) const {
+    const Index down = p.height().stride * row, right = p.width().stride * column;
     for (Index i = 0; i < r.height; ++i) {
-      for (Index j = 0; j < r.width; ++j) {
-        *offset++ = start + i * p.height().stride * row + j * p.width().stride * column;
-      }
+      for (Index j = 0; j < r.width; ++j) *offset++ = start + i * down + j * right;
     }
   }
 };

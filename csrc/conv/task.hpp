@@ -47,18 +47,18 @@ struct Task {
 
 inline Task task_at(const Problem& p, const DirectPlan& plan, Index i) {
   Task t{};
-  const Index part = i % plan.output_tasks;
-  t.first_panel = part * plan.panels_per_task;
+  const auto digit = [&i](Index radix) {  // i counts in a mixed radix, the last digit fastest
+    const Index rest = quotient(i, radix), value = i - rest * radix;
+    i = rest;
+    return value;
+  };
+  t.first_panel = digit(plan.output_tasks) * plan.panels_per_task;
   t.end_panel = std::min(plan.panels.count, t.first_panel + plan.panels_per_task);
-  i /= plan.output_tasks;
-  t.bw = i % plan.blocks_w;
-  i /= plan.blocks_w;
-  t.bh = i % plan.blocks_h;
-  i /= plan.blocks_h;
-  t.od = i % p.depth().out;
-  i /= p.depth().out;
-  t.g = i % p.groups;
-  t.n = i / p.groups;
+  t.bw = digit(plan.blocks_w);
+  t.bh = digit(plan.blocks_h);
+  t.od = digit(p.depth().out);
+  t.g = digit(p.groups);
+  t.n = i;
   return t;
 }
 
