@@ -2,6 +2,7 @@
 #include "conv.hpp"
 #include "direct.hpp"
 #include "store.hpp"
+#include "winograd.hpp"
 
 namespace fastconv {
 
@@ -11,7 +12,11 @@ void conv_forward(const Problem& p, const ConvPlan& plan, const Operands<T>& a, 
     fill_with_bias(p, a.y, a.bias);
     return;
   }
-  direct_forward(p, plan.direct, a, packed);
+  if (plan.algorithm == Algorithm::kWinograd) {
+    winograd_forward(p, plan.winograd, a, packed);
+  } else {
+    direct_forward(p, plan.direct, a, packed);
+  }
 }
 
 template void conv_forward(const Problem&, const ConvPlan&, const Operands<float>&, const float*);

@@ -4,6 +4,7 @@
 
 #include "../cpu.hpp"
 #include "weights.hpp"
+#include "winograd.hpp"
 
 namespace fastconv {
 
@@ -21,15 +22,34 @@ const char* name_of(Algorithm algorithm) {
   return "";
 }
 
-void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>&) {
-  if (wanted != Algorithm::kWinograd) return;
-  throw std::invalid_argument("algorithm: 'winograd' does not apply to this problem");
+void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes) {
+  if (wanted != Algorithm::kWinograd || winograd_applies(axes)) return;
+  throw std::invalid_argument("algorithm: 'winograd' needs a 3x3 or 5x5 kernel with stride 1 and dilation 1");
 }
+
+namespace {
+
+template <class T>
+bool chooses_winograd(const Problem& p, bool prepacked, Algorithm wanted) {
+  if (wanted != Algorithm::kWinograd) return wanted == Algorithm::kAuto && winograd_wins<T>(p, prepacked);
+  if (p.flops() == 0 || winograd_applies(p.channels, p.outputs)) return true;
+  throw std::invalid_argument("algorithm: 'winograd' needs 8 input and 8 output channels in each group");
+}
+
+}  // namespace
 
 template <class T>
 ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm wanted) {
   check_algorithm(wanted, p.axis);
   ConvPlan plan;
+  if (chooses_winograd<T>(p, prepacked, wanted)) {
+    plan.algorithm = Algorithm::kWinograd;
+    plan.winograd = plan_winograd<T>(p, prepacked, threads);
+    plan.threads = plan.winograd.threads;
+    plan.workspace = plan.winograd.workspace;
+    plan.shared = plan.winograd.shared;
+    return plan;
+  }
   plan.direct = plan_direct<T>(p, prepacked, threads);
   plan.threads = plan.direct.threads;
   plan.workspace = plan.direct.workspace;
@@ -38,6 +58,13 @@ ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm want
 }
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan) {
+  if (plan.algorithm == Algorithm::kWinograd) {
+    const WinogradPlan& w = plan.winograd;
+    const std::string outputs = std::to_string(w.tile), taps = std::to_string(w.taps());
+    return {{"tiles", std::to_string(w.tiles) + " of F(" + outputs + "x" + outputs + ", " + taps + "x" + taps + "), " +
+                          std::to_string(w.points) + " products for " + std::to_string(w.tile * w.tile * p.taps())},
+            {"tiles of a task", std::to_string(w.block_tiles())}};
+  }
   const DirectPlan& direct = plan.direct;
   const bool channels = direct.lanes == Orientation::kChannelLanes;
   const bool raw = direct.lanes == Orientation::kRawPixels;
@@ -49,15 +76,25 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
                                                     : ", packed panel by panel")}};
 }
 
-int packed_form(const ConvPlan& plan) { return plan.direct.lanes == Orientation::kChannelLanes ? 0 : 1; }
+int packed_form(const ConvPlan& plan) {
+  if (plan.algorithm == Algorithm::kWinograd) return 2 + plan.winograd.form;
+  return plan.direct.lanes == Orientation::kChannelLanes ? 0 : 1;
+}
 
 template <class T>
 Index packed_elements(const Problem& p, const ConvPlan& plan) {
+  if (plan.algorithm == Algorithm::kWinograd) {
+    return checked_multiply(p.groups, WinogradWeightLayout<T>(p, plan.winograd, kernels().of<T>().lanes).group());
+  }
   return checked_multiply(p.groups, WeightLayout(p, plan.direct, kernels().of<T>().lanes).group);
 }
 
 template <class T>
 void pack(const Problem& p, const ConvPlan& plan, const T* w, T* packed) {
+  if (plan.algorithm == Algorithm::kWinograd) {
+    pack_winograd(p, plan.winograd, w, packed);
+    return;
+  }
   pack_weights(p, plan.direct, w, packed, plan.threads);
 }
 

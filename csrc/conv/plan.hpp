@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "direct_plan.hpp"
+#include "winograd_plan.hpp"
 
 namespace fastconv {
 
@@ -22,6 +23,7 @@ struct ConvPlan {
   std::size_t workspace = 0;  // bytes for each thread
   std::size_t shared = 0;     // bytes for the call
   DirectPlan direct;
+  WinogradPlan winograd;
 };
 
 // Throws std::invalid_argument where an algorithm that the caller asked for (kAuto, kDirect or kWinograd) does not
@@ -37,7 +39,7 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
 
 // Weights packed beforehand come in a few forms, numbered from 0; a form depends on the weights' side of the problem
 // alone, so that one operator packs each form once. -1: the algorithm reads the weights as they are.
-constexpr int kPackedForms = 2;
+constexpr int kPackedForms = 2 + kWinogradTiles;
 int packed_form(const ConvPlan& plan);
 template <class T>
 Index packed_elements(const Problem& p, const ConvPlan& plan);

@@ -4,8 +4,11 @@
 #include "dot_tile.hpp"
 #include "gather.hpp"
 #include "gemm_tile.hpp"
+#include "interleave.hpp"
 #include "reduce.hpp"
 #include "transpose.hpp"
+#include "winograd_product.hpp"
+#include "winograd_tile.hpp"
 
 namespace {
 
@@ -54,6 +57,20 @@ constexpr void fill_dots(fastconv::Kernels<T>& k) {
   }
 }
 
+template <class T, int M, int R>
+constexpr fastconv::WinogradKernels<T> winograd_of() {
+  return {winograd_input<T, M, R>, winograd_output<T, M, R>, winograd_weights<T, M, R>};
+}
+
+template <class T, int NV>
+constexpr void (*winograd_product_or_null())(const fastconv::WinogradProduct<T>&) {
+  if constexpr (NV <= kVectors) {
+    return &winograd_product<T, kRows, NV>;
+  } else {
+    return nullptr;
+  }
+}
+
 template <class T>
 constexpr fastconv::Kernels<T> kernels_of() {
   fastconv::Kernels<T> k{};
@@ -66,7 +83,15 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.dot_rows = kDotRows;
   k.dot_columns = kDotColumns;
   fill_dots<T>(k);
+  k.winograd[fastconv::kF4x3] = winograd_of<T, 4, 3>();
+  k.winograd[fastconv::kF2x3] = winograd_of<T, 2, 3>();
+  k.winograd[fastconv::kF2x5] = winograd_of<T, 2, 5>();
+  k.winograd_product[0] = winograd_product_or_null<T, 1>();
+  k.winograd_product[1] = winograd_product_or_null<T, 2>();
+  k.winograd_product[2] = winograd_product_or_null<T, 3>();
+  k.winograd_product[3] = winograd_product_or_null<T, 4>();
   k.transpose = transpose_block<T>;
+  k.interleave = interleave<T>;
   k.copy = copy_rows<T>;
   k.take_every = take_every<T>;
   k.add_rows = add_rows<T>;

@@ -88,6 +88,70 @@ struct DotTile {
 
 constexpr int kMaxDotRows = 4;
 constexpr int kMaxDotColumns = 6;
+
+// dst[column * lanes + lane] = src[lane * channel + column]: planes of channels become pixels with a vector of
+// channels. Lanes beyond `channels` repeat the last channel.
+template <class T>
+struct Interleave {
+  const T* src;
+  std::ptrdiff_t channel;
+  std::ptrdiff_t channels, columns;
+  T* dst;
+};
+
+// Winograd's transforms F(m x m, r x r), see winograd_points.hpp; P = m + r - 1 points along each axis make P * P
+// matrices, `point` elements apart.
+enum WinogradTile : int { kF4x3, kF2x3, kF2x5, kWinogradTiles };
+
+// V = B^T d B of neighbouring tiles, one vector of channels: rows[row][column][lane], dst[point][tile][lane].
+constexpr int kMaxWinogradSpan = 6;
+template <class T>
+struct WinogradInput {
+  const T* rows[kMaxWinogradSpan];
+  std::ptrdiff_t tiles;  // each m columns after the one before
+  T* dst;
+  std::ptrdiff_t point, tile;
+};
+
+// y = A^T M A of neighbouring tiles, one vector of channels: src[point][tile][lane], dst[row][column][lane]. Only
+// `rows` rows of a tile and `columns` columns of all tiles together are written.
+template <class T>
+struct WinogradOutput {
+  const T* src;
+  std::ptrdiff_t point, tile;
+  T* dst;
+  std::ptrdiff_t row;
+  std::ptrdiff_t rows, columns;
+};
+
+// U = G g G^T: src[channel][tap][width], dst[point][channel][width], with width in whole vectors.
+template <class T>
+struct WinogradWeights {
+  const T* src;
+  std::ptrdiff_t channels, width;
+  T* dst;
+  std::ptrdiff_t point;
+};
+
+// One point's product, M[tile][lane] (+)= sum over c of V[tile][c] * U[c][lane]. Meanwhile asks for what follows U.
+template <class T>
+struct WinogradProduct {
+  std::ptrdiff_t tiles, depth;
+  const T* v;
+  std::ptrdiff_t ldv;
+  const T* u;  // [depth][vectors of lanes]
+  T* m;
+  std::ptrdiff_t ldm;
+  bool accumulate;
+};
+
+template <class T>
+struct WinogradKernels {
+  void (*input)(const WinogradInput<T>&);
+  void (*output)(const WinogradOutput<T>&);
+  void (*weights)(const WinogradWeights<T>&);
+};
+
 constexpr int kMaxTileRows = 6;
 constexpr int kMaxTileVectors = 4;
 
@@ -103,7 +167,11 @@ struct Kernels {
   using DotKernel = void (*)(const DotTile<T>&);
   int dot_rows, dot_columns;
   DotKernel dot[kMaxDotRows][kMaxDotColumns];
+
+  WinogradKernels<T> winograd[kWinogradTiles];
+  void (*winograd_product[kMaxTileVectors])(const WinogradProduct<T>&);  // [vectors - 1]
   void (*transpose)(const Transpose<T>&);
+  void (*interleave)(const Interleave<T>&);
   void (*copy)(const Copy<T>&);
   void (*take_every)(const T* src, std::ptrdiff_t step, std::ptrdiff_t count, T* dst);  // dst[i] = src[i * step]
   void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);                             // sum[i] += src[i]

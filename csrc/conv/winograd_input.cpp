@@ -1,0 +1,64 @@
+#include "winograd_input.hpp"
+
+#include <algorithm>
+
+#include "../cpu.hpp"
+
+namespace fastconv {
+
+template <class T>
+void StagedRows<T>::stage(const TileRun& run, Index c, Index channels, const T* (&rows)[kMaxWinogradSpan]) {
+  const Index span = plan_.span(), row = ((run.count - 1) * plan_.tile + span) * kernels().of<T>().lanes;
+  const Index held = below_last(run, c) ? span - plan_.tile : 0;
+  for (Index i = 0; i < span; ++i) {
+    const Index at = run.row * plan_.tile + i;
+    T* to = ring_ + at % span * row;
+    if (i >= held) stage_row(run, p_.height().input_of(at, 0), c, channels, to);
+    rows[i] = to;
+  }
+  last_ = run;
+  last_channel_ = c;
+}
+
+template <class T>
+bool StagedRows<T>::below_last(const TileRun& run, Index c) const {
+  return last_channel_ == c && last_.n == run.n && last_.od == run.od && last_.row + 1 == run.row &&
+         last_.column == run.column && last_.count == run.count;
+}
+
+template <class T>
+void StagedRows<T>::stage_row(const TileRun& run, Index ih, Index c, Index channels, T* to) const {
+  const Index lanes = kernels().of<T>().lanes, width = (run.count - 1) * plan_.tile + plan_.span();
+  const Index iw = p_.width().input_of(run.column * plan_.tile, 0), id = p_.depth().input_of(run.od, 0);
+  const Index before = std::clamp<Index>(-iw, 0, width);
+  const Index inside = std::clamp<Index>(p_.width().in - (iw + before), 0, width - before);
+  if (inside == 0 || ih < 0 || ih >= p_.height().in || id < 0 || id >= p_.depth().in) {
+    std::fill_n(to, width * lanes, T(0));
+    return;
+  }
+  std::fill_n(to, before * lanes, T(0));
+  copy(x_ + run.n * p_.x.batch + c * p_.x.channel + id * p_.x.space[kDepth] + ih * p_.x.space[kHeight] +
+           (iw + before) * p_.x.space[kWidth],
+       inside, channels, to + before * lanes);
+  std::fill(to + (before + inside) * lanes, to + width * lanes, T(0));
+}
+
+template <class T>
+void StagedRows<T>::copy(const T* src, Index columns, Index channels, T* to) const {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index step = p_.x.space[kWidth];
+  if (step == 1) {
+    k.interleave({src, p_.x.channel, channels, columns, to});
+  } else if (p_.x.channel == 1) {
+    k.copy({src, step, columns, channels, to, k.lanes});
+  } else {
+    for (Index i = 0; i < columns; ++i) {
+      for (Index c = 0; c < channels; ++c) to[i * k.lanes + c] = src[i * step + c * p_.x.channel];
+    }
+  }
+}
+
+template class StagedRows<float>;
+template class StagedRows<double>;
+
+}  // namespace fastconv

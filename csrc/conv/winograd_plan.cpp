@@ -1,0 +1,217 @@
+#include "winograd_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "../cpu.hpp"
+#include "../workspace.hpp"
+#include "winograd.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Index kFewestChannels = 8;
+constexpr Index kBlockChannels = 512;          // bounds V where there are thousands of channels
+constexpr Index kBlockOutputs = 64;            // for each of which V is read once
+constexpr Index kPassBytes = Index{10} << 20;  // of weights that are transformed at a time
+constexpr Index kDepthUnit = 16;
+constexpr Index kFleetingTiles = 160;
+constexpr Index kFewestTiles = 24;  // in a block; fewer would wait for the weights' way from L3
+constexpr Index kMostTiles = 60;
+constexpr Index kWorkspace = Index{4} << 20;  // bytes
+
+struct Form {
+  WinogradTile form;
+  Index tile, taps;
+  Index points() const { return (tile + taps - 1) * (tile + taps - 1); }
+};
+constexpr Form kForms[] = {{kF4x3, 4, 3}, {kF2x3, 2, 3}, {kF2x5, 2, 5}};
+
+Index tiles_of(const Problem& p, const Form& f) {
+  return p.batch * p.depth().out * ceil_div(p.height().out, f.tile) * ceil_div(p.width().out, f.tile);
+}
+
+// ---- cost ---------------------------------------------------------------------------------------
+//
+// Cycles on one core, in vectors of output channels (`out`) and input channels (`in`): an FMA pair does two products of
+// a vector in a cycle. The other constants were measured on Cascade Lake.
+
+constexpr double kTileStart = 40;       // for each 6 tiles and panel of outputs at each point: registers filled, stored
+constexpr double kInputTransform = 12;  // for each point of a tile and vector of channels, staging included
+constexpr double kOutputTransform = 11;
+constexpr double kWeightTransform = 10;  // for each point, channel and vector of outputs, packing included
+constexpr double kPackWeight = 8;        // for each weight vector of the direct convolution
+constexpr double kL3Bytes = 4;           // that a cycle brings, or takes back
+
+constexpr double kMargin = 0.95;  // of the direct cost, which Winograd's must stay below
+
+struct Vectors {
+  double in, out, bytes;
+};
+
+template <class T>
+Vectors vectors_of(const Problem& p) {
+  const Index lanes = kernels().of<T>().lanes;
+  return {static_cast<double>(ceil_div(p.channels, lanes)), static_cast<double>(ceil_div(p.outputs, lanes)),
+          static_cast<double>(lanes) * sizeof(T)};
+}
+
+// The part of the FMA peak that tiles reach, whichever algorithm: fewer vectors of outputs leave units waiting.
+double fma_use(double out) { return out <= 1 ? 0.5 : out <= 2 ? 0.7 : 0.9; }
+
+// To read a vector once for each of `times`, from L3 where all of them exceed L2.
+double read_cycles(double vectors, double bytes, double times) {
+  return vectors * bytes > 0.6 * static_cast<double>(caches().l2) ? vectors * bytes * times / kL3Bytes : 0;
+}
+
+template <class T>
+double winograd_cycles(const Problem& p, const Form& f, bool prepacked) {
+  const Vectors v = vectors_of<T>(p);
+  const double points = static_cast<double>(f.points()), tiles = static_cast<double>(tiles_of(p, f));
+  const double weights = points * static_cast<double>(p.channels) * v.out;
+  const double blocks = std::ceil(tiles / static_cast<double>(kMostTiles));
+  const bool fleeting = !prepacked && tiles_of(p, f) <= kFleetingTiles;
+  const double starts = std::ceil(tiles / 6) * points * std::ceil(v.out / 4) * kTileStart;
+  const double products = tiles * weights / 2 / fma_use(v.out) + starts;
+  const double read = fleeting ? 0 : read_cycles(weights, v.bytes, blocks);
+  const double transforms = tiles * points * (kInputTransform * v.in + kOutputTransform * v.out);
+  double packing = 0;
+  if (!prepacked) {
+    const double raw = static_cast<double>(p.channels * p.taps()) * v.out;
+    packing = weights * (kWeightTransform + (fleeting ? 0 : v.bytes / kL3Bytes)) + read_cycles(raw, v.bytes, 1);
+    if (fleeting) packing *= blocks;
+  }
+  return static_cast<double>(p.groups) * (std::max(products, read) + transforms + packing);
+}
+
+template <class T>
+double direct_cycles(const Problem& p, bool prepacked) {
+  const Vectors v = vectors_of<T>(p);
+  const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
+  const double weights = static_cast<double>(p.channels * p.taps()) * v.out;
+  const double products = pixels * weights / 2 / fma_use(v.out);
+  const double read = read_cycles(weights, v.bytes, std::ceil(pixels / 512));
+  return static_cast<double>(p.groups) * (std::max(products, read) + (prepacked ? 0 : weights * kPackWeight));
+}
+
+template <class T>
+Form cheapest(const Problem& p, bool prepacked) {
+  if (p.height().kernel == 5) return kForms[kF2x5];
+  const bool large = winograd_cycles<T>(p, kForms[kF4x3], prepacked) <= winograd_cycles<T>(p, kForms[kF2x3], prepacked);
+  return kForms[large ? kF4x3 : kF2x3];
+}
+
+// ---- blocks -------------------------------------------------------------------------------------
+
+// Channels whose products are summed at once, in units of kDepthUnit, and how many of them a task keeps. Follows from
+// the problem alone: the bits depend on it.
+template <class T>
+void choose_depth(const Problem& p, Index width, WinogradPlan& plan) {
+  const Kernels<T>& k = kernels().of<T>();
+  Index most = reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(k.lanes));
+  if (plan.fleeting_weights) {  // in half of L2
+    most = std::min(most, caches().l2 / 2 / (plan.points * width * static_cast<Index>(sizeof(T))));
+  }
+  most = std::max(kDepthUnit, most / kDepthUnit * kDepthUnit);
+  plan.depth = std::min(p.channels, round_up(ceil_div(p.channels, ceil_div(p.channels, most)), kDepthUnit));
+  plan.depths = ceil_div(p.channels, plan.depth);
+  plan.depths_per_block = std::clamp<Index>(kBlockChannels / plan.depth, 1, plan.depths);
+}
+
+// How many tiles a task takes at once. Where all weights fit L2 beside V and M, all three stay there; larger weights
+// come from L3 for each block, so that blocks are as large as the workspace allows.
+template <class T>
+Index most_tiles(const Problem& p, const WinogradPlan& plan, Index width) {
+  const Index lanes = kernels().of<T>().lanes, l2 = caches().l2;
+  const Index pair = plan.points * static_cast<Index>(sizeof(T));  // one tile and channel, or channel and output
+  const Index tile = pair * (round_up(plan.block_channels(), lanes) + plan.panels_per_block * width);
+  const double weights = static_cast<double>(pair * width) * static_cast<double>(p.channels * plan.panels.count);
+  const bool small = weights < static_cast<double>(l2) * 0.6;
+  return std::clamp((small ? l2 / 2 : kWorkspace) / tile, kFewestTiles, kMostTiles);
+}
+
+// Whole rows of tiles where there are many blocks, for the sake of long runs. Where there are few, as even as possible
+// for the threads; or parts of the outputs where tiles are few. Blocks read all weights, parts transform all inputs.
+void choose_tasks(WinogradPlan& plan, Index most, Index groups, Index threads) {
+  Index blocks = ceil_div(plan.tiles, most);
+  if (plan.fleeting_weights) {
+    plan.output_tasks = std::min(plan.panels.count, threads);
+  } else if (blocks * groups >= 8 * threads || threads == 1) {
+    plan.tiles_per_unit = most >= plan.tile_columns ? plan.tile_columns : 1;
+  } else if (blocks * groups % threads != 0) {
+    const Index even = round_up(blocks, threads);
+    if (plan.tiles / even >= kFewestTiles || plan.panels.count < 2) {
+      blocks = even;
+    } else {
+      plan.output_tasks = std::min(plan.panels.count, threads);
+    }
+  }
+  const Index units = plan.tiles / plan.tiles_per_unit;
+  plan.tile_blocks = Panels(units, std::max<Index>(1, std::min(most / plan.tiles_per_unit, ceil_div(units, blocks))));
+}
+
+template <class T>
+void choose_passes(const Problem& p, bool prepacked, Index width, WinogradPlan& plan) {
+  plan.groups_per_pass = p.groups;
+  plan.panels_per_pass = plan.panels.count;
+  if (prepacked || plan.fleeting_weights) return;
+  const double panel = static_cast<double>(plan.points) * sizeof(T) *
+                       (static_cast<double>(width) * static_cast<double>(p.channels) + WinogradWeightLayout<T>::kGap);
+  const double fit = std::max(1.0, static_cast<double>(kPassBytes) / panel);  // panels
+  const double groups = fit / static_cast<double>(plan.panels.count);
+  if (groups >= 1) {
+    plan.groups_per_pass = static_cast<Index>(std::min(groups, static_cast<double>(p.groups)));
+  } else {
+    plan.groups_per_pass = 1;
+    plan.panels_per_pass = static_cast<Index>(fit);
+  }
+  plan.shared = static_cast<std::size_t>(panel) * static_cast<std::size_t>(plan.groups_per_pass * plan.panels_per_pass);
+}
+
+}  // namespace
+
+bool winograd_applies(const std::array<Axis, kSpatial>& axes) {
+  const Axis &h = axes[kHeight], &w = axes[kWidth];
+  return axes[kDepth].kernel == 1 && h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5) && h.stride == 1 &&
+         w.stride == 1 && h.dilation == 1 && w.dilation == 1;
+}
+
+bool winograd_applies(Index channels, Index outputs) { return std::min(channels, outputs) >= kFewestChannels; }
+
+template <class T>
+bool winograd_wins(const Problem& p, bool prepacked) {
+  if (!winograd_applies(p.axis) || !winograd_applies(p.channels, p.outputs)) return false;
+  return winograd_cycles<T>(p, cheapest<T>(p, prepacked), prepacked) < kMargin * direct_cycles<T>(p, prepacked);
+}
+
+template <class T>
+WinogradPlan plan_winograd(const Problem& p, bool prepacked, int threads) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Form form = cheapest<T>(p, prepacked);
+  WinogradPlan plan;
+  plan.form = form.form;
+  plan.tile = form.tile;
+  plan.points = form.points();
+  if (p.flops() == 0) return plan;
+  plan.tile_rows = ceil_div(p.height().out, form.tile);
+  plan.tile_columns = ceil_div(p.width().out, form.tile);
+  plan.tiles = tiles_of(p, form);
+  plan.panels = Panels(ceil_div(p.outputs, k.lanes), k.tile_vectors);
+  const Index width = WinogradPlan::most(plan.panels) * k.lanes;
+  plan.fleeting_weights = !prepacked && plan.tiles <= kFleetingTiles;
+  choose_depth<T>(p, width, plan);
+  plan.panels_per_block = std::clamp<Index>(kBlockOutputs / width, 1, plan.panels.count);
+  choose_passes<T>(p, prepacked, width, plan);
+
+  plan.threads = useful_threads(p.flops() / 3, plan.tiles * p.groups * plan.panels.count, threads);
+  choose_tasks(plan, most_tiles<T>(p, plan, width), plan.groups_per_pass, plan.threads);
+  plan.workspace = WinogradRooms<T>(plan).bytes();
+  return plan;
+}
+
+template bool winograd_wins<float>(const Problem&, bool);
+template bool winograd_wins<double>(const Problem&, bool);
+template WinogradPlan plan_winograd<float>(const Problem&, bool, int);
+template WinogradPlan plan_winograd<double>(const Problem&, bool, int);
+
+}  // namespace fastconv

@@ -1,0 +1,64 @@
+// Everything that Winograd's convolution decides, as a value: which F(m x m, r x r), what it would cost, and the
+// blocks.
+//
+// A tile is m x m outputs and needs P x P inputs, P = m + r - 1. Its work is P * P products for each pair of channels
+// instead of m * m * r * r, as P * P matrix products over all tiles:
+//
+//   V[point][tile][c] = B^T d B     M[point][tile][o] = sum over c of V[point][tile][c] * U[point][c][o]     y = A^T M
+//   A
+//
+// A task owns a block of tiles and a range of output channels, and takes both through all three steps, so that V and M
+// stay in its cache and nothing as large as an image is ever stored.
+#pragma once
+
+#include "../kernels/table.hpp"
+#include "../problem.hpp"
+#include "blocking.hpp"
+#include "direct_plan.hpp"
+
+namespace fastconv {
+
+struct WinogradPlan {
+  WinogradTile form = kF4x3;
+  Index tile = 0;                         // m: outputs of a tile along an axis
+  Index points = 0;                       // P * P
+  Index tile_rows = 0, tile_columns = 0;  // of a plane
+  Index tiles = 0;                        // of all planes
+  Index tiles_per_unit = 1;               // a row of them, or one
+  Panels tile_blocks;                     // of units
+  Index depth = 0;  // channels whose products are summed at once, and how many such blocks there are
+  Index depths = 0;
+  Index depths_per_block;  // whose V a task keeps
+  Panels panels;           // of output channels, in vectors
+  Index panels_per_block;  // whose M a task keeps
+  Index output_tasks = 1;  // parts that the panels are cut into for the threads' sake
+  // Weights that are not packed beforehand: where there are few blocks of tiles, each task transforms what it needs
+  // when it needs it, in its cache. Otherwise they are transformed once for all tasks, in passes that bound their
+  // memory.
+  bool fleeting_weights = false;
+  Index groups_per_pass = 0, panels_per_pass = 0;
+  int threads = 1;
+  std::size_t workspace = 0;  // bytes for each thread
+  std::size_t shared = 0;     // bytes for the call
+
+  Index taps() const { return form == kF2x5 ? 5 : 3; }
+  Index span() const { return tile + taps() - 1; }
+  Index block_tiles() const { return most(tile_blocks) * tiles_per_unit; }
+  Index block_channels() const { return depths_per_block * depth; }
+
+  static Index most(const Panels& p) { return p.base + (p.extra > 0 ? 1 : 0); }
+};
+
+// Whether kernels, strides and dilations are such that Winograd's algorithm exists here.
+bool winograd_applies(const std::array<Axis, kSpatial>& axes);
+// Whether the channels of a group are enough for it to be of any use; fewer are refused even when asked for.
+bool winograd_applies(Index channels, Index outputs);
+
+// Whether it would be faster than the direct convolution. Depends on the problem, the ISA and `prepacked` alone.
+template <class T>
+bool winograd_wins(const Problem& p, bool prepacked);
+
+template <class T>
+WinogradPlan plan_winograd(const Problem& p, bool prepacked, int threads);
+
+}  // namespace fastconv

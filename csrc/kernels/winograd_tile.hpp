@@ -1,0 +1,104 @@
+// Winograd's three transforms of a tile in two dimensions: along the columns, then along the rows.
+//
+// A vector holds the same element of several channels, so there is nothing here but additions of whole vectors; odd
+// image sizes waste no lanes.
+#pragma once
+
+#include "table.hpp"
+#include "winograd_points.hpp"
+
+namespace {
+
+using fastconv::WinogradInput;
+using fastconv::WinogradOutput;
+using fastconv::WinogradWeights;
+
+template <class T, int M, int R>
+void winograd_input(const WinogradInput<T>& t) {
+  constexpr int VL = kLanes<T>, P = M + R - 1;
+  const T* rows[P];  // and more copies of t: after a store of vectors, all of t might have changed
+  for (int i = 0; i < P; ++i) rows[i] = t.rows[i];
+  const std::ptrdiff_t tiles = t.tiles, point = t.point, next = t.tile;
+  T* dst = t.dst;
+  for (std::ptrdiff_t tile = 0; tile < tiles; ++tile, dst += next) {
+    Vector<T> half[P][P];
+#pragma GCC unroll 6
+    for (int j = 0; j < P; ++j) {
+      Vector<T> d[P];
+#pragma GCC unroll 6
+      for (int i = 0; i < P; ++i) d[i] = load(rows[i] + (tile * M + j) * VL);
+      WinogradPoints<P>::template input<T>(d);
+#pragma GCC unroll 6
+      for (int i = 0; i < P; ++i) half[i][j] = d[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < P; ++i) {
+      WinogradPoints<P>::template input<T>(half[i]);
+#pragma GCC unroll 6
+      for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, half[i][j]);
+    }
+  }
+}
+
+template <class T, int M, int R>
+void winograd_output(const WinogradOutput<T>& t) {
+  constexpr int VL = kLanes<T>, P = M + R - 1;
+  const T* src = t.src;
+  T* dst = t.dst;
+  const std::ptrdiff_t point = t.point, next = t.tile, row = t.row, rows = t.rows;
+  for (std::ptrdiff_t columns = t.columns; columns > 0; columns -= M, src += next, dst += M * VL) {
+    Vector<T> half[M][P];
+#pragma GCC unroll 6
+    for (int j = 0; j < P; ++j) {
+      Vector<T> m[P], y[M];
+#pragma GCC unroll 6
+      for (int i = 0; i < P; ++i) m[i] = load(src + (i * P + j) * point);
+      WinogradPoints<P>::template output<T, M>(m, y);
+#pragma GCC unroll 4
+      for (int i = 0; i < M; ++i) half[i][j] = y[i];
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < M; ++i) {
+      if (i >= rows) break;
+      Vector<T> y[M];
+      WinogradPoints<P>::template output<T, M>(half[i], y);
+#pragma GCC unroll 4
+      for (int j = 0; j < M; ++j) {
+        if (j < columns) store(dst + i * row + j * VL, y[j]);
+      }
+    }
+  }
+}
+
+template <class T, int M, int R>
+void winograd_weights(const WinogradWeights<T>& t) {
+  constexpr int VL = kLanes<T>, P = M + R - 1;
+  const std::ptrdiff_t width = t.width, point = t.point;
+  const T* channel = t.src;
+  T* to = t.dst;
+  for (std::ptrdiff_t c = t.channels; c > 0; --c, channel += R * R * width, to += width) {
+    for (std::ptrdiff_t v = 0; v < width; v += VL) {
+      const T* src = channel + v;
+      T* dst = to + v;
+      Vector<T> half[P][R];
+#pragma GCC unroll 5
+      for (int j = 0; j < R; ++j) {
+        Vector<T> g[R], u[P];
+#pragma GCC unroll 5
+        for (int i = 0; i < R; ++i) g[i] = load(src + (i * R + j) * width);
+        WinogradPoints<P>::template weights<T, R>(g, u);
+#pragma GCC unroll 6
+        for (int i = 0; i < P; ++i) half[i][j] = u[i];
+      }
+#pragma GCC unroll 6
+      for (int i = 0; i < P; ++i) {
+        Vector<T> u[P];
+        WinogradPoints<P>::template weights<T, R>(half[i], u);
+#pragma GCC unroll 6
+        for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, u[j]);
+      }
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,240 @@
+"""Promise: Winograd's algorithm is chosen where it wins, forced or forbidden by name, accurate.
+
+The largest error on N(0, 1) data over the output's RMS is promised to stay below 3e-5 in float32,
+for up to 512 channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cases
+import fastconv
+import guard
+from cases import ConvCase
+
+FORMATS = ("NCHW", "NHWC")
+DTYPES = ("float32", "float64")
+
+CASES = [
+    ConvCase("one_tile", (1, 8, 4, 4), (8, 8, 3, 3), padding=1),
+    ConvCase("one_pixel", (1, 8, 3, 3), (8, 8, 3, 3)),
+    ConvCase("one_row", (2, 9, 1, 37), (11, 9, 3, 3), padding=1),
+    ConvCase("one_column", (2, 9, 37, 1), (11, 9, 3, 3), padding=1),
+    ConvCase("odd", (3, 17, 13, 11), (19, 17, 3, 3), padding=1, activation="relu"),
+    ConvCase("no_padding", (1, 24, 15, 18), (40, 24, 3, 3), bias=False),
+    ConvCase("asymmetric", (1, 16, 10, 9), (33, 16, 3, 3), padding=((0, 3), (2, 1))),
+    ConvCase("pad_beyond_image", (1, 8, 3, 2), (8, 8, 3, 3), padding=7),
+    ConvCase("batch_of_small", (9, 32, 7, 7), (48, 32, 3, 3), padding=1),
+    ConvCase("runs_of_tiles", (1, 12, 9, 300), (10, 12, 3, 3), padding=1),
+    ConvCase("groups", (2, 40, 12, 9), (64, 10, 3, 3), padding=1, groups=4),
+    ConvCase("channel_blocks", (1, 530, 6, 6), (70, 530, 3, 3), padding=1),
+    ConvCase("many_blocks", (2, 16, 61, 58), (20, 16, 3, 3), padding=1),
+    ConvCase("5x5", (2, 9, 11, 14), (13, 9, 5, 5), padding=2, activation="relu"),
+    ConvCase("5x5_no_padding", (1, 20, 5, 5), (40, 20, 5, 5)),
+    ConvCase("5x5_groups", (1, 24, 17, 8), (24, 12, 5, 5), padding=((4, 0), (1, 2)), groups=2),
+    ConvCase("unbatched", (8, 9, 9), (8, 8, 3, 3), padding=1),
+    ConvCase("no_batch", (0, 8, 9, 9), (8, 8, 3, 3), padding=1),
+]  # fmt: skip
+
+
+def winograd(case, a, **kwargs):
+    return cases.conv(case, a, algorithm="winograd", **kwargs)
+
+
+def prepacked(case, a):
+    return fastconv.conv2d_prepack(
+        a.weight, a.bias, **case.geometry, activation=case.activation, algorithm="winograd"
+    )
+
+
+# ---- values -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_forced(case, data_format, dtype, threads):
+    case = case.replace(data_format=data_format, dtype=dtype)
+    a = case.normal()
+    cases.check_conv(case, a, winograd(case, a), "winograd")
+    cases.check_conv(case, a, prepacked(case, a)(a.input), "winograd")
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.batch > 0], ids=str)
+def test_same_bits_for_every_thread_count(case):
+    a = case.normal()
+    packed = prepacked(case, a)
+    with cases.thread_count(1):
+        expected = winograd(case, a).tobytes(), packed(a.input).tobytes()
+    for n in (2, 3, 7):
+        with cases.thread_count(n):
+            assert (winograd(case, a).tobytes(), packed(a.input).tobytes()) == expected, n
+
+
+@pytest.mark.parametrize("name", cases.AWKWARD)
+@pytest.mark.parametrize("case", CASES[4:6], ids=str)
+def test_awkward_arrays(case, name):
+    a = case.normal()
+    expected = winograd(case, a)
+    assert winograd(case, a.map(cases.AWKWARD[name])).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", cases.AWKWARD_OUT)
+@pytest.mark.parametrize("case", CASES[4:6], ids=str)
+def test_awkward_out(case, name):
+    a = case.normal()
+    expected = winograd(case, a)
+    out = cases.AWKWARD_OUT[name](np.full(case.output, np.nan, np.float32))
+    assert winograd(case, a, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_a_point_is_a_point():
+    """A unit impulse and a unit tap at every place: an error of position, sign or overlap shows."""
+    case = ConvCase("", (1, 8, 9, 10), (8, 8, 3, 3), padding=1, bias=False)
+    for tap in range(9):
+        a = case.normal()
+        a.weight[...] = 0
+        a.weight[range(8), range(8), tap // 3, tap % 3] = 1
+        np.testing.assert_allclose(winograd(case, a), cases.expected_conv(case, a), atol=1e-5)
+
+
+# ---- accuracy -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "bound"),
+    [
+        (ConvCase("64", (1, 64, 28, 28), (64, 64, 3, 3), padding=1), 3e-5),
+        (ConvCase("512", (1, 512, 28, 28), (64, 512, 3, 3), padding=1), 3e-5),
+        (ConvCase("512_small", (1, 512, 7, 7), (64, 512, 3, 3), padding=1), 3e-5),
+        (ConvCase("512_5x5", (1, 512, 14, 14), (32, 512, 5, 5), padding=2), 3e-5),
+    ],
+    ids=str,
+)
+def test_error(case, bound, threads):
+    a = case.normal(seed=5)
+    expected = cases.expected_conv(case, a)
+    rms = np.sqrt(np.mean(np.square(expected)))
+    for y in (winograd(case, a), prepacked(case, a)(a.input)):
+        assert np.abs(y - expected).max() / rms <= bound
+    wide = a.astype("float64")
+    y = winograd(case.replace(dtype="float64"), wide)
+    assert np.abs(y - expected).max() / rms <= 5e-14
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("case", [CASES[4], CASES[13]], ids=str)
+def test_special_values_reach_what_they_should(case, special):
+    case = case.replace(activation=None)
+    a = case.normal()
+    a.input[1, 3, 6, 5] = special
+    with np.errstate(invalid="ignore"):
+        wanted = ~np.isfinite(cases.expected_conv(case, a))
+    assert wanted.any()
+    assert (~np.isfinite(winograd(case, a)))[wanted].all()
+
+
+# ---- choosing -----------------------------------------------------------------------------------
+
+
+def plan_of(case, **kwargs):
+    return fastconv.conv2d_plan(
+        case.input_shape, case.weight, **case.geometry, dtype=case.dtype, **kwargs
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "weight", "unpacked", "packed"),
+    [
+        # resnet50 and vgg16
+        ((1, 64, 56, 56), (64, 64, 3, 3), "winograd", "winograd"),
+        ((1, 128, 28, 28), (128, 128, 3, 3), "winograd", "winograd"),
+        ((1, 256, 14, 14), (256, 256, 3, 3), "winograd", "winograd"),
+        ((16, 512, 7, 7), (512, 512, 3, 3), "winograd", "winograd"),
+        ((1, 512, 28, 28), (512, 512, 3, 3), "winograd", "winograd"),
+        ((1, 64, 224, 224), (64, 64, 3, 3), "winograd", "winograd"),
+        # too few channels for the transforms to pay
+        ((1, 3, 224, 224), (64, 3, 3, 3), "direct", "direct"),
+        ((1, 64, 224, 224), (3, 64, 3, 3), "direct", "direct"),
+        ((8, 1, 28, 28), (8, 1, 5, 5), "direct", "direct"),
+        # too few tiles for the weights
+        ((1, 512, 2, 2), (512, 512, 3, 3), "direct", "direct"),
+        ((1, 64, 1, 1), (64, 64, 3, 3), "direct", "direct"),
+        # 5x5
+        ((1, 64, 28, 28), (64, 64, 5, 5), "winograd", "winograd"),
+        # kernels and strides that it knows nothing of
+        ((1, 64, 56, 56), (64, 64, 1, 1), "direct", "direct"),
+        ((1, 64, 56, 56), (64, 64, 7, 7), "direct", "direct"),
+        ((1, 64, 56, 56), (64, 64, 3, 5), "direct", "direct"),
+    ],
+)
+def test_choice(image, weight, unpacked, packed):
+    case = ConvCase("", image, weight, padding=(weight[2] // 2, weight[3] // 2))
+    assert plan_of(case).algorithm == unpacked
+    assert plan_of(case, prepacked=True).algorithm == packed
+    assert plan_of(case, algorithm="direct").algorithm == "direct"
+
+
+@pytest.mark.parametrize("changes", [{"stride": 2}, {"dilation": 2}, {"stride": (1, 2)}])
+def test_strides_and_dilations_are_direct(changes):
+    case = ConvCase("", (1, 64, 56, 56), (64, 64, 3, 3)).replace(**changes)
+    assert plan_of(case).algorithm == "direct"
+    with pytest.raises(ValueError, match="algorithm"):
+        plan_of(case, algorithm="winograd")
+
+
+@pytest.mark.parametrize("prepacked", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_choice_does_not_depend_on_threads(case, prepacked):
+    chosen = set()
+    for n in (1, 2, 5):
+        with cases.thread_count(n):
+            plan = plan_of(case, prepacked=prepacked)
+            chosen.add((plan.algorithm, *[line for line in str(plan).splitlines() if "F(" in line]))
+    assert len(chosen) == 1
+
+
+@pytest.mark.parametrize("channels", [8, 64, 500, 2000, 20000])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_workspace_is_bounded_for_any_number_of_channels(channels, dtype, kernel):
+    case = ConvCase("", (64, channels, 500, 900), (channels, channels, kernel, kernel), dtype=dtype)
+    for n in (1, 2):
+        with cases.thread_count(n):
+            plan = plan_of(case, prepacked=True, algorithm="winograd")
+            assert plan.workspace_bytes <= (16 << 20) * plan.threads
+
+
+# ---- gradients ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("padding", [0, 1, 3])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_gradient_of_the_input(kernel, padding, dtype, threads):
+    """Padding beyond k - 1 makes the gradient's own padding negative: it crops."""
+    case = ConvCase("", (2, 33, 30, 29), (40, 33, kernel, kernel), padding=padding, dtype=dtype)
+    a = case.normal()
+    grad, _, _ = cases.backward(case, a, output_mask=(True, False, False))
+    wanted = cases.expected_backward(case, a)[0]
+    cases.assert_accurate(grad, wanted, cases.WINOGRAD[dtype], case.terms()[1])
+
+
+# ---- reading and writing ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("side", guard.SIDES)
+@pytest.mark.parametrize("case", [CASES[i] for i in (4, 6, 13)], ids=str)
+def test_between_guard_pages(case, side, data_format, dtype, threads):
+    case = case.replace(data_format=data_format, dtype=dtype)
+    a = case.normal()
+    expected = winograd(case, a)
+    for make in guard.MAKERS.values():
+        out = guard.empty(case.output_shape, dtype, side)
+        winograd(case, a.map(lambda array, make=make: make(array, side)), out=out)
+        np.testing.assert_array_equal(out, expected)
