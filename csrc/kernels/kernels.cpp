@@ -2,6 +2,7 @@
 // one table behind. See table.hpp for what the kernels compute.
 #include "copy.hpp"
 #include "gemm_tile.hpp"
+#include "pool_fold.hpp"
 #include "reduce.hpp"
 #include "transpose.hpp"
 
@@ -52,6 +53,12 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.copy = copy_rows<T>;
   k.add_rows = add_rows<T>;
   k.sum = sum<T>;
+  k.fold[fastconv::kFoldMax] = fold<T, Leaf::kDense, Maxima>;
+  k.fold[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kDense, MaximaWithPlaces>;
+  k.fold[fastconv::kFoldSum] = fold<T, Leaf::kDense, Sums>;
+  k.fold_pairs[fastconv::kFoldMax] = fold<T, Leaf::kPairs, Maxima>;
+  k.fold_pairs[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kPairs, MaximaWithPlaces>;
+  k.fold_pairs[fastconv::kFoldSum] = fold<T, Leaf::kPairs, Sums>;
   k.fma_burst = fma_burst<T>;
   return k;
 }

@@ -56,6 +56,50 @@ struct Copy {
   std::ptrdiff_t ld_dst;
 };
 
+// Where a maximum lies: integers as wide as the elements, so that a comparison's mask serves both.
+template <class T>
+struct PlaceType {
+  using type = std::int64_t;
+};
+template <>
+struct PlaceType<float> {
+  using type = std::int32_t;
+};
+template <class T>
+using PlaceOf = typename PlaceType<T>::type;
+
+// Rows of pooling windows, one window in each lane:
+//
+//   dst[row * ld_dst + i] = fold over taps (d, h, w) of
+//       src[row * step + d * tap_step[0] + h * tap_step[1] + w * tap_step[2] + i]    for i < n
+//
+// or, in the kernels for pairs, ... + w + 2 * i]: neighbours in the lanes are two elements apart.
+// A lane's place is the sum of what its row, its lane and the winning tap count for.
+template <class T>
+struct Fold {
+  const T* src;
+  std::ptrdiff_t step;
+  std::ptrdiff_t taps[3], tap_step[3];
+  std::ptrdiff_t rows, n;
+  T* dst;
+  std::ptrdiff_t ld_dst;
+  // The memory that may be read and written in whole vectors; beyond it goes single elements. Lanes behind
+  // the n-th receive garbage, for a later row to overwrite.
+  const T* src_end;
+  T* dst_end;
+  // Sums only: factors, one for each row or (scale_lanes) for each lane; or null.
+  const T* scale;
+  bool scale_lanes;
+  // Maxima with places only.
+  std::ptrdiff_t place, place_row, place_lane, place_step[3];
+  const PlaceOf<T>* src_place;  // to be added, laid out as src; or null
+  PlaceOf<T>* dst_place;        // laid out as dst; or null, then
+  std::int64_t* indices;
+  std::ptrdiff_t ld_indices;
+};
+
+enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldKinds };
+
 constexpr int kMaxTileRows = 6;
 constexpr int kMaxTileVectors = 4;
 
@@ -71,6 +115,8 @@ struct Kernels {
   void (*copy)(const Copy<T>&);
   void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);  // sum[i] += src[i]
   T (*sum)(const T* src, std::ptrdiff_t n);
+  void (*fold[kFoldKinds])(const Fold<T>&);
+  void (*fold_pairs[kFoldKinds])(const Fold<T>&);
   // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
   double (*fma_burst)(std::ptrdiff_t iterations);
 };

@@ -1,13 +1,11 @@
-// Max pooling: each plane on its own, row by row of the output, tap by tap along the row. Planes are
-// independent in both directions, so no two threads ever write the same element.
 #include <atomic>
 #include <limits>
-
 #include "../conv/plan.hpp"
 #include "../parallel.hpp"
-#include "window.hpp"
-
+#include "oldwin.hpp"
 namespace fastconv {
+using namespace old;
+
 namespace {
 
 // The maxima of one chunk of an output row, so far. I is as wide as T where the plane allows, so that a
@@ -35,17 +33,6 @@ void for_each_stepped(const T* src, Index count, Index step, F&& f) {
   } else {
     for (Index i = 0; i < count; ++i) f(i, src[i * step]);
   }
-}
-
-template <class T, class I>
-void find_values(const PoolProblem& p, const Columns& columns, const T* x, Index od, Index oh, Index begin, Index end,
-                 RowMaxima<T, I>& row) {
-  std::fill_n(row.value, end - begin, -std::numeric_limits<T>::infinity());
-  for_each_tap(p, columns, p.x, od, oh, begin, end, [&](Index first, Index count, Index stride, Index offset, Index) {
-    T* best = row.value + (first - begin);
-    for_each_stepped(x + offset, count, stride * p.x.space[kWidth],
-                     [&](Index i, T v) { best[i] = wins(v, best[i]) ? v : best[i]; });
-  });
 }
 
 template <class T, class I>
@@ -82,22 +69,6 @@ bool add_row(const PoolProblem& p, const I* index, Index index_step, const T* dy
 }
 
 template <class T, class I>
-void pool_plane(const PoolProblem& p, const Columns& columns, const T* x, T* y, Index* indices) {
-  RowMaxima<T, I> row;
-  for_each_row(p, [&](Index od, Index oh, Index begin, Index end) {
-    if (indices == nullptr) {
-      find_values(p, columns, x, od, oh, begin, end, row);
-    } else {
-      find_indices(p, columns, x, od, oh, begin, end, row);
-      Index* index = indices + offset_of(p.indices, od, oh, begin);
-      for (Index i = 0; i < end - begin; ++i) index[i * p.indices.space[kWidth]] = row.index[i];
-    }
-    T* out = y + offset_of(p.y, od, oh, begin);
-    for (Index i = 0; i < end - begin; ++i) out[i * p.y.space[kWidth]] = row.value[i];
-  });
-}
-
-template <class T, class I>
 bool pool_plane_backward(const PoolProblem& p, const Columns& columns, const T* x, const Index* indices, const T* dy,
                          T* dx) {
   RowMaxima<T, I> row;
@@ -122,21 +93,6 @@ bool narrow(const PoolProblem& p) { return p.plane_size() <= std::numeric_limits
 }  // namespace
 
 template <class T>
-void max_pool(const PoolProblem& p, const T* x, T* y, Index* indices, int threads) {
-  const Columns columns = columns_of(p);
-  parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
-    const T* in = x + plane_offset(p, p.x, plane);
-    T* out = y + plane_offset(p, p.y, plane);
-    Index* index = indices == nullptr ? nullptr : indices + plane_offset(p, p.indices, plane);
-    if (sizeof(T) == sizeof(std::int32_t) && narrow(p)) {
-      pool_plane<T, std::int32_t>(p, columns, in, out, index);
-    } else {
-      pool_plane<T, std::int64_t>(p, columns, in, out, index);
-    }
-  });
-}
-
-template <class T>
 bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx, int threads) {
   std::atomic<bool> valid{true};
   const Columns columns = columns_of(p);
@@ -153,9 +109,56 @@ bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, c
   return valid.load();
 }
 
-template void max_pool(const PoolProblem&, const float*, float*, Index*, int);
-template void max_pool(const PoolProblem&, const double*, double*, Index*, int);
 template bool max_pool_backward(const PoolProblem&, const float*, const Index*, const float*, float*, int);
 template bool max_pool_backward(const PoolProblem&, const double*, const Index*, const double*, double*, int);
 
-}  // namespace fastconv
+
+namespace {
+
+// How many elements the window has with its padding, which ends `pad_after` behind the input.
+Index padded_extent(const Axis& a, Index pad_after, Index o) {
+  const Index start = a.input_of(o, 0);
+  return std::min(start + a.kernel, a.in + pad_after) - start;
+}
+
+// A double: a window may be padded to more elements than 64 bits count.
+double divisor_of(const PoolProblem& p, Index od, Index oh, Index ow) {
+  if (p.divisor != 0) return static_cast<double>(p.divisor);
+  const std::array<Index, kSpatial> o{od, oh, ow};
+  double count = 1;
+  for (std::size_t s = 0; s < kSpatial; ++s) {
+    const Span inside = span_of(p.axis[s], o[s]);
+    count *= static_cast<double>(p.count_include_pad ? padded_extent(p.axis[s], p.pad_after[s], o[s])
+                                                     : inside.last - inside.first);
+  }
+  return count;
+}
+
+}  // namespace
+
+template <class T>
+void avg_pool_backward(const PoolProblem& p, const T* dy, T* dx, int threads) {
+  const Columns columns = columns_of(p);
+  parallel_for(useful_threads(pool_operations(p), p.planes(), threads), p.planes(), [&](Index plane) {
+    T share[kRowChunk];
+    T* out = dx + plane_offset(p, p.gradient, plane);
+    zero_plane(p, out);
+    for_each_row(p, [&](Index od, Index oh, Index begin, Index end) {
+      const T* in = dy + plane_offset(p, p.y, plane) + offset_of(p.y, od, oh, begin);
+      for (Index i = 0; i < end - begin; ++i) {
+        share[i] = in[i * p.y.space[kWidth]] / static_cast<T>(divisor_of(p, od, oh, begin + i));
+      }
+      for_each_tap(p, columns, p.gradient, od, oh, begin, end,
+                   [&](Index first, Index count, Index stride, Index offset, Index) {
+                     const Index step = stride * p.gradient.space[kWidth];
+                     for (Index i = 0; i < count; ++i) out[offset + i * step] += share[first - begin + i];
+                   });
+    });
+  });
+}
+
+template void avg_pool_backward(const PoolProblem&, const float*, float*, int);
+template void avg_pool_backward(const PoolProblem&, const double*, double*, int);
+
+
+}
