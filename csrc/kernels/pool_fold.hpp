@@ -16,18 +16,22 @@ using fastconv::PlaceOf;
 // How the lanes of one tap are loaded: p[0], p[1], ... or p[0], p[2], ...
 enum class Leaf { kDense, kPairs };
 
+#define FASTCONV_INLINE inline __attribute__((always_inline))
+
 // ---- what is folded: a state of NV vectors, loaded from a tap and combined with a later one -------------
 
 template <class T, int NV>
 struct Maxima {
   Vector<T> value[NV];
 
-  void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
-  // Ties stay with the earlier one. So does NaN.
-  void combine(const Maxima& later) {
+  FASTCONV_INLINE void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
+  // Ties stay with the earlier one, and NaN wins. x86 has one instruction for `larger`, which compilers find
+  // unless they first merge the two conditions.
+  FASTCONV_INLINE void combine(const Maxima& later) {
     for (int j = 0; j < NV; ++j) {
       const Vector<T> best = value[j], v = later.value[j];
-      value[j] = (best >= v) | (best != best) ? best : v;
+      const Vector<T> larger = opaque<Vector<T>>(v > best ? v : best);
+      value[j] = v == v ? larger : v;
     }
   }
 };
@@ -37,12 +41,13 @@ struct MaximaWithPlaces {
   Vector<T> value[NV];
   Vector<PlaceOf<T>> place[NV];
 
-  void set(const Fold<T>& f, const T* p, int j, std::ptrdiff_t at, Vector<T> v) {
+  FASTCONV_INLINE void set(const Fold<T>& f, const T* p, int j, std::ptrdiff_t at, Vector<T> v) {
     value[j] = v;
     place[j] = broadcast(static_cast<PlaceOf<T>>(at));
     if (f.src_place != nullptr) place[j] += load(f.src_place + (p - f.src));
   }
-  void combine(const MaximaWithPlaces& later) {
+  // Ties stay with the earlier one; so does NaN.
+  FASTCONV_INLINE void combine(const MaximaWithPlaces& later) {
     for (int j = 0; j < NV; ++j) {
       const Vector<T> best = value[j], v = later.value[j];
       const auto keep = (best >= v) | (best != best);
@@ -56,8 +61,8 @@ template <class T, int NV>
 struct Sums {
   Vector<T> value[NV];
 
-  void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
-  void combine(const Sums& later) {
+  FASTCONV_INLINE void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
+  FASTCONV_INLINE void combine(const Sums& later) {
     for (int j = 0; j < NV; ++j) value[j] += later.value[j];
   }
 };
@@ -65,52 +70,56 @@ struct Sums {
 // ---- the taps of a window ---------------------------------------------------------------------------------
 
 template <class V, int... I>
-inline V take_even(V a, V b, Indices<I...>) {
+FASTCONV_INLINE V take_even(V a, V b, Indices<I...>) {
   return __builtin_shufflevector(a, b, (2 * I)...);
 }
 template <class V, int... I>
-inline V take_odd(V a, V b, Indices<I...>) {
+FASTCONV_INLINE V take_odd(V a, V b, Indices<I...>) {
   return __builtin_shufflevector(a, b, (2 * I + 1)...);
 }
 
-// Reads n elements, or a whole vector where `whole`.
-template <class T>
-inline Vector<T> load_some(const T* p, bool whole, std::ptrdiff_t n) {
-  constexpr std::ptrdiff_t VL = kLanes<T>;
-  return whole || n >= VL ? load(p) : load_tail(p, n > 0 ? static_cast<int>(n) : 0);
+// A whole vector, or only the n elements that exist.
+template <bool Whole, class T>
+FASTCONV_INLINE Vector<T> load_some(const T* p, std::ptrdiff_t n) {
+  if (Whole || n >= kLanes<T>) return load(p);
+  return load_tail(p, n > 0 ? static_cast<int>(n) : 0);
 }
 
-// The lanes of one row of taps. `left` is how many lanes exist, to be respected unless `whole`.
-template <Leaf L, class State, class T, int NV>
-struct Row {
+// One window in each lane, `left` of which exist; what lies behind them is read only where Whole. KH and KW
+// are taps[1] and taps[2] where they are known, else 0.
+template <Leaf L, class State, class T, int NV, bool Whole, int KH, int KW>
+struct Windows {
   const Fold<T>& f;
-  bool whole;
   std::ptrdiff_t left;
 
-  State tap(const T* p, std::ptrdiff_t at) const {
+  FASTCONV_INLINE State tap(const T* p, std::ptrdiff_t at) const {
     State s;
     for (int j = 0; j < NV; ++j) {
-      s.set(f, p + j * kLanes<T>, j, at, load_some(p + j * kLanes<T>, whole, left - j * kLanes<T>));
+      s.set(f, p + j * kLanes<T>, j, at, load_some<Whole>(p + j * kLanes<T>, left - j * kLanes<T>));
     }
     return s;
   }
 
-  State dense(const T* p, std::ptrdiff_t at) const {
+  FASTCONV_INLINE State dense(const T* p, std::ptrdiff_t at) const {
     State s = tap(p, at);
-    for (std::ptrdiff_t t = 1; t < f.taps[2]; ++t) {
-      s.combine(tap(p + t * f.tap_step[2], at + t * f.place_step[2]));
+    const std::ptrdiff_t taps = KW > 0 ? KW : f.taps[2];
+#pragma GCC unroll 3
+    for (std::ptrdiff_t t = 1; t < taps; ++t) {
+      p += f.tap_step[2];
+      at += f.place_step[2];
+      s.combine(tap(p, at));
     }
     return s;
   }
 
   // Taps p[0] and p[1] of every lane, from the same vectors.
-  void pair(const T* p, std::ptrdiff_t at, State& even, State& odd) const {
+  FASTCONV_INLINE void pair(const T* p, std::ptrdiff_t at, State& even, State& odd) const {
     using Order = typename MakeIndices<kLanes<T>>::type;
     constexpr std::ptrdiff_t VL = kLanes<T>;
     for (int j = 0; j < NV; ++j) {
       const T* q = p + 2 * j * VL;
       const std::ptrdiff_t n = 2 * (left - j * VL);
-      const Vector<T> a = load_some(q, whole, n), b = load_some(q + VL, whole, n - VL);
+      const Vector<T> a = load_some<Whole>(q, n), b = load_some<Whole>(q + VL, n - VL);
       even.set(f, q, j, at, take_even(a, b, Order{}));
       odd.set(f, q, j, at + f.place_step[2], take_odd(a, b, Order{}));
     }
@@ -118,41 +127,46 @@ struct Row {
 
   // The last tap of an odd count is the odd half of a load one element before it, as an even half would
   // read one element too many.
-  State pairs(const T* p, std::ptrdiff_t at) const {
+  FASTCONV_INLINE State pairs(const T* p, std::ptrdiff_t at) const {
     State s, even, odd;
     pair(p, at, s, odd);
     s.combine(odd);
+    const std::ptrdiff_t taps = KW > 0 ? KW : f.taps[2];
     std::ptrdiff_t t = 2;
-    for (; t + 1 < f.taps[2]; t += 2) {
+    for (; t + 1 < taps; t += 2) {
       pair(p + t, at + t * f.place_step[2], even, odd);
       s.combine(even);
       s.combine(odd);
     }
-    if (t < f.taps[2]) {
+    if (t < taps) {
       pair(p + t - 1, at + (t - 1) * f.place_step[2], even, odd);
       s.combine(odd);
     }
     return s;
   }
 
-  State width(const T* p, std::ptrdiff_t at) const {
+  FASTCONV_INLINE State width(const T* p, std::ptrdiff_t at) const {
     if constexpr (L == Leaf::kDense) {
       return dense(p, at);
     } else {
       return pairs(p, at);
     }
   }
-  State height(const T* p, std::ptrdiff_t at) const {
+  FASTCONV_INLINE State height(const T* p, std::ptrdiff_t at) const {
     State s = width(p, at);
-    for (std::ptrdiff_t t = 1; t < f.taps[1]; ++t) {
-      s.combine(width(p + t * f.tap_step[1], at + t * f.place_step[1]));
+    const std::ptrdiff_t taps = KH > 0 ? KH : f.taps[1];
+#pragma GCC unroll 3
+    for (std::ptrdiff_t t = 1; t < taps; ++t) {
+      p += f.tap_step[1];
+      at += f.place_step[1];
+      s.combine(width(p, at));
     }
     return s;
   }
-  State depth(const T* p, std::ptrdiff_t at) const {
-    State s = height(p, at);
+  FASTCONV_INLINE State depth(const T* p) const {
+    State s = height(p, 0);
     for (std::ptrdiff_t t = 1; t < f.taps[0]; ++t) {
-      s.combine(height(p + t * f.tap_step[0], at + t * f.place_step[0]));
+      s.combine(height(p + t * f.tap_step[0], t * f.place_step[0]));
     }
     return s;
   }
@@ -161,7 +175,7 @@ struct Row {
 // ---- storing ----------------------------------------------------------------------------------------------
 
 template <class T>
-inline void store_some(T* p, Vector<T> v, bool whole, std::ptrdiff_t n) {
+FASTCONV_INLINE void store_some(T* p, Vector<T> v, bool whole, std::ptrdiff_t n) {
   if (whole || n >= kLanes<T>) {
     store(p, v);
   } else if (n > 0) {
@@ -170,7 +184,7 @@ inline void store_some(T* p, Vector<T> v, bool whole, std::ptrdiff_t n) {
 }
 
 template <class T>
-struct RowOf {  // where in the fold: a row, and the first of its lanes that is worked on
+struct Target {  // where in the fold: a row, and the first of its lanes that is worked on
   const Fold<T>& f;
   std::ptrdiff_t row, lane;
   bool whole;
@@ -180,24 +194,21 @@ struct RowOf {  // where in the fold: a row, and the first of its lanes that is 
 };
 
 template <class T, int NV>
-inline void finish(const RowOf<T>& r, const Maxima<T, NV>& s) {
+FASTCONV_INLINE void finish(const Target<T>& r, const Maxima<T, NV>& s) {
   for (int j = 0; j < NV; ++j) {
     store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, r.left() - j * kLanes<T>);
   }
 }
 
 template <class T, int NV>
-inline void finish(const RowOf<T>& r, const Sums<T, NV>& s) {
+FASTCONV_INLINE void finish(const Target<T>& r, const Sums<T, NV>& s) {
   const Fold<T>& f = r.f;
   for (int j = 0; j < NV; ++j) {
     Vector<T> v = s.value[j];
-    const std::ptrdiff_t n = r.left() - j * kLanes<T>;
-    if (f.scale_lanes) {
-      v *= load_some(f.scale + r.lane + j * kLanes<T>, r.whole, n);
-    } else if (f.scale != nullptr) {
-      v *= broadcast(f.scale[r.row]);
+    if (f.scale != nullptr) {
+      v *= f.scale_lanes ? load(f.scale + r.lane + j * kLanes<T>) : broadcast(f.scale[r.row]);
     }
-    store_some(r.dst() + j * kLanes<T>, v, r.whole, n);
+    store_some(r.dst() + j * kLanes<T>, v, r.whole, r.left() - j * kLanes<T>);
   }
 }
 
@@ -222,10 +233,11 @@ inline Vector<P> count_up(Indices<I...>) {
 }
 
 template <class T, int NV>
-inline void finish(const RowOf<T>& r, const MaximaWithPlaces<T, NV>& s) {
+FASTCONV_INLINE void finish(const Target<T>& r, const MaximaWithPlaces<T, NV>& s) {
   using P = PlaceOf<T>;
   const Fold<T>& f = r.f;
-  const Vector<P> lanes = count_up<P>(typename MakeIndices<kLanes<P>>::type{}) * broadcast(static_cast<P>(f.place_lane));
+  const Vector<P> lanes =
+      count_up<P>(typename MakeIndices<kLanes<P>>::type{}) * broadcast(static_cast<P>(f.place_lane));
   for (int j = 0; j < NV; ++j) {
     const std::ptrdiff_t lane = r.lane + j * kLanes<T>, n = f.n - lane;
     store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, n);
@@ -241,27 +253,55 @@ inline void finish(const RowOf<T>& r, const MaximaWithPlaces<T, NV>& s) {
 
 // ---- the kernels ------------------------------------------------------------------------------------------
 
-template <class T, Leaf L, template <class, int> class State, int NV>
-inline void fold_block(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane, std::ptrdiff_t reach) {
-  constexpr std::ptrdiff_t apart = L == Leaf::kDense ? 1 : 2;
-  const T* p = f.src + row * f.step + apart * lane;
-  const bool readable = p + reach + apart * NV * kLanes<T> <= f.src_end;
-  const bool writable = f.dst + row * f.ld_dst + lane + NV * kLanes<T> <= f.dst_end;
-  const Row<L, State<T, NV>, T, NV> taps{f, readable, f.n - lane};
-  finish(RowOf<T>{f, row, lane, writable}, taps.depth(p, 0));
+// One row, by blocks of NV vectors while they last; returns the next lane.
+template <class T, Leaf L, template <class, int> class State, int NV, bool Whole, int KH, int KW>
+FASTCONV_INLINE std::ptrdiff_t fold_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane,
+                                          std::ptrdiff_t end) {
+  constexpr std::ptrdiff_t step = NV * kLanes<T>;
+  const T* src = f.src + row * f.step;
+  for (; lane + (NV > 1 ? step : 1) <= end; lane += step) {
+    const bool writable = f.dst + row * f.ld_dst + lane + step <= f.dst_end;
+    const Windows<L, State<T, NV>, T, NV, Whole, KH, KW> windows{f, f.n - lane};
+    finish(Target<T>{f, row, lane, writable}, windows.depth(src + (L == Leaf::kDense ? lane : 2 * lane)));
+  }
+  return lane;
+}
+
+template <class T, Leaf L, template <class, int> class State>
+__attribute__((noinline)) void fold_last_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane) {
+  fold_lanes<T, L, State, 1, false, 0, 0>(f, row, lane, f.n);
+}
+
+template <class T, Leaf L, template <class, int> class State, int KH, int KW>
+void fold_rows(const Fold<T>& f) {
+  constexpr std::ptrdiff_t VL = kLanes<T>, apart = L == Leaf::kDense ? 1 : 2;
+  constexpr int NV = L == Leaf::kDense && kVectorBytes > 16 ? 4 : 2;
+  std::ptrdiff_t reach = (f.taps[0] - 1) * f.tap_step[0] + (f.taps[1] - 1) * f.tap_step[1];
+  reach += L == Leaf::kDense ? (f.taps[2] - 1) * f.tap_step[2] : f.taps[2] - 2;
+  const std::ptrdiff_t whole = f.n / VL * VL;
+  for (std::ptrdiff_t row = 0; row < f.rows; ++row) {
+    std::ptrdiff_t lane = fold_lanes<T, L, State, NV, true, KH, KW>(f, row, 0, whole);
+    lane = fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, whole);
+    if (lane == f.n) continue;
+    if (f.src + row * f.step + reach + apart * (lane + VL) <= f.src_end) {
+      fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, f.n);
+    } else {
+      fold_last_lanes<T, L, State>(f, row, lane);
+    }
+  }
 }
 
 template <class T, Leaf L, template <class, int> class State>
 void fold(const Fold<T>& f) {
-  constexpr std::ptrdiff_t VL = kLanes<T>;
-  constexpr int most = 2;
-  std::ptrdiff_t reach = (f.taps[0] - 1) * f.tap_step[0] + (f.taps[1] - 1) * f.tap_step[1];
-  reach += L == Leaf::kDense ? (f.taps[2] - 1) * f.tap_step[2] : f.taps[2] - 2;
-  for (std::ptrdiff_t row = 0; row < f.rows; ++row) {
-    std::ptrdiff_t lane = 0;
-    for (; lane + most * VL <= f.n; lane += most * VL) fold_block<T, L, State, most>(f, row, lane, reach);
-    for (; lane < f.n; lane += VL) fold_block<T, L, State, 1>(f, row, lane, reach);
-  }
+  const bool flat = f.taps[0] == 1;
+  const auto is = [&](int h, int w) { return flat && f.taps[1] == h && f.taps[2] == w; };
+  if (is(2, 2)) return fold_rows<T, L, State, 2, 2>(f);
+  if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
+  if (L == Leaf::kDense && is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
+  if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);
+  fold_rows<T, L, State, 0, 0>(f);
 }
+
+#undef FASTCONV_INLINE
 
 }  // namespace
