@@ -96,9 +96,24 @@ struct Fold {
   PlaceOf<T>* dst_place;        // laid out as dst; or null, then
   std::int64_t* indices;
   std::ptrdiff_t ld_indices;
+  // In the kernels that zip only: dst[2 * i + 1] is folded from `odd` elements further on, with odd_taps along
+  // the width; and n counts elements of dst.
+  std::ptrdiff_t odd, odd_taps;
 };
 
-enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldKinds };
+// kFoldMatches sums the elements whose src_place is the lane's own place, which has no share of the taps.
+enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldMatches, kFoldKinds };
+
+// Saved indices of a row of windows, made narrow: places[i] = indices[i] for i < n, garbage up to a vector's
+// end. Whether each is -1 or lies in its own window, which starts at place + i * place_lane.
+template <class T>
+struct Places {
+  const std::int64_t* indices;
+  std::ptrdiff_t n;
+  PlaceOf<T>* places;
+  std::ptrdiff_t place, place_lane;
+  std::ptrdiff_t taps[3], place_step[3];
+};
 
 constexpr int kMaxTileRows = 6;
 constexpr int kMaxTileVectors = 4;
@@ -117,6 +132,8 @@ struct Kernels {
   T (*sum)(const T* src, std::ptrdiff_t n);
   void (*fold[kFoldKinds])(const Fold<T>&);
   void (*fold_pairs[kFoldKinds])(const Fold<T>&);
+  void (*fold_zip[kFoldKinds])(const Fold<T>&);
+  bool (*take_places)(const Places<T>&);
   // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
   double (*fma_burst)(std::ptrdiff_t iterations);
 };

@@ -23,8 +23,8 @@ bool dense_rows(const PoolProblem& p, const PoolBlock& b) {
 }  // namespace
 
 template <class T>
-void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& b) {
-  Workspace workspace(plan.workspace);
+void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& b,
+                      Workspace& workspace) {
   LaneArrays<T> arrays{};
   arrays.axis = p.axis;
   arrays.lanes = b.lanes.size();
@@ -42,7 +42,9 @@ void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolAr
   lanes.run(plan.separable, workspace, [&](Index oh) { return factors.of(b.od, oh); });
 }
 
-template void pool_channel_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<float>&, const PoolBlock&);
-template void pool_channel_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<double>&, const PoolBlock&);
+template void pool_channel_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<float>&, const PoolBlock&,
+                               Workspace&);
+template void pool_channel_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<double>&, const PoolBlock&,
+                               Workspace&);
 
 }  // namespace fastconv

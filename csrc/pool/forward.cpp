@@ -80,7 +80,10 @@ void pool(const PoolProblem& given, const PoolArrays<T>& a, int threads) {
   parallel_for(plan.threads, ceil_div(count, plan.group), [&](Index task) {
     const Index first = task * plan.group, last = std::min(count, first + plan.group);
     Blocks blocks(p, plan, first);
-    for (Index i = first; i < last; ++i, blocks.next()) road(p, plan, a, blocks.block());
+    for (Index i = first; i < last; ++i, blocks.next()) {
+      Workspace workspace(plan.workspace);
+      road(p, plan, a, blocks.block(), workspace);
+    }
   });
 }
 

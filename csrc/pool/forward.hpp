@@ -40,6 +40,9 @@ struct PoolPlan {
 
 template <class T>
 PoolPlan plan_pool(const PoolProblem& p, FoldKind kind, int threads);
+// For one block of so many lanes and output rows, along a road that is settled.
+template <class T>
+PoolPlan plan_pool_block(const PoolProblem& p, FoldKind kind, Road road, Index lanes, Index rows);
 
 // One block of work: a rectangle of outputs at depth `od`, for some lanes of one image.
 struct PoolBlock {
@@ -49,13 +52,16 @@ struct PoolBlock {
   Range rows, columns;
 };
 
-// One block along each road.
+// One block along each road; `workspace` has at least the plan's bytes left.
 template <class T>
-void pool_width_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block);
+void pool_width_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
+                      Workspace& workspace);
 template <class T>
-void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block);
+void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
+                      Workspace& workspace);
 template <class T>
-void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block);
+void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
+                      Workspace& workspace);
 template <class T>
 void pool_elements(const PoolProblem& p, const PoolArrays<T>& a, Index plane);
 

@@ -17,13 +17,13 @@ Axis cut(const Axis& a, const Range& out, const Range& in) {
 }  // namespace
 
 template <class T>
-void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& b) {
+void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& b,
+                      Workspace& workspace) {
   const Kernels<T>& k = kernels().of<T>();
   const Index lanes = k.lanes, planes = b.lanes.size();
   const Range d = reach_of(p.depth(), b.od, b.od + 1), h = reach_of(p.height(), b.rows.first, b.rows.last),
               w = reach_of(p.width(), b.columns.first, b.columns.last);
   const Index outputs = b.rows.size() * b.columns.size();
-  Workspace workspace(plan.workspace);
   T* const x = workspace.take<T>(d.size() * h.size() * w.size() * lanes);
   T* const y = workspace.take<T>(outputs * lanes);
   Index* const indices = a.indices == nullptr ? nullptr : workspace.take<Index>(outputs * lanes);
@@ -68,7 +68,9 @@ void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArra
   }
 }
 
-template void pool_plane_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<float>&, const PoolBlock&);
-template void pool_plane_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<double>&, const PoolBlock&);
+template void pool_plane_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<float>&, const PoolBlock&,
+                               Workspace&);
+template void pool_plane_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<double>&, const PoolBlock&,
+                               Workspace&);
 
 }  // namespace fastconv

@@ -24,14 +24,15 @@ struct Rows {
 template <class T>
 class WidthLanes {
  public:
-  WidthLanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& b)
+  WidthLanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& b,
+             Workspace& workspace)
       : p_(p),
         plan_(plan),
         a_(a),
         b_(b),
         x_(a.x + b.batch * p.x.batch + b.lanes.first * p.x.channel),
         kernels_(kernels().of<T>()),
-        workspace_(plan.workspace),
+        workspace_(workspace),
         depth_(span_of(p.depth(), b.od)),
         in_(reach_of(p.height(), b.rows.first, b.rows.last)),
         start_(p.width().input_of(b.columns.first, 0)) {}
@@ -183,7 +184,7 @@ class WidthLanes {
   const PoolBlock& b_;
   const T* x_;
   const Kernels<T>& kernels_;
-  Workspace workspace_;
+  Workspace& workspace_;
   Span depth_;
   Range in_;
   Index start_;  // the first window's first column; in the margin if negative
@@ -192,11 +193,14 @@ class WidthLanes {
 }  // namespace
 
 template <class T>
-void pool_width_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block) {
-  WidthLanes<T>(p, plan, a, block).run();
+void pool_width_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
+                      Workspace& workspace) {
+  WidthLanes<T>(p, plan, a, block, workspace).run();
 }
 
-template void pool_width_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<float>&, const PoolBlock&);
-template void pool_width_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<double>&, const PoolBlock&);
+template void pool_width_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<float>&, const PoolBlock&,
+                               Workspace&);
+template void pool_width_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<double>&, const PoolBlock&,
+                               Workspace&);
 
 }  // namespace fastconv
