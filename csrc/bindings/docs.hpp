@@ -910,6 +910,318 @@ array([[0.25, 0.25],
        [0.25, 0.25]], dtype=float32)
 )";
 
+inline constexpr const char* kMaxPool1dDoc =
+    R"(max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, data_format="NCL", out=None)
+--
+
+The maximum of each window.
+
+Parameters
+----------
+input : array_like, shape (N, C, L) or (C, L)
+    float32, float64 or float16; (N, L, C) or (L, C) for ``data_format="NLC"``.
+kernel_size, dilation : int or (int,)
+stride : int or (int,), optional
+    Default: `kernel_size`.
+padding : int, (int,), ((left, right),), 'valid', 'same' or 'same_lower'
+    Below the effective kernel size ``dilation * (kernel_size - 1) + 1``. Padding is -inf: it never
+    wins.
+ceil_mode : bool
+    Round the output size up; a last window that would start in the end padding is dropped.
+return_indices : bool
+data_format : {'NCL', 'NLC'}
+out : ndarray, optional
+
+Returns
+-------
+ndarray, or (ndarray, indices) with `return_indices`
+    The first maximum wins ties, and a NaN wins over everything. Indices are
+    int64, along L; a window without a single input element gives -inf and -1.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv1d`.
+
+Notes
+-----
+The definition is that of ``torch.nn.functional.max_pool1d``, which allows less padding.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x = np.array([[1, 5, 2, 0]], np.float32)
+>>> fastconv.max_pool1d(x, 2)
+array([[5., 2.]], dtype=float32)
+)";
+
+inline constexpr const char* kMaxPool1dBackwardDoc =
+    R"(max_pool1d_backward(grad_output, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *, indices=None, data_format="NCL")
+--
+
+Gradient of `max_pool1d` with respect to its input.
+
+Parameters
+----------
+grad_output : array_like
+    Has the shape of the result of `max_pool1d`.
+input, kernel_size, stride, padding, dilation, ceil_mode, data_format
+    As they were given to `max_pool1d`.
+indices : array_like of int, optional
+    What ``return_indices=True`` gave; without them the maxima are found again. -1 stands for a
+    window without an input element.
+
+Returns
+-------
+ndarray
+    Of the shape of `input`: each element of `grad_output`, added where its window's maximum was.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv1d`; ValueError too for an index outside the row.
+
+Notes
+-----
+The chain rule; as in torch, all of a window's gradient goes to its maximum.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x = np.array([[1, 5, 2, 0]], np.float32)
+>>> fastconv.max_pool1d_backward(np.ones((1, 2), np.float32), x, 2)
+array([[0., 1., 1., 0.]], dtype=float32)
+)";
+
+inline constexpr const char* kAvgPool1dDoc =
+    R"(avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, data_format="NCL", out=None)
+--
+
+The average of each window.
+
+Parameters
+----------
+input, kernel_size, stride, padding, ceil_mode, data_format, out
+    As for `max_pool1d`; padding is zero here.
+count_include_pad : bool
+    Divide by the window's size with its padding, as far as it lies within the padded input;
+    otherwise by the number of input elements.
+divisor_override : int, optional
+    Divide by this instead; not zero.
+
+Returns
+-------
+ndarray
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv1d`.
+
+Notes
+-----
+The definition is that of ``torch.nn.functional.avg_pool1d``, which allows less padding.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x = np.array([[1, 5, 2, 0]], np.float32)
+>>> fastconv.avg_pool1d(x, 2)
+array([[3., 1.]], dtype=float32)
+)";
+
+inline constexpr const char* kAvgPool1dBackwardDoc =
+    R"(avg_pool1d_backward(grad_output, input_size, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, data_format="NCL")
+--
+
+Gradient of `avg_pool1d` with respect to its input.
+
+Parameters
+----------
+grad_output : array_like
+    Has the shape of the result of `avg_pool1d`.
+input_size : tuple of int
+    The shape of the input.
+kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, data_format
+    As they were given to `avg_pool1d`.
+
+Returns
+-------
+ndarray, shape `input_size`
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv1d`.
+
+Notes
+-----
+The chain rule; as in torch, each element of a window gets the same share.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> fastconv.avg_pool1d_backward(np.ones((1, 2), np.float32), (1, 4), 2)
+array([[0.5, 0.5, 0.5, 0.5]], dtype=float32)
+)";
+
+inline constexpr const char* kMaxPool3dDoc =
+    R"(max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, data_format="NCDHW", out=None)
+--
+
+The maximum of each window.
+
+Parameters
+----------
+input : array_like, shape (N, C, D, H, W) or (C, D, H, W)
+    float32, float64 or float16; (N, D, H, W, C) or (D, H, W, C) for ``data_format="NDHWC"``.
+kernel_size, dilation : int or (int, int, int)
+stride : int or (int, int, int), optional
+    Default: `kernel_size`.
+padding : int, (int, int, int), three pairs (before, after), 'valid', 'same' or 'same_lower'
+    Below the effective kernel size ``dilation * (kernel_size - 1) + 1``. Padding is -inf: it never
+    wins.
+ceil_mode : bool
+    Round the output size up; a last window that would start in the end padding is dropped.
+return_indices : bool
+data_format : {'NCDHW', 'NDHWC'}
+out : ndarray, optional
+
+Returns
+-------
+ndarray, or (ndarray, indices) with `return_indices`
+    The first maximum in row-major order wins ties, and a NaN wins over everything. Indices are
+    int64 and flat in the volume D * H * W; a window without a single input element gives -inf and -1.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv3d`.
+
+Notes
+-----
+The definition is that of ``torch.nn.functional.max_pool3d``, which allows less padding.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x = np.arange(16, dtype=np.float32).reshape(1, 2, 2, 4)
+>>> fastconv.max_pool3d(x, 2)
+array([[[[13., 15.]]]], dtype=float32)
+)";
+
+inline constexpr const char* kMaxPool3dBackwardDoc =
+    R"(max_pool3d_backward(grad_output, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *, indices=None, data_format="NCDHW")
+--
+
+Gradient of `max_pool3d` with respect to its input.
+
+Parameters
+----------
+grad_output : array_like
+    Has the shape of the result of `max_pool3d`.
+input, kernel_size, stride, padding, dilation, ceil_mode, data_format
+    As they were given to `max_pool3d`.
+indices : array_like of int, optional
+    What ``return_indices=True`` gave; without them the maxima are found again. -1 stands for a
+    window without an input element.
+
+Returns
+-------
+ndarray
+    Of the shape of `input`: each element of `grad_output`, added where its window's maximum was.
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv3d`; ValueError too for an index outside the volume.
+
+Notes
+-----
+The definition is that of ``torch.ops.aten.max_pool3d_with_indices_backward``.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x = np.array([[[[1, 3], [2, 0]]]], np.float32)
+>>> fastconv.max_pool3d_backward(np.ones((1, 1, 1, 1), np.float32), x, (1, 2, 2))[0, 0]
+array([[0., 1.],
+       [0., 0.]], dtype=float32)
+)";
+
+inline constexpr const char* kAvgPool3dDoc =
+    R"(avg_pool3d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, data_format="NCDHW", out=None)
+--
+
+The average of each window.
+
+Parameters
+----------
+input, kernel_size, stride, padding, ceil_mode, data_format, out
+    As for `max_pool3d`; padding is zero here.
+count_include_pad : bool
+    Divide by the window's size with its padding, as far as it lies within the padded input;
+    otherwise by the number of input elements.
+divisor_override : int, optional
+    Divide by this instead; not zero.
+
+Returns
+-------
+ndarray
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv3d`.
+
+Notes
+-----
+The definition is that of ``torch.nn.functional.avg_pool3d``, which allows less padding.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> x = np.arange(16, dtype=np.float32).reshape(1, 2, 2, 4)
+>>> fastconv.avg_pool3d(x, 2)
+array([[[[6.5, 8.5]]]], dtype=float32)
+)";
+
+inline constexpr const char* kAvgPool3dBackwardDoc =
+    R"(avg_pool3d_backward(grad_output, input_size, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, data_format="NCDHW")
+--
+
+Gradient of `avg_pool3d` with respect to its input.
+
+Parameters
+----------
+grad_output : array_like
+    Has the shape of the result of `avg_pool3d`.
+input_size : tuple of int
+    The shape of the input.
+kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, data_format
+    As they were given to `avg_pool3d`.
+
+Returns
+-------
+ndarray, shape `input_size`
+
+Raises
+------
+TypeError, ValueError, MemoryError
+    As `conv3d`.
+
+Notes
+-----
+The definition is that of ``torch.ops.aten.avg_pool3d_backward``.
+
+Examples
+--------
+>>> import numpy as np, fastconv
+>>> fastconv.avg_pool3d_backward(np.ones((1, 1, 1, 1), np.float32), (1, 2, 2, 2), 2)[0, 0]
+array([[0.125, 0.125],
+       [0.125, 0.125]], dtype=float32)
+)";
+
 inline constexpr const char* kSetNumThreadsDoc = R"(set_num_threads(n)
 --
 

@@ -13,6 +13,15 @@ namespace {
 
 constexpr double kReleaseGil = 10e3;  // window elements; below, the switch costs as much as the work
 
+struct Names {
+  const char *max_pool, *max_pool_backward, *avg_pool, *avg_pool_backward;
+};
+constexpr Names kNames[] = {
+    {"max_pool1d", "max_pool1d_backward", "avg_pool1d", "avg_pool1d_backward"},
+    {"max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward"},
+    {"max_pool3d", "max_pool3d_backward", "avg_pool3d", "avg_pool3d_backward"},
+};
+
 struct PoolOptions {
   int dims;
   AxisValues kernel, stride, dilation;
@@ -72,6 +81,13 @@ PoolShapes pool_shapes(ShapeView input, const char* name, const PoolOptions& o) 
   return result;
 }
 
+// Gradients come from contiguous arrays only, so that their order of additions is a matter of the shape.
+void make_contiguous(Array& array, Precision precision) {
+  array.become(precision);
+  if (PyArray_IS_C_CONTIGUOUS(array.get())) return;
+  array = Array(checked(PyArray_NewCopy(array.get(), NPY_CORDER)).get(), array.name());
+}
+
 bool heavy(const PoolProblem& p) {
   return static_cast<double>(p.planes()) * static_cast<double>(p.pixels()) *
              static_cast<double>(p.axis[0].kernel * p.axis[1].kernel * p.axis[2].kernel) >
@@ -100,17 +116,19 @@ class IndexArray {
 
 // ---- max ----------------------------------------------------------------------------------------
 
-const Signature& max_pool2d_signature() {
+template <int D>
+const Signature& max_pool_signature() {
   static const Signature s(
-      "max_pool2d",
+      kNames[D - 1].max_pool,
       {"input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices", "data_format", "out"}, 7,
       2);
   return s;
 }
 
-PyObject* max_pool2d(const Arguments& a) {
+template <int D>
+PyObject* call_max_pool(const Arguments& a) {
   Array input(a[0], "input");
-  const PoolOptions o = to_pool_options(a[1], a[2], a[3], a[4], a[5], a[7], 2);
+  const PoolOptions o = to_pool_options(a[1], a[2], a[3], a[4], a[5], a[7], D);
   const bool with_indices = to_bool(a[6], "return_indices", false);
   PoolShapes shapes = pool_shapes(input.shape(), "input", o);
   PoolProblem& p = shapes.problem;
@@ -130,17 +148,19 @@ PyObject* max_pool2d(const Arguments& a) {
   return with_indices ? PyTuple_Pack(2, values.get(), indices.get()) : values.release();
 }
 
-const Signature& max_pool2d_backward_signature() {
+template <int D>
+const Signature& max_pool_backward_signature() {
   static const Signature s(
-      "max_pool2d_backward",
+      kNames[D - 1].max_pool_backward,
       {"grad_output", "input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "indices", "data_format"},
       7, 3);
   return s;
 }
 
-PyObject* max_pool2d_backward(const Arguments& a) {
+template <int D>
+PyObject* call_max_pool_backward(const Arguments& a) {
   Array grad_output(a[0], "grad_output"), input(a[1], "input");
-  const PoolOptions o = to_pool_options(a[2], a[3], a[4], a[5], a[6], a[8], 2);
+  const PoolOptions o = to_pool_options(a[2], a[3], a[4], a[5], a[6], a[8], D);
   PoolShapes shapes = pool_shapes(input.shape(), "input", o);
   PoolProblem& p = shapes.problem;
   check_shape(grad_output, shapes.output);
@@ -148,8 +168,8 @@ PyObject* max_pool2d_backward(const Arguments& a) {
   IndexArray indices;
   if (a.given(7)) indices.read(a[7], shapes, p);
   Output grad_input(nullptr, input.shape(), result, {});
-  grad_output.become(compute_precision(result));
-  input.become(compute_precision(result));
+  make_contiguous(grad_output, compute_precision(result));
+  make_contiguous(input, compute_precision(result));
   p.x = shapes.input.layout.strides(input, 1);
   p.y = shapes.input.layout.strides(grad_output, 1);
   p.gradient = shapes.input.layout.strides(grad_input, 1);
@@ -177,17 +197,19 @@ void to_divisor(PyObject* count_include_pad, PyObject* divisor, PoolProblem& p) 
   if (p.divisor == 0) throw ValueError("divisor_override: must not be zero");
 }
 
-const Signature& avg_pool2d_signature() {
-  static const Signature s("avg_pool2d",
+template <int D>
+const Signature& avg_pool_signature() {
+  static const Signature s(kNames[D - 1].avg_pool,
                            {"input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad",
                             "divisor_override", "data_format", "out"},
                            7, 2);
   return s;
 }
 
-PyObject* avg_pool2d(const Arguments& a) {
+template <int D>
+PyObject* call_avg_pool(const Arguments& a) {
   Array input(a[0], "input");
-  const PoolOptions o = to_pool_options(a[1], a[2], a[3], nullptr, a[4], a[7], 2);
+  const PoolOptions o = to_pool_options(a[1], a[2], a[3], nullptr, a[4], a[7], D);
   PoolShapes shapes = pool_shapes(input.shape(), "input", o);
   PoolProblem& p = shapes.problem;
   to_divisor(a[5], a[6], p);
@@ -203,25 +225,27 @@ PyObject* avg_pool2d(const Arguments& a) {
   return out.finish();
 }
 
-const Signature& avg_pool2d_backward_signature() {
-  static const Signature s("avg_pool2d_backward",
+template <int D>
+const Signature& avg_pool_backward_signature() {
+  static const Signature s(kNames[D - 1].avg_pool_backward,
                            {"grad_output", "input_size", "kernel_size", "stride", "padding", "ceil_mode",
                             "count_include_pad", "divisor_override", "data_format"},
                            8, 3);
   return s;
 }
 
-PyObject* avg_pool2d_backward(const Arguments& a) {
+template <int D>
+PyObject* call_avg_pool_backward(const Arguments& a) {
   Array grad_output(a[0], "grad_output");
-  const std::vector<Index> input_size = to_shape(a[1], "input_size", 3, 4);
-  const PoolOptions o = to_pool_options(a[2], a[3], a[4], nullptr, a[5], a[8], 2);
+  const std::vector<Index> input_size = to_shape(a[1], "input_size", D + 1, D + 2);
+  const PoolOptions o = to_pool_options(a[2], a[3], a[4], nullptr, a[5], a[8], D);
   PoolShapes shapes = pool_shapes(input_size, "input_size", o);
   PoolProblem& p = shapes.problem;
   to_divisor(a[6], a[7], p);
   check_shape(grad_output, shapes.output);
   const Precision result = grad_output.precision();
   Output grad_input(nullptr, input_size, result, {});
-  grad_output.become(compute_precision(result));
+  make_contiguous(grad_output, compute_precision(result));
   p.y = shapes.input.layout.strides(grad_output, 1);
   p.gradient = shapes.input.layout.strides(grad_input, 1);
   with_type(result, [&](auto zero) {
@@ -237,12 +261,24 @@ PyObject* avg_pool2d_backward(const Arguments& a) {
 void register_pool(PyObject* module) {
   constexpr int fast = METH_FASTCALL | METH_KEYWORDS;
   static PyMethodDef methods[] = {
-      {"max_pool2d", method<max_pool2d, max_pool2d_signature>(), fast, kMaxPool2dDoc},
-      {"max_pool2d_backward", method<max_pool2d_backward, max_pool2d_backward_signature>(), fast,
+      {"max_pool1d", method<call_max_pool<1>, max_pool_signature<1>>(), fast, kMaxPool1dDoc},
+      {"max_pool1d_backward", method<call_max_pool_backward<1>, max_pool_backward_signature<1>>(), fast,
+       kMaxPool1dBackwardDoc},
+      {"avg_pool1d", method<call_avg_pool<1>, avg_pool_signature<1>>(), fast, kAvgPool1dDoc},
+      {"avg_pool1d_backward", method<call_avg_pool_backward<1>, avg_pool_backward_signature<1>>(), fast,
+       kAvgPool1dBackwardDoc},
+      {"max_pool2d", method<call_max_pool<2>, max_pool_signature<2>>(), fast, kMaxPool2dDoc},
+      {"max_pool2d_backward", method<call_max_pool_backward<2>, max_pool_backward_signature<2>>(), fast,
        kMaxPool2dBackwardDoc},
-      {"avg_pool2d", method<avg_pool2d, avg_pool2d_signature>(), fast, kAvgPool2dDoc},
-      {"avg_pool2d_backward", method<avg_pool2d_backward, avg_pool2d_backward_signature>(), fast,
+      {"avg_pool2d", method<call_avg_pool<2>, avg_pool_signature<2>>(), fast, kAvgPool2dDoc},
+      {"avg_pool2d_backward", method<call_avg_pool_backward<2>, avg_pool_backward_signature<2>>(), fast,
        kAvgPool2dBackwardDoc},
+      {"max_pool3d", method<call_max_pool<3>, max_pool_signature<3>>(), fast, kMaxPool3dDoc},
+      {"max_pool3d_backward", method<call_max_pool_backward<3>, max_pool_backward_signature<3>>(), fast,
+       kMaxPool3dBackwardDoc},
+      {"avg_pool3d", method<call_avg_pool<3>, avg_pool_signature<3>>(), fast, kAvgPool3dDoc},
+      {"avg_pool3d_backward", method<call_avg_pool_backward<3>, avg_pool_backward_signature<3>>(), fast,
+       kAvgPool3dBackwardDoc},
       {nullptr, nullptr, 0, nullptr},
   };
   if (PyModule_AddFunctions(module, methods) != 0) throw PythonError();

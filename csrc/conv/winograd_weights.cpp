@@ -27,7 +27,7 @@ void transform_weights(const Problem& p, const WinogradPlan& plan, const T* w, c
     pack_weight_panel(p, packing, group, {c, channels, 0, p.taps()}, range.panel, packed);
     if (c + channels < p.channels) {  // rows of weights lie pages apart, where no prefetcher of the CPU's follows
       const Reduction::Block next{c + channels, std::min(kChannelsAtOnce, p.channels - c - channels), 0, p.taps()};
-      prefetch_weight_panel(p, packing, group, next, range.panel, 0, weight_panel_rows(p, packing, next, range.panel));
+      weight_panel_ahead(p, packing, group, next, range.panel).ask();
     }
     k.winograd[plan.form].weights({packed, channels, width, u, point});
   }

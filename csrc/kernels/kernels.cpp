@@ -5,6 +5,7 @@
 #include "gather.hpp"
 #include "gemm_tile.hpp"
 #include "interleave.hpp"
+#include "pool_fold.hpp"
 #include "reduce.hpp"
 #include "transpose.hpp"
 #include "winograd_product.hpp"
@@ -96,6 +97,16 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.take_every = take_every<T>;
   k.add_rows = add_rows<T>;
   k.sum = sum<T>;
+  k.fold[fastconv::kFoldMax] = fold<T, Leaf::kDense, Maxima>;
+  k.fold[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kDense, MaximaWithPlaces>;
+  k.fold[fastconv::kFoldSum] = fold<T, Leaf::kDense, Sums>;
+  k.fold[fastconv::kFoldMatches] = fold<T, Leaf::kDense, Matches>;
+  k.fold_zip[fastconv::kFoldSum] = fold_zip<T, Sums>;
+  k.fold_zip[fastconv::kFoldMatches] = fold_zip<T, Matches>;
+  k.take_places = take_places<T>;
+  k.fold_pairs[fastconv::kFoldMax] = fold<T, Leaf::kPairs, Maxima>;
+  k.fold_pairs[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kPairs, MaximaWithPlaces>;
+  k.fold_pairs[fastconv::kFoldSum] = fold<T, Leaf::kPairs, Sums>;
   k.fma_burst = fma_burst<T>;
   return k;
 }

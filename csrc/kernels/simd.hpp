@@ -68,6 +68,15 @@ inline void store_tail(T* p, Vector<T> v, int n) {
   }
 }
 
+// The same value, of which the optimiser knows nothing.
+template <class V>
+inline V opaque(V v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#endif
+  return v;
+}
+
 // NaN stays NaN, as it does in torch.
 template <class T>
 inline Vector<T> relu(Vector<T> v) {

@@ -15,6 +15,9 @@ struct PoolProblem {
   bool count_include_pad = true;
   Index divisor = 0;  // 0: the number of elements in the window
 
+  const Axis& depth() const { return axis[kDepth]; }
+  const Axis& height() const { return axis[kHeight]; }
+  const Axis& width() const { return axis[kWidth]; }
   Index planes() const { return batch * channels; }
   Index pixels() const { return axis[0].out * axis[1].out * axis[2].out; }
   Index plane_size() const { return axis[0].in * axis[1].in * axis[2].in; }

@@ -328,6 +328,130 @@ def avg_pool2d_backward(
     *,
     data_format: str = "NCHW",
 ) -> _Array: ...
+@overload
+def max_pool1d(
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    data_format: str = "NCL",
+    out: _Array | None = None,
+) -> _Array: ...
+@overload
+def max_pool1d(
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = ...,
+    *,
+    data_format: str = "NCL",
+    out: _Array | None = None,
+) -> Any: ...
+def max_pool1d_backward(
+    grad_output: ArrayLike,
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    ceil_mode: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    data_format: str = "NCL",
+) -> _Array: ...
+def avg_pool1d(
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCL",
+    out: _Array | None = None,
+) -> _Array: ...
+def avg_pool1d_backward(
+    grad_output: ArrayLike,
+    input_size: Sequence[int],
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCL",
+) -> _Array: ...
+@overload
+def max_pool3d(
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    data_format: str = "NCDHW",
+    out: _Array | None = None,
+) -> _Array: ...
+@overload
+def max_pool3d(
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = ...,
+    *,
+    data_format: str = "NCDHW",
+    out: _Array | None = None,
+) -> Any: ...
+def max_pool3d_backward(
+    grad_output: ArrayLike,
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    dilation: _Axes = 1,
+    ceil_mode: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    data_format: str = "NCDHW",
+) -> _Array: ...
+def avg_pool3d(
+    input: _Image,
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCDHW",
+    out: _Array | None = None,
+) -> _Array: ...
+def avg_pool3d_backward(
+    grad_output: ArrayLike,
+    input_size: Sequence[int],
+    kernel_size: _Axes,
+    stride: _Axes | None = None,
+    padding: _Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCDHW",
+) -> _Array: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def config() -> dict[str, Any]: ...

@@ -56,8 +56,12 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "avg_pool1d",
+    "avg_pool1d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "avg_pool3d",
+    "avg_pool3d_backward",
     "col2im",
     "conv1d",
     "conv1d_backward",
@@ -73,8 +77,12 @@ __all__ = [
     "conv_transpose3d_backward",
     "convolution_matrix",
     "im2col",
+    "max_pool1d",
+    "max_pool1d_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_pool3d",
+    "max_pool3d_backward",
     "normalise_padding",
 ]
 
@@ -84,6 +92,7 @@ Index: TypeAlias = tuple[Any, ...]
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 Size: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = int | str | Sequence[int] | Sequence[Sequence[int]]
+Window: TypeAlias = tuple[Size, Size | None, Padding, Size, bool]  # kernel size to ceil_mode
 
 # ---------------------------------------------------------------------------------------------
 # Windows: where the taps lie.  Everything below is written in terms of these.
@@ -1442,17 +1451,8 @@ def max_pool2d(
     >>> max_pool2d(x, 2, return_indices=True)
     (array([[[5., 2.]]]), array([[[1, 2]]]))
     """
-    dtype, (x,) = _promote(input=input)
-    layout = _Layout.of("input", x.shape, data_format, axes=2)
-    x = layout.to_nchw(x)
-    windows = _pool_windows(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
-    result_shape = layout.from_nchw_shape((*x.shape[:2], *windows.output))
-    _check_out(out, result_shape, dtype, input)
-
-    if not return_indices:
-        return layout.from_nchw(_max(x, windows), dtype, out)
-    y, indices = _max_and_indices(x, windows)
-    return layout.from_nchw(y, dtype, out), layout.from_nchw(indices, indices.dtype)
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(2, input, window, return_indices, data_format, out)
 
 
 def max_pool2d_backward(
@@ -1500,10 +1500,231 @@ def max_pool2d_backward(
     array([[[ 0., 10., 20.,  0.],
             [ 0.,  0.,  0.,  0.]]])
     """
-    dtype, (dy, x) = _promote(grad_output=grad_output, input=input)
-    layout = _Layout.of("input", x.shape, data_format, axes=2)
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool_backward(2, grad_output, input, window, indices, data_format)
+
+
+def max_pool1d(
+    input: npt.ArrayLike,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    data_format: str = "NCL",
+    out: Array | None = None,
+) -> Array | tuple[Array, Array]:
+    """The largest element of every window: `max_pool2d` with one spatial axis.
+
+    Parameters
+    ----------
+    input : float array of shape (N, C, L), or (C, L) for a single sample
+        (N, L, C) or (L, C) if `data_format` is 'NLC'.
+    kernel_size, stride, dilation : int
+    padding : int, ((before, after),), 'valid', 'same' or 'same_lower'
+    ceil_mode, return_indices, out
+        As for `max_pool2d`.
+    data_format : 'NCL' or 'NLC'
+
+    Returns
+    -------
+    output : array of shape (N, C, OL), or unbatched or channels-last as `input` is
+    indices : int64 array of the same shape, only if `return_indices`
+        The place of the maximum along L; ties and NaN as in `max_pool2d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `max_pool2d`.
+
+    Notes
+    -----
+    The definition is that of ``torch.nn.functional.max_pool1d``.
+
+    Examples
+    --------
+    >>> max_pool1d(np.array([[1.0, 5.0, 2.0, 0.0]]), 2, return_indices=True)
+    (array([[5., 2.]]), array([[1, 2]]))
+    """
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(1, input, window, return_indices, data_format, out)
+
+
+def max_pool1d_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    indices: npt.ArrayLike | None = None,
+    data_format: str = "NCL",
+) -> Array:
+    """The gradient of a loss with respect to the input of `max_pool1d`.
+
+    Parameters
+    ----------
+    grad_output : float array of the shape of `max_pool1d`'s result
+    input, kernel_size, stride, padding, dilation, ceil_mode, data_format
+        As they were given to `max_pool1d`.
+    indices : integer array of the shape of `grad_output`, optional
+        As returned by `max_pool1d`; found again from `input` if not given.  -1 stands for none.
+
+    Returns
+    -------
+    array of the shape of `input`
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `max_pool2d_backward`.
+
+    Notes
+    -----
+    The chain rule: all of a window's gradient goes to its maximum, as in torch.
+
+    Examples
+    --------
+    >>> max_pool1d_backward(np.array([[10.0, 20.0]]), np.array([[1.0, 5.0, 2.0, 0.0]]), 2)
+    array([[ 0., 10., 20.,  0.]])
+    """
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool_backward(1, grad_output, input, window, indices, data_format)
+
+
+def max_pool3d(
+    input: npt.ArrayLike,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    data_format: str = "NCDHW",
+    out: Array | None = None,
+) -> Array | tuple[Array, Array]:
+    """The largest element of every window: `max_pool2d` with three spatial axes.
+
+    Parameters
+    ----------
+    input : float array of shape (N, C, D, H, W), or (C, D, H, W) for a single sample
+        (N, D, H, W, C) or (D, H, W, C) if `data_format` is 'NDHWC'.
+    kernel_size, stride, dilation : int or (d, h, w)
+    padding : int, (d, h, w), three pairs (before, after), 'valid', 'same' or 'same_lower'
+    ceil_mode, return_indices, out
+        As for `max_pool2d`.
+    data_format : 'NCDHW' or 'NDHWC'
+
+    Returns
+    -------
+    output : array of shape (N, C, OD, OH, OW), or unbatched or channels-last as `input` is
+    indices : int64 array of the same shape, only if `return_indices`
+        The place (d·H + h)·W + w of the maximum in its volume; ties and NaN as in `max_pool2d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `max_pool2d`.
+
+    Notes
+    -----
+    The definition is that of ``torch.nn.functional.max_pool3d``.
+
+    Examples
+    --------
+    >>> max_pool3d(np.arange(16.0).reshape(1, 2, 2, 4), 2, return_indices=True)
+    (array([[[[13., 15.]]]]), array([[[[13, 15]]]]))
+    """
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool(3, input, window, return_indices, data_format, out)
+
+
+def max_pool3d_backward(
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    indices: npt.ArrayLike | None = None,
+    data_format: str = "NCDHW",
+) -> Array:
+    """The gradient of a loss with respect to the input of `max_pool3d`.
+
+    Parameters
+    ----------
+    grad_output : float array of the shape of `max_pool3d`'s result
+    input, kernel_size, stride, padding, dilation, ceil_mode, data_format
+        As they were given to `max_pool3d`.
+    indices : integer array of the shape of `grad_output`, optional
+        As returned by `max_pool3d`; found again from `input` if not given.  -1 stands for none.
+
+    Returns
+    -------
+    array of the shape of `input`
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `max_pool2d_backward`.
+
+    Notes
+    -----
+    The chain rule: all of a window's gradient goes to its maximum, as in torch.
+
+    Examples
+    --------
+    >>> x = np.array([[[[1.0, 3.0], [2.0, 0.0]]]])
+    >>> max_pool3d_backward(np.array([[[[10.0]]]]), x, (1, 2, 2))
+    array([[[[ 0., 10.],
+             [ 0.,  0.]]]])
+    """
+    window = (kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool_backward(3, grad_output, input, window, indices, data_format)
+
+
+def _max_pool(
+    axes: int,
+    input: npt.ArrayLike,
+    window: Window,
+    return_indices: bool,
+    data_format: str,
+    out: Array | None,
+) -> Array | tuple[Array, Array]:
+    """Max pooling over any number of spatial axes."""
+    dtype, (x,) = _promote(input=input)
+    layout = _Layout.of("input", x.shape, data_format, axes)
     x = layout.to_nchw(x)
-    windows = _pool_windows(x.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+    windows = _pool_windows(x.shape[2:], *window)
+    result_shape = layout.from_nchw_shape((*x.shape[:2], *windows.output))
+    _check_out(out, result_shape, dtype, input)
+
+    if not return_indices:
+        return layout.from_nchw(_max(x, windows), dtype, out)
+    y, indices = _max_and_indices(x, windows)
+    return layout.from_nchw(y, dtype, out), layout.from_nchw(indices, indices.dtype)
+
+
+def _max_pool_backward(
+    axes: int,
+    grad_output: npt.ArrayLike,
+    input: npt.ArrayLike,
+    window: Window,
+    indices: npt.ArrayLike | None,
+    data_format: str,
+) -> Array:
+    """Its gradient."""
+    dtype, (dy, x) = _promote(grad_output=grad_output, input=input)
+    layout = _Layout.of("input", x.shape, data_format, axes)
+    x = layout.to_nchw(x)
+    windows = _pool_windows(x.shape[2:], *window)
     result_shape = layout.from_nchw_shape((*x.shape[:2], *windows.output))
     _check_shape("grad_output", dy.shape, result_shape)
     if indices is None:
@@ -1646,19 +1867,8 @@ def avg_pool2d(
     >>> avg_pool2d(x, 2, padding=(0, 1), count_include_pad=False)
     array([[[2.  , 3.25, 1.  ]]])
     """
-    dtype, (x,) = _promote(input=input)
-    layout = _Layout.of("input", x.shape, data_format, axes=2)
-    x = layout.to_nchw(x)
-    windows = _pool_windows(x.shape[2:], kernel_size, stride, padding, 1, ceil_mode)
-    divisor = _divisor(windows, count_include_pad, divisor_override, x.dtype)
-    result_shape = layout.from_nchw_shape((*x.shape[:2], *windows.output))
-    _check_out(out, result_shape, dtype, input)
-
-    padded = _pad(x, windows, 0)
-    total = np.zeros((*x.shape[:2], *windows.output), x.dtype)
-    for _, window in windows.taps():
-        total += padded[:, :, *window]
-    return layout.from_nchw(total / divisor, dtype, out)
+    window = (kernel_size, stride, padding, 1, ceil_mode)
+    return _avg_pool(2, input, window, count_include_pad, divisor_override, data_format, out)
 
 
 def avg_pool2d_backward(
@@ -1703,11 +1913,237 @@ def avg_pool2d_backward(
     array([[[1., 1., 2., 2.],
             [1., 1., 2., 2.]]])
     """
+    window = (kernel_size, stride, padding, 1, ceil_mode)
+    divisor = (count_include_pad, divisor_override)
+    return _avg_pool_backward(2, grad_output, input_size, window, *divisor, data_format)
+
+
+def avg_pool1d(
+    input: npt.ArrayLike,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCL",
+    out: Array | None = None,
+) -> Array:
+    """The mean of every window: `avg_pool2d` with one spatial axis.
+
+    Parameters
+    ----------
+    input : float array of shape (N, C, L), or (C, L) for a single sample
+        (N, L, C) or (L, C) if `data_format` is 'NLC'.
+    kernel_size, stride : int
+    padding : int, ((before, after),), 'valid', 'same' or 'same_lower'
+    ceil_mode, count_include_pad, divisor_override, out
+        As for `avg_pool2d`.
+    data_format : 'NCL' or 'NLC'
+
+    Returns
+    -------
+    array of shape (N, C, OL), or unbatched or channels-last as `input` is
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `avg_pool2d`.
+
+    Notes
+    -----
+    The definition is that of ``torch.nn.functional.avg_pool1d``.
+
+    Examples
+    --------
+    >>> avg_pool1d(np.array([[1.0, 5.0, 2.0, 0.0]]), 2)
+    array([[3., 1.]])
+    """
+    window = (kernel_size, stride, padding, 1, ceil_mode)
+    return _avg_pool(1, input, window, count_include_pad, divisor_override, data_format, out)
+
+
+def avg_pool1d_backward(
+    grad_output: npt.ArrayLike,
+    input_size: Sequence[int],
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCL",
+) -> Array:
+    """The gradient of a loss with respect to the input of `avg_pool1d`.
+
+    Parameters
+    ----------
+    grad_output : float array of the shape of `avg_pool1d`'s result
+    input_size : sequence of int
+        The shape of the array that `avg_pool1d` was given.
+    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, data_format
+        As they were given to `avg_pool1d`.
+
+    Returns
+    -------
+    array of shape `input_size`, dtype of `grad_output`
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `avg_pool2d_backward`.
+
+    Notes
+    -----
+    The chain rule: each element of a window gets the window's gradient over its divisor.
+
+    Examples
+    --------
+    >>> avg_pool1d_backward(np.array([[4.0, 8.0]]), (1, 4), 2)
+    array([[2., 2., 4., 4.]])
+    """
+    window = (kernel_size, stride, padding, 1, ceil_mode)
+    divisor = (count_include_pad, divisor_override)
+    return _avg_pool_backward(1, grad_output, input_size, window, *divisor, data_format)
+
+
+def avg_pool3d(
+    input: npt.ArrayLike,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCDHW",
+    out: Array | None = None,
+) -> Array:
+    """The mean of every window: `avg_pool2d` with three spatial axes.
+
+    Parameters
+    ----------
+    input : float array of shape (N, C, D, H, W), or (C, D, H, W) for a single sample
+        (N, D, H, W, C) or (D, H, W, C) if `data_format` is 'NDHWC'.
+    kernel_size, stride : int or (d, h, w)
+    padding : int, (d, h, w), three pairs (before, after), 'valid', 'same' or 'same_lower'
+    ceil_mode, count_include_pad, divisor_override, out
+        As for `avg_pool2d`.
+    data_format : 'NCDHW' or 'NDHWC'
+
+    Returns
+    -------
+    array of shape (N, C, OD, OH, OW), or unbatched or channels-last as `input` is
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `avg_pool2d`.
+
+    Notes
+    -----
+    The definition is that of ``torch.nn.functional.avg_pool3d``.
+
+    Examples
+    --------
+    >>> avg_pool3d(np.arange(16.0).reshape(1, 2, 2, 4), 2)
+    array([[[[6.5, 8.5]]]])
+    """
+    window = (kernel_size, stride, padding, 1, ceil_mode)
+    return _avg_pool(3, input, window, count_include_pad, divisor_override, data_format, out)
+
+
+def avg_pool3d_backward(
+    grad_output: npt.ArrayLike,
+    input_size: Sequence[int],
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    data_format: str = "NCDHW",
+) -> Array:
+    """The gradient of a loss with respect to the input of `avg_pool3d`.
+
+    Parameters
+    ----------
+    grad_output : float array of the shape of `avg_pool3d`'s result
+    input_size : sequence of int
+        The shape of the array that `avg_pool3d` was given.
+    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, data_format
+        As they were given to `avg_pool3d`.
+
+    Returns
+    -------
+    array of shape `input_size`, dtype of `grad_output`
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `avg_pool2d_backward`.
+
+    Notes
+    -----
+    The chain rule: each element of a window gets the window's gradient over its divisor.
+
+    Examples
+    --------
+    >>> avg_pool3d_backward(np.array([[[[8.0]]]]), (1, 2, 2, 2), 2)
+    array([[[[1., 1.],
+             [1., 1.]],
+    <BLANKLINE>
+            [[1., 1.],
+             [1., 1.]]]])
+    """
+    window = (kernel_size, stride, padding, 1, ceil_mode)
+    divisor = (count_include_pad, divisor_override)
+    return _avg_pool_backward(3, grad_output, input_size, window, *divisor, data_format)
+
+
+def _avg_pool(
+    axes: int,
+    input: npt.ArrayLike,
+    window: Window,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    data_format: str,
+    out: Array | None,
+) -> Array:
+    """Average pooling over any number of spatial axes."""
+    dtype, (x,) = _promote(input=input)
+    layout = _Layout.of("input", x.shape, data_format, axes)
+    x = layout.to_nchw(x)
+    windows = _pool_windows(x.shape[2:], *window)
+    divisor = _divisor(windows, count_include_pad, divisor_override, x.dtype)
+    result_shape = layout.from_nchw_shape((*x.shape[:2], *windows.output))
+    _check_out(out, result_shape, dtype, input)
+
+    padded = _pad(x, windows, 0)
+    total = np.zeros((*x.shape[:2], *windows.output), x.dtype)
+    for _, window in windows.taps():
+        total += padded[:, :, *window]
+    return layout.from_nchw(total / divisor, dtype, out)
+
+
+def _avg_pool_backward(
+    axes: int,
+    grad_output: npt.ArrayLike,
+    input_size: Sequence[int],
+    window: Window,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    data_format: str,
+) -> Array:
+    """Its gradient."""
     dtype, (dy,) = _promote(grad_output=grad_output)
     shape = _shape("input_size", input_size)
-    layout = _Layout.of("input_size", shape, data_format, axes=2)
+    layout = _Layout.of("input_size", shape, data_format, axes)
     batch, channels, *size = layout.to_nchw_shape(shape)
-    windows = _pool_windows(tuple(size), kernel_size, stride, padding, 1, ceil_mode)
+    windows = _pool_windows(tuple(size), *window)
     divisor = _divisor(windows, count_include_pad, divisor_override, dy.dtype)
     result_shape = layout.from_nchw_shape((batch, channels, *windows.output))
     _check_shape("grad_output", dy.shape, result_shape)

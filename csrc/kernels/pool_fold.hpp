@@ -1,0 +1,441 @@
+// Folds of pooling windows: maxima, maxima with their places, sums. See Fold in table.hpp.
+//
+// A window is folded from the inside out: its taps along the width, left to right; then those results along
+// the height, top to bottom; then along the depth. For maxima any grouping gives the same bits as long as
+// the earlier one wins ties; for sums this is the order of additions, on every ISA and in every layout.
+#pragma once
+
+#include "simd.hpp"
+#include "table.hpp"
+
+namespace {
+
+using fastconv::Fold;
+using fastconv::PlaceOf;
+
+// How the lanes of one tap are loaded: p[0], p[1], ... or p[0], p[2], ...
+enum class Leaf { kDense, kPairs };
+
+#define FASTCONV_INLINE inline __attribute__((always_inline))
+
+template <class P, int... I>
+FASTCONV_INLINE Vector<P> count_up(Indices<I...>) {
+  return Vector<P>{static_cast<P>(I)...};
+}
+
+// first, first + step, ...
+template <class P>
+FASTCONV_INLINE Vector<P> lane_places(std::ptrdiff_t first, std::ptrdiff_t step) {
+  return count_up<P>(typename MakeIndices<kLanes<P>>::type{}) * broadcast(static_cast<P>(step)) +
+         broadcast(static_cast<P>(first));
+}
+
+// ---- what is folded: a state of NV vectors, loaded from a tap and combined with a later one -------------
+
+template <class T, int NV>
+struct Maxima {
+  Vector<T> value[NV];
+
+  FASTCONV_INLINE void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
+  // Ties stay with the earlier one, and NaN wins. x86 has one instruction for `larger`, which compilers find
+  // unless they first merge the two conditions.
+  FASTCONV_INLINE void combine(const Maxima& later) {
+    for (int j = 0; j < NV; ++j) {
+      const Vector<T> best = value[j], v = later.value[j];
+      const Vector<T> larger = opaque<Vector<T>>(v > best ? v : best);
+      value[j] = v == v ? larger : v;
+    }
+  }
+};
+
+template <class T, int NV>
+struct MaximaWithPlaces {
+  Vector<T> value[NV];
+  Vector<PlaceOf<T>> place[NV];
+
+  FASTCONV_INLINE void set(const Fold<T>& f, const T* p, int j, std::ptrdiff_t at, Vector<T> v) {
+    value[j] = v;
+    place[j] = broadcast(static_cast<PlaceOf<T>>(at));
+    if (f.src_place != nullptr) place[j] += load(f.src_place + (p - f.src));
+  }
+  // Ties stay with the earlier one; so does NaN.
+  FASTCONV_INLINE void combine(const MaximaWithPlaces& later) {
+    for (int j = 0; j < NV; ++j) {
+      const Vector<T> best = value[j], v = later.value[j];
+      const auto keep = (best >= v) | (best != best);
+      value[j] = keep ? best : v;
+      place[j] = keep ? place[j] : later.place[j];
+    }
+  }
+};
+
+// Gradients of the windows whose maximum lies where this lane's element does; `at` is that element's place.
+template <class T, int NV>
+struct Matches {
+  Vector<T> value[NV];
+
+  FASTCONV_INLINE void set(const Fold<T>& f, const T* p, int j, std::ptrdiff_t at, Vector<T> v) {
+    using P = PlaceOf<T>;
+    const Vector<P> own = lane_places<P>(at + j * kLanes<P> * f.place_lane, f.place_lane);
+    value[j] = load(f.src_place + (p - f.src)) == own ? v : Vector<T>{};
+  }
+  FASTCONV_INLINE void combine(const Matches& later) {
+    for (int j = 0; j < NV; ++j) value[j] += later.value[j];
+  }
+};
+
+template <class T, int NV>
+struct Sums {
+  Vector<T> value[NV];
+
+  FASTCONV_INLINE void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
+  FASTCONV_INLINE void combine(const Sums& later) {
+    for (int j = 0; j < NV; ++j) value[j] += later.value[j];
+  }
+};
+
+// ---- the taps of a window ---------------------------------------------------------------------------------
+
+template <class V, int... I>
+FASTCONV_INLINE V take_even(V a, V b, Indices<I...>) {
+  return __builtin_shufflevector(a, b, (2 * I)...);
+}
+template <class V, int... I>
+FASTCONV_INLINE V take_odd(V a, V b, Indices<I...>) {
+  return __builtin_shufflevector(a, b, (2 * I + 1)...);
+}
+
+// A whole vector, or only the n elements that exist.
+template <bool Whole, class T>
+FASTCONV_INLINE Vector<T> load_some(const T* p, std::ptrdiff_t n) {
+  if (Whole || n >= kLanes<T>) return load(p);
+  return load_tail(p, n > 0 ? static_cast<int>(n) : 0);
+}
+
+// One window in each lane, `left` of which exist; what lies behind them is read only where Whole. KH and KW
+// are taps[1] and taps[2] where they are known, else 0.
+template <Leaf L, class State, class T, int NV, bool Whole, int KH, int KW>
+struct Windows {
+  const Fold<T>& f;
+  std::ptrdiff_t left;
+
+  FASTCONV_INLINE State tap(const T* p, std::ptrdiff_t at) const {
+    State s;
+    for (int j = 0; j < NV; ++j) {
+      s.set(f, p + j * kLanes<T>, j, at, load_some<Whole>(p + j * kLanes<T>, left - j * kLanes<T>));
+    }
+    return s;
+  }
+
+  FASTCONV_INLINE State dense(const T* p, std::ptrdiff_t at) const {
+    State s = tap(p, at);
+    const std::ptrdiff_t taps = KW > 0 ? KW : f.taps[2];
+#pragma GCC unroll 3
+    for (std::ptrdiff_t t = 1; t < taps; ++t) {
+      p += f.tap_step[2];
+      at += f.place_step[2];
+      s.combine(tap(p, at));
+    }
+    return s;
+  }
+
+  // Taps p[0] and p[1] of every lane, from the same vectors.
+  FASTCONV_INLINE void pair(const T* p, std::ptrdiff_t at, State& even, State& odd) const {
+    using Order = typename MakeIndices<kLanes<T>>::type;
+    constexpr std::ptrdiff_t VL = kLanes<T>;
+    for (int j = 0; j < NV; ++j) {
+      const T* q = p + 2 * j * VL;
+      const std::ptrdiff_t n = 2 * (left - j * VL);
+      const Vector<T> a = load_some<Whole>(q, n), b = load_some<Whole>(q + VL, n - VL);
+      even.set(f, q, j, at, take_even(a, b, Order{}));
+      odd.set(f, q, j, at + f.place_step[2], take_odd(a, b, Order{}));
+    }
+  }
+
+  // The last tap of an odd count is the odd half of a load one element before it, as an even half would
+  // read one element too many.
+  FASTCONV_INLINE State pairs(const T* p, std::ptrdiff_t at) const {
+    State s, even, odd;
+    pair(p, at, s, odd);
+    s.combine(odd);
+    const std::ptrdiff_t taps = KW > 0 ? KW : f.taps[2];
+    std::ptrdiff_t t = 2;
+    for (; t + 1 < taps; t += 2) {
+      pair(p + t, at + t * f.place_step[2], even, odd);
+      s.combine(even);
+      s.combine(odd);
+    }
+    if (t < taps) {
+      pair(p + t - 1, at + (t - 1) * f.place_step[2], even, odd);
+      s.combine(odd);
+    }
+    return s;
+  }
+
+  FASTCONV_INLINE State width(const T* p, std::ptrdiff_t at) const {
+    if constexpr (L == Leaf::kDense) {
+      return dense(p, at);
+    } else {
+      return pairs(p, at);
+    }
+  }
+  FASTCONV_INLINE State height(const T* p, std::ptrdiff_t at) const {
+    State s = width(p, at);
+    const std::ptrdiff_t taps = KH > 0 ? KH : f.taps[1];
+#pragma GCC unroll 3
+    for (std::ptrdiff_t t = 1; t < taps; ++t) {
+      p += f.tap_step[1];
+      at += f.place_step[1];
+      s.combine(width(p, at));
+    }
+    return s;
+  }
+  FASTCONV_INLINE State depth(const T* p, std::ptrdiff_t at) const {
+    State s = height(p, at);
+    for (std::ptrdiff_t t = 1; t < f.taps[0]; ++t) {
+      s.combine(height(p + t * f.tap_step[0], at + t * f.place_step[0]));
+    }
+    return s;
+  }
+};
+
+// ---- storing ----------------------------------------------------------------------------------------------
+
+template <class T>
+FASTCONV_INLINE void store_some(T* p, Vector<T> v, bool whole, std::ptrdiff_t n) {
+  if (whole || n >= kLanes<T>) {
+    store(p, v);
+  } else if (n > 0) {
+    store_tail(p, v, static_cast<int>(n));
+  }
+}
+
+template <class T>
+struct Target {  // where in the fold: a row, and the first of its lanes that is worked on
+  const Fold<T>& f;
+  std::ptrdiff_t row, lane;
+  bool whole;
+
+  T* dst() const { return f.dst + row * f.ld_dst + lane; }
+  std::ptrdiff_t left() const { return f.n - lane; }
+};
+
+template <class T, int NV>
+FASTCONV_INLINE void finish(const Target<T>& r, const Maxima<T, NV>& s) {
+  for (int j = 0; j < NV; ++j) {
+    store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, r.left() - j * kLanes<T>);
+  }
+}
+
+template <class T, int NV>
+FASTCONV_INLINE void finish(const Target<T>& r, const Matches<T, NV>& s) {
+  for (int j = 0; j < NV; ++j) {
+    store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, r.left() - j * kLanes<T>);
+  }
+}
+
+template <class T, int NV>
+FASTCONV_INLINE void finish(const Target<T>& r, const Sums<T, NV>& s) {
+  const Fold<T>& f = r.f;
+  for (int j = 0; j < NV; ++j) {
+    Vector<T> v = s.value[j];
+    if (f.scale != nullptr) {
+      v *= f.scale_lanes ? load(f.scale + r.lane + j * kLanes<T>) : broadcast(f.scale[r.row]);
+    }
+    store_some(r.dst() + j * kLanes<T>, v, r.whole, r.left() - j * kLanes<T>);
+  }
+}
+
+template <int From, class V, int... I>
+inline auto part(V v, Indices<I...>) {
+  return __builtin_shufflevector(v, v, (From + I)...);
+}
+
+inline void store_wide(std::int64_t* p, Vector<std::int64_t> v, std::ptrdiff_t n) { store_some(p, v, false, n); }
+
+// Twice as many lanes as int64 has in a vector.
+inline void store_wide(std::int64_t* p, Vector<std::int32_t> v, std::ptrdiff_t n) {
+  constexpr int half = kLanes<std::int64_t>;
+  using Order = typename MakeIndices<half>::type;
+  store_some(p, __builtin_convertvector(part<0>(v, Order{}), Vector<std::int64_t>), false, n);
+  store_some(p + half, __builtin_convertvector(part<half>(v, Order{}), Vector<std::int64_t>), false, n - half);
+}
+
+template <class T, int NV>
+FASTCONV_INLINE void finish(const Target<T>& r, const MaximaWithPlaces<T, NV>& s) {
+  using P = PlaceOf<T>;
+  const Fold<T>& f = r.f;
+  for (int j = 0; j < NV; ++j) {
+    const std::ptrdiff_t lane = r.lane + j * kLanes<T>, n = f.n - lane;
+    store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, n);
+    const std::ptrdiff_t first = f.place + r.row * f.place_row + lane * f.place_lane;
+    const Vector<P> place = s.place[j] + lane_places<P>(first, f.place_lane);
+    if (f.dst_place != nullptr) {
+      store_some(f.dst_place + r.row * f.ld_dst + lane, place, r.whole, n);
+    } else {
+      store_wide(f.indices + r.row * f.ld_indices + lane, place, n);
+    }
+  }
+}
+
+// What the places of a row's windows start from: nothing for maxima, who add it in the end.
+template <class T, int NV>
+FASTCONV_INLINE std::ptrdiff_t first_place(const Matches<T, NV>*, const Fold<T>& f, std::ptrdiff_t row,
+                                           std::ptrdiff_t lane) {
+  return f.place + row * f.place_row + lane * f.place_lane;
+}
+template <class State, class T>
+FASTCONV_INLINE std::ptrdiff_t first_place(const State*, const Fold<T>&, std::ptrdiff_t, std::ptrdiff_t) {
+  return 0;
+}
+
+// ---- the kernels ------------------------------------------------------------------------------------------
+
+// One row, by blocks of NV vectors while they last; returns the next lane.
+template <class T, Leaf L, template <class, int> class State, int NV, bool Whole, int KH, int KW>
+FASTCONV_INLINE std::ptrdiff_t fold_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane,
+                                          std::ptrdiff_t end) {
+  constexpr std::ptrdiff_t step = NV * kLanes<T>;
+  const T* src = f.src + row * f.step;
+  for (; lane + (NV > 1 ? step : 1) <= end; lane += step) {
+    const bool writable = f.dst + row * f.ld_dst + lane + step <= f.dst_end;
+    const Windows<L, State<T, NV>, T, NV, Whole, KH, KW> windows{f, f.n - lane};
+    const std::ptrdiff_t at = first_place(static_cast<const State<T, NV>*>(nullptr), f, row, lane);
+    finish(Target<T>{f, row, lane, writable}, windows.depth(src + (L == Leaf::kDense ? lane : 2 * lane), at));
+  }
+  return lane;
+}
+
+template <class T, Leaf L, template <class, int> class State>
+__attribute__((noinline)) void fold_last_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane) {
+  fold_lanes<T, L, State, 1, false, 0, 0>(f, row, lane, f.n);
+}
+
+template <class T, Leaf L, template <class, int> class State, int KH, int KW>
+void fold_rows(const Fold<T>& f) {
+  constexpr std::ptrdiff_t VL = kLanes<T>, apart = L == Leaf::kDense ? 1 : 2;
+  constexpr int NV = L == Leaf::kDense && kVectorBytes > 16 ? 4 : 2;
+  std::ptrdiff_t reach = (f.taps[0] - 1) * f.tap_step[0] + (f.taps[1] - 1) * f.tap_step[1];
+  reach += L == Leaf::kDense ? (f.taps[2] - 1) * f.tap_step[2] : f.taps[2] - 2;
+  const std::ptrdiff_t whole = f.n / VL * VL;
+  for (std::ptrdiff_t row = 0; row < f.rows; ++row) {
+    std::ptrdiff_t lane = fold_lanes<T, L, State, NV, true, KH, KW>(f, row, 0, whole);
+    lane = fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, whole);
+    if (lane == f.n) continue;
+    if (f.src + row * f.step + reach + apart * (lane + VL) <= f.src_end) {
+      fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, f.n);
+    } else {
+      fold_last_lanes<T, L, State>(f, row, lane);
+    }
+  }
+}
+
+template <class T, Leaf L, template <class, int> class State>
+void fold(const Fold<T>& f) {
+  const bool flat = f.taps[0] == 1;
+  const auto is = [&](int h, int w) { return flat && f.taps[1] == h && f.taps[2] == w; };
+  if (is(2, 2)) return fold_rows<T, L, State, 2, 2>(f);
+  if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
+  if (L == Leaf::kDense && is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
+  if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);
+  fold_rows<T, L, State, 0, 0>(f);
+}
+
+// ---- two folds whose results alternate -------------------------------------------------------------------
+
+template <class V, int... I>
+FASTCONV_INLINE V zip_low(V a, V b, Indices<I...>) {
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(a, b, (I % 2 == 0 ? I / 2 : n + I / 2)...);
+}
+template <class V, int... I>
+FASTCONV_INLINE V zip_high(V a, V b, Indices<I...>) {
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(a, b, (I % 2 == 0 ? n / 2 + I / 2 : n + n / 2 + I / 2)...);
+}
+
+// dst[2 i] is the fold f itself, dst[2 i + 1] the same with `odd_taps` taps from `odd` elements further on.
+// n counts elements of dst. All of src may be read in whole vectors.
+template <class T, template <class, int> class State, int EVEN, int ODD>
+FASTCONV_INLINE void fold_alternately(const Fold<T>& f, const Fold<T>& g) {
+  using Order = typename MakeIndices<kLanes<T>>::type;
+  constexpr std::ptrdiff_t VL = kLanes<T>;
+  for (std::ptrdiff_t row = 0; row < f.rows; ++row) {
+    for (std::ptrdiff_t lane = 0; 2 * lane < f.n; lane += VL) {
+      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, EVEN> even{f, VL};
+      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, ODD> odd{g, VL};
+      const std::ptrdiff_t at = first_place(static_cast<const State<T, 1>*>(nullptr), f, row, lane);
+      const T* src = f.src + row * f.step + lane;
+      const Vector<T> a = even.depth(src, at).value[0], b = odd.depth(src + f.odd, at + 1).value[0];
+      T* dst = f.dst + row * f.ld_dst + 2 * lane;
+      const std::ptrdiff_t n = f.n - 2 * lane;
+      const bool writable = dst + 2 * VL <= f.dst_end;
+      store_some(dst, zip_low(a, b, Order{}), writable, n);
+      store_some(dst + VL, zip_high(a, b, Order{}), writable, n - VL);
+    }
+  }
+}
+
+template <class T, template <class, int> class State>
+void fold_zip(const Fold<T>& f) {
+  Fold<T> g = f;
+  g.taps[2] = f.odd_taps;
+  if (f.taps[2] == 1 && g.taps[2] == 1) return fold_alternately<T, State, 1, 1>(f, g);
+  if (f.taps[2] == 1 && g.taps[2] == 2) return fold_alternately<T, State, 1, 2>(f, g);
+  fold_alternately<T, State, 0, 0>(f, g);
+}
+
+// ---- indices to places ------------------------------------------------------------------------------------
+
+inline Vector<std::int64_t> load_places(const std::int64_t* p, std::int64_t) { return load(p); }
+
+template <int... I>
+inline Vector<std::int32_t> join(Vector<std::int64_t> a, Vector<std::int64_t> b, Indices<I...>) {
+  // The low halves, wherever this machine keeps them.
+  const auto low = reinterpret_cast<Vector<std::int32_t>>(a), high = reinterpret_cast<Vector<std::int32_t>>(b);
+  constexpr int first = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 1 : 0;
+  return __builtin_shufflevector(low, high, (2 * I + first)...);
+}
+inline Vector<std::int32_t> load_places(const std::int64_t* p, std::int32_t) {
+  return join(load(p), load(p + kLanes<std::int64_t>), typename MakeIndices<kLanes<std::int32_t>>::type{});
+}
+
+// See Places in table.hpp.
+template <class T>
+bool take_places(const fastconv::Places<T>& t) {
+  using P = PlaceOf<T>;
+  constexpr std::ptrdiff_t VL = kLanes<P>;
+  Vector<P> stray{};
+  for (std::ptrdiff_t i = 0; i < t.n; i += VL) {
+    alignas(kVectorBytes) std::int64_t last[VL];
+    const std::int64_t* from = t.indices + i;
+    if (i + VL > t.n) {
+      for (std::ptrdiff_t j = 0; j < VL; ++j) last[j] = i + j < t.n ? from[j] : -1;
+      from = last;
+    }
+    // Far beyond 32 bits, the low half alone may look right: then the high half tells.
+    const Vector<P> place = load_places(from, P{});
+    const Vector<P> rest = place - lane_places<P>(t.place + i * t.place_lane, t.place_lane);
+    Vector<P> inside = place == broadcast(P{-1});
+    for (std::ptrdiff_t d = 0; d < t.taps[0]; ++d) {
+      for (std::ptrdiff_t h = 0; h < t.taps[1]; ++h) {
+        const Vector<P> w = rest - broadcast(static_cast<P>(d * t.place_step[0] + h * t.place_step[1]));
+        inside |= (w >= broadcast(P{0})) & (w < broadcast(static_cast<P>(t.taps[2])));
+      }
+    }
+    stray |= ~inside;
+    for (std::ptrdiff_t j = 0; sizeof(P) < sizeof(std::int64_t) && j < VL; j += kLanes<std::int64_t>) {
+      const Vector<std::int64_t> whole = load(from + j);
+      const Vector<std::int64_t> lost = whole - ((whole << 32) >> 32);
+      stray |= reinterpret_cast<Vector<P>>(lost);
+    }
+    store(t.places + i, place);
+  }
+  bool all = true;
+  for (std::ptrdiff_t j = 0; j < VL; ++j) all &= stray[j] == 0;
+  return all;
+}
+
+#undef FASTCONV_INLINE
+
+}  // namespace

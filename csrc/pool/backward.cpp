@@ -1,0 +1,173 @@
+#include "backward.hpp"
+
+#include <atomic>
+#include <limits>
+
+#include "../conv/plan.hpp"
+#include "../parallel.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr double kComfortable = 96e3;     // bytes of workspace that stay close to the core
+constexpr double kMostHolders = 16;       // of one element, each of which a gather looks at
+constexpr Index kTaskElements = 1 << 14;  // of dx
+constexpr Index kLaneBlock = 64;
+
+// The longest run of windows that hold one element.
+double most_holders(const Axis& a) { return static_cast<double>(std::min(ceil_div(a.kernel, a.stride), a.out)); }
+
+// A matter of the shape alone: a gather and a scatter add in another order.
+bool worth_gathering(const PoolProblem& p, FoldKind kind) {
+  for (const Axis& a : p.axis) {
+    if (a.dilation != 1 || a.kernel > 2 * a.in + a.pad) return false;
+  }
+  if (kind == kFoldSum) return true;
+  if (p.plane_size() > std::numeric_limits<std::int32_t>::max()) return false;  // places are that narrow
+  const Axis& w = p.width();
+  const double holders = most_holders(p.depth()) * most_holders(p.height()) * most_holders(w);
+  return holders <= kMostHolders && (w.stride <= 2 || w.kernel <= w.stride);
+}
+
+template <class T>
+Road gradient_road(const PoolProblem& p, const GradientArrays<T>& a) {
+  const auto unit = [](Index extent, Index stride) { return extent == 1 || stride == 1; };
+  const bool found = a.kind == kFoldMatches && a.indices == nullptr, saved = a.indices != nullptr;
+  const Axis& w = p.width();
+  if (unit(p.channels, p.y.channel) && unit(p.channels, p.gradient.channel) &&
+      (!found || unit(p.channels, p.x.channel)) && (!saved || unit(p.channels, p.indices.channel)) && p.channels > 1) {
+    return Road::kChannelLanes;
+  }
+  const bool rows = unit(w.out, p.y.space[kWidth]) && unit(w.in, p.gradient.space[kWidth]) &&
+                    (!found || unit(w.in, p.x.space[kWidth])) && (!saved || unit(w.out, p.indices.space[kWidth]));
+  const bool lanes = w.stride == 1 || (w.stride == 2 && w.dilation == 1 && w.kernel > 1);
+  return rows && lanes ? Road::kWidthLanes : Road::kElements;
+}
+
+// Bytes for a block, without those of the maxima's own.
+template <class T>
+double gradient_workspace(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a, Index lanes,
+                          Index rows) {
+  const GradientPiece piece = gradient_piece(p, {0, rows});
+  const double depths = most_holders(p.depth()),
+               vector = plan.road == Road::kWidthLanes ? 1 : static_cast<double>(lanes);
+  const double all = depths * static_cast<double>(piece.rows.size() + 1) * vector;
+  double bytes = all * static_cast<double>(piece.columns.size()) * 2 * sizeof(T);
+  if (a.kind == kFoldMatches && a.indices == nullptr) {
+    bytes += all * static_cast<double>(p.width().out) * (sizeof(T) + sizeof(Index));
+  }
+  return bytes + static_cast<double>(p.width().out) * sizeof(T) + 16 * static_cast<double>(kCacheLine);
+}
+
+template <class T>
+PoolPlan maxima_of(const PoolProblem& p, const GradientPlan& plan, Index lanes, Index rows) {
+  const Axis& h = p.height();
+  const Index outputs = std::min(h.out, gradient_piece(p, {0, rows}).rows.size() + 1);
+  return plan_pool_block<T>(p, kFoldMaxPlaces, plan.road, lanes, outputs);
+}
+
+}  // namespace
+
+template <class T>
+GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
+  GradientPlan plan;
+  const double moved = static_cast<double>(p.planes()) * static_cast<double>(p.plane_size() + 3 * p.pixels());
+  plan.threads = useful_threads(24 * moved, threads, threads);
+  plan.road = gradient_road(p, a);
+  plan.gather = worth_gathering(p, a.kind) && plan.road != Road::kElements;
+  const bool find = a.kind == kFoldMatches && a.indices == nullptr;
+  const Index most = plan.road == Road::kChannelLanes ? kLaneBlock : 1;
+  plan.lanes = Panels(ceil_div(p.channels, most) == 1 ? p.channels : round_up(p.channels, most), most);
+  const Index lanes = plan.lanes.base;
+  Index rows = p.height().in;
+  const auto bytes = [&] {
+    plan.maxima = find && plan.road != Road::kElements ? maxima_of<T>(p, plan, lanes, rows) : PoolPlan{};
+    return gradient_workspace(p, plan, a, lanes, rows) + static_cast<double>(plan.maxima.workspace);
+  };
+  if (plan.gather) {
+    while (rows > 1 && bytes() > kComfortable) rows = (rows + 1) / 2;
+    const double needed = bytes();
+    plan.gather = needed < static_cast<double>(kMaxWorkspace) && (!find || plan.maxima.road != Road::kElements);
+    plan.workspace = static_cast<std::size_t>(needed);
+  }
+  if (!plan.gather && plan.road != Road::kElements && find) {
+    plan.maxima = plan_pool_block<T>(p, kFoldMaxPlaces, plan.road, lanes, p.height().out);
+    const double found = static_cast<double>(p.pixels() * lanes) * (sizeof(T) + sizeof(Index));
+    if (found > static_cast<double>(kMaxWorkspace)) plan.maxima.road = Road::kElements;
+  }
+  plan.rows = Panels(p.height().in, rows);
+  const Index others = p.batch * plan.lanes.count * p.depth().in, wanted = 4 * plan.threads;
+  if (plan.threads > 1 && plan.gather && others * plan.rows.count < wanted) {
+    plan.rows = Panels(p.height().in, std::max<Index>(1, p.height().in * others / wanted));
+  }
+  const Index blocks = others * plan.rows.count;
+  const Index block = std::max<Index>(1, static_cast<Index>(moved / static_cast<double>(blocks)));
+  plan.group = std::clamp<Index>(kTaskElements / block, 1, std::max<Index>(1, blocks / wanted));
+  return plan;
+}
+
+namespace {
+
+template <class T>
+bool gather_all(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a) {
+  std::atomic<bool> valid{true};
+  const Index blocks = p.batch * plan.lanes.count * p.depth().in * plan.rows.count;
+  parallel_for(plan.threads, ceil_div(blocks, plan.group), [&](Index task) {
+    for (Index i = task * plan.group; i < std::min(blocks, (task + 1) * plan.group); ++i) {
+      Index rest = i;
+      const Index row = rest % plan.rows.count;
+      rest /= plan.rows.count;
+      const Index id = rest % p.depth().in;
+      rest /= p.depth().in;
+      const Index lane = rest % plan.lanes.count, first = plan.lanes.start(lane), top = plan.rows.start(row);
+      const GradientBlock block{rest / plan.lanes.count,
+                                {first, std::min(p.channels, first + plan.lanes.size(lane))},
+                                id,
+                                {top, top + plan.rows.size(row)}};
+      if (!gather_gradient(p, plan, a, block)) valid.store(false, std::memory_order_relaxed);
+    }
+  });
+  return valid.load();
+}
+
+template <class T>
+bool scatter_all(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a) {
+  std::atomic<bool> valid{true};
+  parallel_for(plan.threads, p.batch * plan.lanes.count, [&](Index i) {
+    const Index lane = i % plan.lanes.count, first = plan.lanes.start(lane);
+    const Range lanes{first, std::min(p.channels, first + plan.lanes.size(lane))};
+    if (!scatter_gradient(p, plan, a, i / plan.lanes.count, lanes)) valid.store(false, std::memory_order_relaxed);
+  });
+  return valid.load();
+}
+
+}  // namespace
+
+template <class T>
+bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx, int threads) {
+  if (p.planes() == 0) return true;
+  const GradientArrays<T> arrays{kFoldMatches, x, indices, dy, dx};
+  const GradientPlan plan = plan_gradient(p, arrays, threads);
+  // Saved indices may be anybody's: one outside its window needs a scatter.
+  if (plan.gather && gather_all(p, plan, arrays)) return true;
+  return scatter_all(p, plan, arrays);
+}
+
+template <class T>
+void avg_pool_backward(const PoolProblem& p, const T* dy, T* dx, int threads) {
+  if (p.planes() == 0) return;
+  const GradientArrays<T> arrays{kFoldSum, nullptr, nullptr, dy, dx};
+  const GradientPlan plan = plan_gradient(p, arrays, threads);
+  if (plan.gather) {
+    gather_all(p, plan, arrays);
+  } else {
+    parallel_for(plan.threads, p.planes(), [&](Index plane) { gather_elements(p, arrays, plane); });
+  }
+}
+
+template bool max_pool_backward(const PoolProblem&, const float*, const Index*, const float*, float*, int);
+template bool max_pool_backward(const PoolProblem&, const double*, const Index*, const double*, double*, int);
+template void avg_pool_backward(const PoolProblem&, const float*, float*, int);
+template void avg_pool_backward(const PoolProblem&, const double*, double*, int);
+
+}  // namespace fastconv

@@ -1,0 +1,70 @@
+// Backward pooling: every element of dx is gathered from the windows that hold it, and written once.
+#pragma once
+
+#include "forward.hpp"
+
+namespace fastconv {
+
+// kFoldMatches: of the maximum; `indices` null means that they are found again from x. kFoldSum: of the
+// average.
+template <class T>
+struct GradientArrays {
+  FoldKind kind;
+  const T* x;
+  const Index* indices;
+  const T* dy;
+  T* dx;
+};
+
+// Outputs [first(i), last(i)) are those whose windows hold input i; without dilation. They may lie outside
+// the output.
+struct Holders {
+  const Axis& a;
+  static Index floor_div(Index n, Index d) { return n >= 0 ? n / d : -((-n + d - 1) / d); }
+  Index first(Index i) const { return floor_div(i + a.pad - a.kernel, a.stride) + 1; }
+  Index last(Index i) const { return floor_div(i + a.pad, a.stride) + 1; }
+  Range of(Index i) const { return {first(i), last(i)}; }
+};
+
+struct GradientPlan {
+  bool gather = false;
+  Road road = Road::kElements;  // of the gradient; of the maxima too, where they are found again
+  Panels lanes, rows;           // channels, and rows of dx, of a block
+  Index group = 1;
+  int threads = 1;
+  PoolPlan maxima;
+  std::size_t workspace = 0;
+};
+
+template <class T>
+GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
+// Rows [first, last) of dx at depth `id`, of some lanes of an image. False if a saved index lies outside its
+// window.
+struct GradientBlock {
+  Index batch;
+  Range lanes;
+  Index id;
+  Range rows;
+};
+template <class T>
+bool gather_gradient(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a,
+                     const GradientBlock& block);
+
+// Some lanes of an image, of any strides: dx is zeroed, then each window adds to it, in row-major order. False if
+// an index lies outside the plane. Maxima only.
+template <class T>
+bool scatter_gradient(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a, Index batch,
+                      const Range& lanes);
+
+// Averages of any strides, element by element.
+template <class T>
+void gather_elements(const PoolProblem& p, const GradientArrays<T>& a, Index plane);
+
+// Elements of the piece of dy that a block works on: columns, and rows at one depth.
+struct GradientPiece {
+  Range rows, columns;
+};
+GradientPiece gradient_piece(const PoolProblem& p, const Range& rows);
+
+}  // namespace fastconv

@@ -1,0 +1,45 @@
+// What the sums of average pooling are multiplied with: 1 / (elements of the window).
+#pragma once
+
+#include "window.hpp"
+
+namespace fastconv {
+
+// How many elements the window has with its padding, which ends `pad_after` behind the input.
+inline Index padded_extent(const Axis& a, Index pad_after, Index o) {
+  const Index start = a.input_of(o, 0);
+  return std::min(start + a.kernel, a.in + pad_after) - start;
+}
+
+// The factors of some columns of a row of outputs, kept for as long as the rows are alike.
+template <class T>
+class RowFactors {
+ public:
+  // `values` has room for those columns.
+  RowFactors(const PoolProblem& p, Range columns, T* values) : p_(p), columns_(columns), values_(values) {}
+
+  const T* of(Index od, Index oh) {
+    const double count = p_.divisor != 0 ? static_cast<double>(p_.divisor) : extent(kDepth, od) * extent(kHeight, oh);
+    if (count == count_) return values_;
+    count_ = count;
+    const bool alone = p_.divisor != 0;
+    for (Index ow = columns_.first; ow < columns_.last; ++ow) {
+      values_[ow - columns_.first] = T(1) / static_cast<T>(alone ? count : count * extent(kWidth, ow));
+    }
+    return values_;
+  }
+
+ private:
+  // A double: a window may be padded to more elements than 64 bits count.
+  double extent(std::size_t s, Index o) const {
+    const Axis& a = p_.axis[s];
+    return static_cast<double>(p_.count_include_pad ? padded_extent(a, p_.pad_after[s], o) : span_of(a, o).count);
+  }
+
+  const PoolProblem& p_;
+  Range columns_;
+  T* values_;
+  double count_ = 0;
+};
+
+}  // namespace fastconv

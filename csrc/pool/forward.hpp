@@ -1,0 +1,76 @@
+// Forward pooling: which road a problem takes, and the roads. See csrc/README.md for the picture.
+#pragma once
+
+#include "../cpu.hpp"
+#include "../workspace.hpp"
+#include "divisor.hpp"
+#include "window.hpp"
+
+namespace fastconv {
+
+template <class T>
+struct PoolArrays {
+  FoldKind kind;
+  const T* x;
+  T* y;
+  Index* indices;  // kFoldMaxPlaces only
+};
+
+enum class Road {
+  kWidthLanes,    // NCHW: vectors run along the rows
+  kChannelLanes,  // NHWC: vectors run over the channels
+  kPlaneLanes,    // NCHW, where rows make poor vectors: several planes are transposed into the lanes
+  kElements,      // anything else: one element after the other
+};
+
+struct PoolPlan {
+  Road road = Road::kElements;
+  bool staged = false;          // width lanes: rows are copied between margins first
+  bool separable = false;       // rows are folded along the width once, then those results along height and depth
+  Panels lanes, rows, columns;  // channels or planes, output rows and output columns of a block
+  Index group = 1;              // blocks of a task
+  int threads = 1;
+  std::size_t workspace = 0;
+
+  Index blocks(const PoolProblem& p) const {
+    return road == Road::kElements ? p.planes() : p.batch * lanes.count * p.depth().out * rows.count * columns.count;
+  }
+};
+
+template <class T>
+PoolPlan plan_pool(const PoolProblem& p, FoldKind kind, int threads);
+// For one block of so many lanes and output rows, along a road that is settled.
+template <class T>
+PoolPlan plan_pool_block(const PoolProblem& p, FoldKind kind, Road road, Index lanes, Index rows);
+
+// One block of work: a rectangle of outputs at depth `od`, for some lanes of one image.
+struct PoolBlock {
+  Index batch;
+  Range lanes;  // channels
+  Index od;
+  Range rows, columns;
+};
+
+// One block along each road; `workspace` has at least the plan's bytes left.
+template <class T>
+void pool_width_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
+                      Workspace& workspace);
+template <class T>
+void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
+                        Workspace& workspace);
+template <class T>
+void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
+                      Workspace& workspace);
+template <class T>
+void pool_elements(const PoolProblem& p, const PoolArrays<T>& a, Index plane);
+
+// The maximum of one window of a plane and where it lies, element by element.
+template <class T>
+struct Maximum {
+  T value;
+  Index index;  // -1: the window has no element
+};
+template <class T>
+Maximum<T> window_maximum(const PoolProblem& p, const T* x, Index od, Index oh, Index ow);
+
+}  // namespace fastconv

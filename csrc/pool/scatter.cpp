@@ -1,0 +1,131 @@
+// Gradients without vectors: of maxima in windows so large that a gather would look at every element many
+// times, at saved indices that lie anywhere, and of arrays that no vector fits.
+#include <optional>
+
+#include "../memory.hpp"
+#include "backward.hpp"
+
+namespace fastconv {
+namespace {
+
+// The maxima of some lanes, found again: [output][lane].
+template <class T>
+class FoundMaxima {
+ public:
+  FoundMaxima(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a, Index batch,
+              const Range& lanes)
+      : values_(static_cast<std::size_t>(p.pixels() * lanes.size()) * sizeof(T)),
+        indices_(static_cast<std::size_t>(p.pixels() * lanes.size()) * sizeof(Index)) {
+    const Index width = p.width().out * lanes.size(), slice = p.height().out * width;
+    PoolProblem q = p;
+    q.y = ImageStrides{};
+    q.y.channel = 1;
+    q.y.space = {slice, width, lanes.size()};
+    q.indices = q.y;
+    const PoolArrays<T> arrays{kFoldMaxPlaces, a.x + batch * p.x.batch, values_.template as<T>() - lanes.first,
+                               indices_.template as<Index>() - lanes.first};
+    for (Index od = 0; od < p.depth().out; ++od) {
+      const PoolBlock block{0, lanes, od, {0, p.height().out}, {0, p.width().out}};
+      Workspace workspace(plan.maxima.workspace);
+      if (plan.maxima.road == Road::kChannelLanes) {
+        pool_channel_lanes(q, plan.maxima, arrays, block, workspace);
+      } else {
+        pool_width_lanes(q, plan.maxima, arrays, block, workspace);
+      }
+    }
+  }
+  const Index* indices() const { return indices_.as<Index>(); }
+
+ private:
+  RecycledBlock values_, indices_;
+};
+
+template <class T>
+void zero(const PoolProblem& p, T* dx, Index lanes) {
+  const auto& s = p.gradient.space;
+  for (Index d = 0; d < p.depth().in; ++d) {
+    for (Index h = 0; h < p.height().in; ++h) {
+      T* row = dx + d * s[kDepth] + h * s[kHeight];
+      for (Index w = 0; w < p.width().in; ++w) {
+        for (Index c = 0; c < lanes; ++c) row[w * s[kWidth] + c * p.gradient.channel] = T(0);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+bool scatter_gradient(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a, Index batch,
+                      const Range& lanes) {
+  const Index area = p.height().in * p.width().in, width = p.width().in;
+  const bool found = a.indices == nullptr && plan.maxima.road != Road::kElements;
+  std::optional<FoundMaxima<T>> maxima;
+  if (found) maxima.emplace(p, plan, a, batch, lanes);
+  T* const dx = a.dx + batch * p.gradient.batch + lanes.first * p.gradient.channel;
+  const T* const dy = a.dy + batch * p.y.batch + lanes.first * p.y.channel;
+  const T* const x = a.x + batch * p.x.batch + lanes.first * p.x.channel;
+  const Index* const saved =
+      a.indices == nullptr ? nullptr : a.indices + batch * p.indices.batch + lanes.first * p.indices.channel;
+  const bool dense = dense_planes(p.gradient, p.depth().in, p.height().in, width);
+  zero(p, dx, lanes.size());
+  const Index* next = found ? maxima->indices() : nullptr;
+  for (Index od = 0; od < p.depth().out; ++od) {
+    for (Index oh = 0; oh < p.height().out; ++oh) {
+      for (Index ow = 0; ow < p.width().out; ++ow) {
+        for (Index c = 0; c < lanes.size(); ++c) {
+          const Index at = found              ? *next++
+                           : saved != nullptr ? saved[offset_of(p.indices, od, oh, ow) + c * p.indices.channel]
+                                              : window_maximum(p, x + c * p.x.channel, od, oh, ow).index;
+          if (at < -1 || at >= p.plane_size()) return false;
+          if (at < 0) continue;
+          const Index offset = dense ? at : offset_of(p.gradient, at / area, at / width % p.height().in, at % width);
+          dx[offset + c * p.gradient.channel] += dy[offset_of(p.y, od, oh, ow) + c * p.y.channel];
+        }
+      }
+    }
+  }
+  return true;
+}
+
+template <class T>
+void gather_elements(const PoolProblem& p, const GradientArrays<T>& a, Index plane) {
+  const T* dy = a.dy + plane_offset(p, p.y, plane);
+  T* dx = a.dx + plane_offset(p, p.gradient, plane);
+  const auto holders = [&](std::size_t s, Index i) {
+    const Range all = Holders{p.axis[s]}.of(i);
+    return Range{std::max<Index>(all.first, 0), std::min(all.last, p.axis[s].out)};
+  };
+  const auto share = [&](Index od, Index oh, Index ow) {
+    T factor = 1;
+    RowFactors<T>(p, {ow, ow + 1}, &factor).of(od, oh);
+    return dy[offset_of(p.y, od, oh, ow)] * factor;
+  };
+  for (Index id = 0; id < p.depth().in; ++id) {
+    for (Index ih = 0; ih < p.height().in; ++ih) {
+      for (Index iw = 0; iw < p.width().in; ++iw) {
+        const Range d = holders(kDepth, id), h = holders(kHeight, ih), w = holders(kWidth, iw);
+        T sum = 0;
+        for (Index od = d.first; od < d.last; ++od) {
+          T slice = 0;
+          for (Index oh = h.first; oh < h.last; ++oh) {
+            T row = 0;
+            for (Index ow = w.first; ow < w.last; ++ow) row += share(od, oh, ow);
+            slice += row;
+          }
+          sum += slice;
+        }
+        dx[offset_of(p.gradient, id, ih, iw)] = sum;
+      }
+    }
+  }
+}
+
+#define FASTCONV_INSTANTIATE(T)                                                                            \
+  template bool scatter_gradient(const PoolProblem&, const GradientPlan&, const GradientArrays<T>&, Index, \
+                                 const Range&);                                                            \
+  template void gather_elements(const PoolProblem&, const GradientArrays<T>&, Index);
+FASTCONV_INSTANTIATE(float)
+FASTCONV_INSTANTIATE(double)
+
+}  // namespace fastconv

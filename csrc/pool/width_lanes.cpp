@@ -1,0 +1,204 @@
+// Pooling with the width in the lanes, for planes whose rows are contiguous (NCHW).
+//
+//     rows of the block          copied between margins of padding, where the width is padded
+//       -> folded along the width  if the windows overlap so much that this saves work
+//       -> folded along height and depth (and the width, if that was not done yet), to y
+//
+// Height and depth need no margins: a window that leaves the input there has fewer taps.
+#include <limits>
+
+#include "forward.hpp"
+
+namespace fastconv {
+namespace {
+
+// Rows in memory: row `ih` of the block's input at depth `kd` of the windows.
+template <class T>
+struct Rows {
+  const T* data;
+  Index depth_step, row_step;
+  const T* end;  // of what may be read
+  const PlaceOf<T>* places = nullptr;
+};
+
+template <class T>
+class WidthLanes {
+ public:
+  WidthLanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& b,
+             Workspace& workspace)
+      : p_(p),
+        plan_(plan),
+        a_(a),
+        b_(b),
+        x_(a.x + b.batch * p.x.batch + b.lanes.first * p.x.channel),
+        kernels_(kernels().of<T>()),
+        workspace_(workspace),
+        depth_(span_of(p.depth(), b.od)),
+        in_(reach_of(p.height(), b.rows.first, b.rows.last)),
+        start_(p.width().input_of(b.columns.first, 0)) {}
+
+  void run() {
+    Rows<T> rows = source();
+    if (plan_.staged) rows = stage(rows);
+    if (plan_.separable) rows = fold_width(rows);
+    fold_rows(rows);
+  }
+
+ private:
+  Index outputs() const { return b_.columns.size(); }
+  T padding() const { return a_.kind == kFoldSum ? T(-0.0) : -std::numeric_limits<T>::infinity(); }
+
+  // The input itself. Without stage, its first column is the first window's.
+  Rows<T> source() const {
+    const auto& s = p_.x.space;
+    const T* plane_end = x_ + (p_.depth().in - 1) * s[kDepth] + (p_.height().in - 1) * s[kHeight] + p_.width().in;
+    const T* data = x_ + depth_.at * s[kDepth] + in_.first * s[kHeight] + (plan_.staged ? 0 : start_);
+    // Negative steps: the end of memory is not the end of the plane.
+    const bool upwards = s[kDepth] >= 0 && s[kHeight] >= 0;
+    return {data, p_.depth().dilation * s[kDepth], s[kHeight], upwards ? plane_end : nullptr};
+  }
+
+  Rows<T> stage(const Rows<T>& from) {
+    const Axis& w = p_.width();
+    const Index needed = (outputs() - 1) * w.stride + w.span(), pitch = needed;
+    const Range inside{std::clamp<Index>(start_, 0, w.in), std::clamp<Index>(start_ + needed, 0, w.in)};
+    const Index left = inside.first - start_, right = needed - left - inside.size();
+    const Index count = depth_.count * in_.size();
+    T* const to = workspace_.take<T>(count * pitch);
+    for (Index kd = 0; kd < depth_.count; ++kd) {
+      T* const slice = to + kd * in_.size() * pitch;
+      kernels_.copy({from.data + kd * from.depth_step + inside.first, from.row_step, in_.size(), inside.size(),
+                     slice + left, pitch});
+      for (Index row = 0; row < in_.size(); ++row) {
+        std::fill_n(slice + row * pitch, left, padding());
+        std::fill_n(slice + (row + 1) * pitch - right, right, padding());
+      }
+    }
+    return {to, in_.size() * pitch, pitch, to + count * pitch + kernels_.lanes};
+  }
+
+  Fold<T> fold(const Rows<T>& rows) const {
+    Fold<T> f{};
+    f.step = rows.row_step;
+    f.src_end = rows.end;
+    f.n = outputs();
+    for (Index& t : f.taps) t = 1;
+    return f;
+  }
+
+  void set_width(Fold<T>& f) const {
+    f.taps[kWidth] = p_.width().kernel;
+    f.tap_step[kWidth] = f.place_step[kWidth] = p_.width().dilation;
+  }
+
+  void apply(const Fold<T>& f, bool along_width) const {
+    const bool pairs = along_width && p_.width().stride == 2;
+    (pairs ? kernels_.fold_pairs : kernels_.fold)[a_.kind](f);
+  }
+
+  Rows<T> fold_width(const Rows<T>& from) {
+    const Index pitch = outputs(), count = depth_.count * in_.size();
+    T* const to = workspace_.take<T>(count * pitch);
+    PlaceOf<T>* const places = a_.kind == kFoldMaxPlaces ? workspace_.take<PlaceOf<T>>(count * pitch) : nullptr;
+    Fold<T> f = fold(from);
+    set_width(f);
+    f.rows = in_.size();
+    f.ld_dst = pitch;
+    f.dst_end = to + count * pitch + kernels_.lanes;
+    for (Index kd = 0; kd < depth_.count; ++kd) {
+      f.src = from.data + kd * from.depth_step;
+      f.dst = to + kd * in_.size() * pitch;
+      f.dst_place = places == nullptr ? nullptr : places + kd * in_.size() * pitch;
+      apply(f, true);
+    }
+    return {to, in_.size() * pitch, pitch, to + count * pitch + kernels_.lanes, places};
+  }
+
+  void fold_rows(const Rows<T>& rows) {
+    T* const y = a_.y + b_.batch * p_.y.batch + b_.lanes.first * p_.y.channel;
+    Index* const indices = a_.indices == nullptr
+                               ? nullptr
+                               : a_.indices + b_.batch * p_.indices.batch + b_.lanes.first * p_.indices.channel;
+    RowFactors<T> factors(p_, b_.columns, workspace_.take<T>(a_.kind == kFoldSum ? outputs() : 0));
+    const Axis& h = p_.height();
+    const Index width = p_.width().in, area = h.in * width;
+    const bool dense = p_.y.space[kHeight] == outputs();
+    T* const end = dense ? y + offset_of(p_.y, b_.od, b_.rows.last, 0) : nullptr;
+    for_each_run(h, b_.rows.first, b_.rows.last, [&](Index oh, Index count, const Span& span) {
+      if (depth_.empty() || span.empty()) return store_nothing(y, indices, oh);
+      Fold<T> f = fold(rows);
+      f.src = rows.data + (span.at - in_.first) * rows.row_step;
+      f.src_place = rows.places == nullptr ? nullptr : rows.places + (span.at - in_.first) * rows.row_step;
+      f.step = h.stride * rows.row_step;
+      f.rows = count;
+      f.taps[kDepth] = depth_.count;
+      f.taps[kHeight] = span.count;
+      f.tap_step[kDepth] = rows.depth_step;
+      f.tap_step[kHeight] = h.dilation * rows.row_step;
+      if (!plan_.separable) set_width(f);
+      f.dst = y + offset_of(p_.y, b_.od, oh, b_.columns.first);
+      f.ld_dst = p_.y.space[kHeight];
+      f.dst_end = end;
+      if (a_.kind == kFoldSum) f.scale = factors.of(b_.od, oh);
+      f.scale_lanes = true;
+      f.place = depth_.at * area + span.at * width + start_;
+      f.place_row = h.stride * width;
+      f.place_lane = p_.width().stride;
+      f.place_step[kDepth] = p_.depth().dilation * area;
+      f.place_step[kHeight] = h.dilation * width;
+      f.indices = indices == nullptr ? nullptr : indices + offset_of(p_.indices, b_.od, oh, b_.columns.first);
+      f.ld_indices = p_.indices.space[kHeight];
+      apply(f, !plan_.separable);
+    });
+    if (a_.kind == kFoldMaxPlaces && plan_.staged) repair(y, indices);
+  }
+
+  // A row of windows between the elements of the input.
+  void store_nothing(T* y, Index* indices, Index oh) const {
+    std::fill_n(y + offset_of(p_.y, b_.od, oh, b_.columns.first), outputs(), padding());
+    if (indices != nullptr) {
+      std::fill_n(indices + offset_of(p_.indices, b_.od, oh, b_.columns.first), outputs(), Index{-1});
+    }
+  }
+
+  // Where the maximum is -inf, padding may have come first: look again, without it.
+  void repair(const T* y, Index* indices) const {
+    for (Index oh = b_.rows.first; oh < b_.rows.last; ++oh) {
+      const T* row = y + offset_of(p_.y, b_.od, oh, b_.columns.first);
+      int found = 0;
+      for (Index i = 0; i < outputs(); ++i) found |= row[i] == padding();
+      if (found == 0) continue;
+      for (Index i = 0; i < outputs(); ++i) {
+        if (row[i] != padding()) continue;
+        const Index ow = b_.columns.first + i;
+        indices[offset_of(p_.indices, b_.od, oh, ow)] = window_maximum(p_, x_, b_.od, oh, ow).index;
+      }
+    }
+  }
+
+  const PoolProblem& p_;
+  const PoolPlan& plan_;
+  const PoolArrays<T>& a_;
+  const PoolBlock& b_;
+  const T* x_;
+  const Kernels<T>& kernels_;
+  Workspace& workspace_;
+  Span depth_;
+  Range in_;
+  Index start_;  // the first window's first column; in the margin if negative
+};
+
+}  // namespace
+
+template <class T>
+void pool_width_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
+                      Workspace& workspace) {
+  WidthLanes<T>(p, plan, a, block, workspace).run();
+}
+
+template void pool_width_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<float>&, const PoolBlock&,
+                               Workspace&);
+template void pool_width_lanes(const PoolProblem&, const PoolPlan&, const PoolArrays<double>&, const PoolBlock&,
+                               Workspace&);
+
+}  // namespace fastconv
