@@ -13,7 +13,9 @@ struct PoolArrays {
   FoldKind kind;
   const T* x;
   T* y;
-  Index* indices;  // kFoldMaxPlaces only
+  Index* indices;                // kFoldMaxPlaces only
+  const T* x_end = nullptr;      // of what may be read, if that is known
+  PlaceOf<T>* places = nullptr;  // instead of indices, laid out as y
 };
 
 enum class Road {
@@ -25,16 +27,15 @@ enum class Road {
 
 struct PoolPlan {
   Road road = Road::kElements;
-  bool staged = false;     // width lanes: rows are copied between margins first
-  bool separable = false;  // rows are folded along the width once, then those results along height and depth
+  bool staged = false;          // width lanes: rows are copied between margins first
+  bool separable = false;       // rows are folded along the width once, then those results along height and depth
   Panels lanes, rows, columns;  // channels or planes, output rows and output columns of a block
   Index group = 1;              // blocks of a task
   int threads = 1;
   std::size_t workspace = 0;
 
   Index blocks(const PoolProblem& p) const {
-    return road == Road::kElements ? p.planes()
-                                   : p.batch * lanes.count * p.depth().out * rows.count * columns.count;
+    return road == Road::kElements ? p.planes() : p.batch * lanes.count * p.depth().out * rows.count * columns.count;
   }
 };
 
@@ -58,7 +59,7 @@ void pool_width_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArra
                       Workspace& workspace);
 template <class T>
 void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
-                      Workspace& workspace);
+                        Workspace& workspace);
 template <class T>
 void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
                       Workspace& workspace);
