@@ -198,8 +198,11 @@ bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indice
   const GradientArrays<T> arrays{kFoldMatches, x, indices, dy, dx};
   if (single_windows(p)) return spread_window(p, arrays, threads);
   const GradientPlan plan = plan_gradient(p, arrays, threads);
-  // Saved indices may be anybody's: one outside its window needs a scatter.
-  if (plan.gather && gather_all(p, plan, arrays)) return true;
+  // Where no windows overlap, nothing is added, and following saved indices row by row is quicker than comparing
+  // them. Saved indices may be anybody's: one outside its window needs a scatter, too.
+  const bool apart = std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.kernel <= a.stride; });
+  const bool follow = apart && indices != nullptr && plan.road == Road::kWidthLanes;
+  if (plan.gather && !follow && gather_all(p, plan, arrays)) return true;
   return scatter_all(p, plan, arrays);
 }
 

@@ -64,6 +64,14 @@ struct Steps {
 
 template <class T>
 bool add_row(const Index* index, const T* dy, T* dx, const Steps& step, Index count, Index lanes, Index plane) {
+  if (lanes == 1 && step.dx == 1) {
+    for (Index i = 0; i < count; ++i) {
+      const Index at = index[i * step.index];
+      if (at < -1 || at >= plane) return false;
+      if (at >= 0) dx[at] += dy[i * step.dy];
+    }
+    return true;
+  }
   for (Index i = 0; i < count; ++i, index += step.index, dy += step.dy) {
     for (Index c = 0; c < lanes; ++c) {
       const Index at = index[c * step.index_lane];
