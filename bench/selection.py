@@ -51,5 +51,5 @@ def _operations(options: argparse.Namespace, direction: str) -> list[str]:
         return ["conv"]
     if options.pools:
         return list(options.pools)
-    # Gradients with saved indices are the usual case, those without are fastconv's offer besides.
-    return ["max", "max_indices", "avg"] if direction == "backward" else ["max", "avg"]
+    # Forward with and without indices, gradients with saved ones and without.
+    return list(POOLS)

@@ -61,8 +61,8 @@ DEFAULT = {
     ("conv", "forward"): ("torch-nchw", "jax", "reference"),
     ("conv", "prepacked"): ("torch-cl", "onnxruntime", "openvino"),
     ("conv", "backward"): ("torch-nchw", "torch-cl", "jax", "reference"),
-    ("pool", "forward"): ("torch-nchw", "torch-cl", "onnxruntime", "reference"),
-    ("pool", "backward"): ("torch-nchw", "torch-cl", "reference"),
+    ("pool", "forward"): ("fastconv-nhwc", "torch-nchw", "torch-cl", "onnxruntime", "reference"),
+    ("pool", "backward"): ("fastconv-nhwc", "torch-nchw", "torch-cl", "reference"),
 }
 
 

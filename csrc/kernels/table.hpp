@@ -200,14 +200,17 @@ struct Fold {
 // kFoldMatches sums the elements whose src_place is the lane's own place, which has no share of the taps.
 enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldMatches, kFoldKinds };
 
-// Saved indices of a row of windows, made narrow: places[i] = indices[i] for i < n, garbage up to a vector's
-// end. Whether each is -1 or lies in its own window, which starts at place + i * place_lane.
+// Saved indices of rows of windows, made narrow: places[row * ld_places + i] = indices[row * ld_indices + i] for
+// i < n. Whether each is -1 or lies in its own window, which starts at place + row * place_row + i * place_lane.
 template <class T>
 struct Places {
   const std::int64_t* indices;
-  std::ptrdiff_t n;
+  std::ptrdiff_t ld_indices;
+  const std::int64_t* indices_end;  // of what may be read
   PlaceOf<T>* places;
-  std::ptrdiff_t place, place_lane;
+  std::ptrdiff_t ld_places;
+  std::ptrdiff_t rows, n;
+  std::ptrdiff_t place, place_row, place_lane;
   std::ptrdiff_t taps[3], place_step[3];
 };
 

@@ -26,7 +26,9 @@ bool worth_gathering(const PoolProblem& p, FoldKind kind) {
   if (p.plane_size() > std::numeric_limits<std::int32_t>::max()) return false;  // places are that narrow
   const Axis& w = p.width();
   const double holders = most_holders(p.depth()) * most_holders(p.height()) * most_holders(w);
-  return holders <= kMostHolders && (w.stride <= 2 || w.kernel <= w.stride);
+  // Not every layout gathers these, and where windows overlap the order matters.
+  const bool everywhere = w.stride == 1 || (w.stride == 2 && w.kernel > 1);
+  return holders <= (everywhere ? kMostHolders : 1);
 }
 
 template <class T>
@@ -52,10 +54,8 @@ double gradient_workspace(const PoolProblem& p, const GradientPlan& plan, const 
   const double depths = most_holders(p.depth()),
                vector = plan.road == Road::kWidthLanes ? 1 : static_cast<double>(lanes);
   const double all = depths * static_cast<double>(piece.rows.size() + 1) * vector;
-  double bytes = all * static_cast<double>(piece.columns.size()) * 2 * sizeof(T);
-  if (a.kind == kFoldMatches && a.indices == nullptr) {
-    bytes += all * static_cast<double>(p.width().out) * (sizeof(T) + sizeof(Index));
-  }
+  const double arrays = a.kind == kFoldSum ? 1 : a.indices == nullptr ? 3 : 2;
+  const double bytes = all * static_cast<double>(piece.columns.size()) * arrays * sizeof(T);
   return bytes + static_cast<double>(p.width().out) * sizeof(T) + 16 * static_cast<double>(kCacheLine);
 }
 
@@ -141,22 +141,80 @@ bool scatter_all(const PoolProblem& p, const GradientPlan& plan, const GradientA
   return valid.load();
 }
 
+// Planes of a single window: what a fold of one element would do, one plane after the other.
+template <class T>
+bool spread_window(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
+  std::atomic<bool> valid{true};
+  T factor = 1;
+  if (a.kind == kFoldSum) RowFactors<T>(p, {0, 1}, &factor).of(0, 0);
+  const Span d = span_of(p.depth(), 0), h = span_of(p.height(), 0), w = span_of(p.width(), 0);
+  const bool full = d.count * h.count * w.count == p.plane_size();
+  const double moved = static_cast<double>(p.planes()) * static_cast<double>(p.plane_size());
+  const Index group = std::max<Index>(1, kTaskElements / p.plane_size());
+  parallel_for(useful_threads(24 * moved, threads, threads), ceil_div(p.planes(), group), [&](Index task) {
+    for (Index plane = task * group; plane < std::min(p.planes(), (task + 1) * group); ++plane) {
+      T* const dx = a.dx + plane_offset(p, p.gradient, plane);
+      const T share = a.dy[plane_offset(p, p.y, plane)] * factor + T(0);
+      std::fill_n(dx, p.plane_size(), full && a.kind == kFoldSum ? share : T(0));
+      if (a.kind == kFoldSum) {
+        for (Index row = 0; row < d.count * h.count && !full; ++row) {
+          const Index id = d.at + row / h.count, ih = h.at + row % h.count;
+          std::fill_n(dx + (id * p.height().in + ih) * p.width().in + w.at, w.count, share);
+        }
+        continue;
+      }
+      const Index at = a.indices != nullptr ? a.indices[plane_offset(p, p.indices, plane)]
+                                            : window_maximum(p, a.x + plane_offset(p, p.x, plane), 0, 0, 0).index;
+      if (at < -1 || at >= p.plane_size()) {
+        valid.store(false, std::memory_order_relaxed);
+      } else if (at >= 0) {
+        dx[at] = share;
+      }
+    }
+  });
+  return valid.load();
+}
+
+// One window, planes without gaps: of NCHW, or of a single channel.
+bool single_windows(const PoolProblem& p) {
+  return p.pixels() == 1 && dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in);
+}
+
+// A single output takes no step: whatever the stride, then, no two windows hold an element.
+PoolProblem without_steps(PoolProblem p) {
+  if (p.pixels() != 1) return p;
+  for (Axis& a : p.axis) {
+    if (a.kernel <= 2 * a.in + a.pad) a.stride = std::max(a.stride, a.in + a.pad + a.kernel);
+  }
+  return p;
+}
+
 }  // namespace
 
 template <class T>
-bool max_pool_backward(const PoolProblem& p, const T* x, const Index* indices, const T* dy, T* dx, int threads) {
-  if (p.planes() == 0) return true;
+bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indices, const T* dy, T* dx, int threads) {
+  if (given.planes() == 0) return true;
+  const PoolProblem p = without_steps(given);
   const GradientArrays<T> arrays{kFoldMatches, x, indices, dy, dx};
+  if (single_windows(p)) return spread_window(p, arrays, threads);
   const GradientPlan plan = plan_gradient(p, arrays, threads);
-  // Saved indices may be anybody's: one outside its window needs a scatter.
-  if (plan.gather && gather_all(p, plan, arrays)) return true;
+  // Where no windows overlap, nothing is added, and following saved indices row by row is quicker than comparing
+  // them. Saved indices may be anybody's: one outside its window needs a scatter, too.
+  const bool apart = std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.kernel <= a.stride; });
+  const bool follow = apart && indices != nullptr && plan.road == Road::kWidthLanes;
+  if (plan.gather && !follow && gather_all(p, plan, arrays)) return true;
   return scatter_all(p, plan, arrays);
 }
 
 template <class T>
-void avg_pool_backward(const PoolProblem& p, const T* dy, T* dx, int threads) {
-  if (p.planes() == 0) return;
+void avg_pool_backward(const PoolProblem& given, const T* dy, T* dx, int threads) {
+  if (given.planes() == 0) return;
+  const PoolProblem p = without_steps(given);
   const GradientArrays<T> arrays{kFoldSum, nullptr, nullptr, dy, dx};
+  if (single_windows(p)) {
+    spread_window(p, arrays, threads);
+    return;
+  }
   const GradientPlan plan = plan_gradient(p, arrays, threads);
   if (plan.gather) {
     gather_all(p, plan, arrays);

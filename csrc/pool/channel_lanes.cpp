@@ -3,17 +3,6 @@
 namespace fastconv {
 namespace {
 
-// The last element's end, or null where some step is negative: then the end is not the end of memory.
-template <class T>
-const T* end_of(const PoolProblem& p, const T* x, Index lanes) {
-  const T* last = x;
-  for (std::size_t s = 0; s < kSpatial; ++s) {
-    if (p.axis[s].in > 1 && p.x.space[s] < 0) return nullptr;
-    last += (p.axis[s].in - 1) * p.x.space[s];
-  }
-  return last + lanes;
-}
-
 // Whether each row of outputs ends where the next one starts.
 bool dense_rows(const PoolProblem& p, const PoolBlock& b) {
   return p.y.space[kWidth] == b.lanes.size() && p.y.space[kHeight] == p.width().out * p.y.space[kWidth] &&
@@ -30,12 +19,13 @@ void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolAr
   arrays.lanes = b.lanes.size();
   arrays.x = a.x + b.batch * p.x.batch + b.lanes.first;
   arrays.x_space = p.x.space;
-  arrays.x_end = end_of(p, arrays.x, arrays.lanes);
+  arrays.x_end = a.x_end;
   arrays.y = a.y + b.batch * p.y.batch + b.lanes.first;
   arrays.y_space = p.y.space;
   arrays.y_end = dense_rows(p, b) ? arrays.y + offset_of(p.y, b.od, b.rows.last, 0) : nullptr;
   if (a.indices != nullptr) arrays.indices = a.indices + b.batch * p.indices.batch + b.lanes.first;
   arrays.indices_space = p.indices.space;
+  if (a.places != nullptr) arrays.places = a.places + (arrays.y - a.y);
   arrays.place_space = {p.height().in * p.width().in, p.width().in, 1};
   RowFactors<T> factors(p, b.columns, workspace.take<T>(a.kind == kFoldSum ? b.columns.size() : 0));
   ChannelLanes<T> lanes(arrays, a.kind, b.od, b.rows, b.columns);

@@ -25,6 +25,7 @@ struct LaneArrays {
   T* y_end;  // of what may be written, and will be by a later row; or null
   Index* indices;
   std::array<Index, kSpatial> indices_space;
+  PlaceOf<T>* places;  // instead of indices, laid out as y; or null
   Index place;
   std::array<Index, kSpatial> place_space;
   Index lanes;
@@ -32,11 +33,6 @@ struct LaneArrays {
 
 inline Index offset_of(const std::array<Index, kSpatial>& space, Index d, Index h, Index w) {
   return d * space[kDepth] + h * space[kHeight] + w * space[kWidth];
-}
-
-// Elements of the results along the width, for rows of a block.
-inline Index folded_elements(const PoolProblem& p, Index lanes, Index in_rows, Index columns) {
-  return p.depth().kernel * in_rows * columns * lanes;
 }
 
 // Outputs `rows` x `columns` at depth `od`. `factors` are the sums', for those columns.
@@ -99,6 +95,7 @@ class ChannelLanes {
     f.scale = scale_ == nullptr ? nullptr : scale_ + (ow - columns_.first);
     f.indices = a_.indices == nullptr ? nullptr : a_.indices + offset_of(a_.indices_space, od_, oh, ow);
     f.ld_indices = a_.indices_space[kWidth];
+    if (a_.places != nullptr) f.dst_place = a_.places + (f.dst - a_.y);
   }
 
   void set_taps(Fold<T>& f, std::size_t s, Index count, Index tap_step) const {

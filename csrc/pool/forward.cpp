@@ -62,9 +62,22 @@ class Blocks {
   Index column_, row_, depth_, lane_, batch_;
 };
 
+// The end of x in memory, unless some step leads backwards.
 template <class T>
-void pool(const PoolProblem& given, const PoolArrays<T>& a, int threads) {
+const T* end_of(const PoolProblem& p, const T* x) {
+  Index last = (p.batch - 1) * p.x.batch + (p.channels - 1) * p.x.channel;
+  bool upwards = (p.batch == 1 || p.x.batch >= 0) && (p.channels == 1 || p.x.channel >= 0);
+  for (std::size_t s = 0; s < kSpatial; ++s) {
+    last += p.axis[s].in > 1 ? (p.axis[s].in - 1) * p.x.space[s] : 0;
+    upwards = upwards && (p.axis[s].in == 1 || p.x.space[s] >= 0);
+  }
+  return upwards ? x + last + 1 : nullptr;
+}
+
+template <class T>
+void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
   if (given.planes() == 0) return;
+  a.x_end = end_of(given, a.x);
   const PoolProblem p = simplified(given);
   const PoolPlan plan = plan_pool<T>(p, a.kind, threads);
   if (plan.road == Road::kElements) {

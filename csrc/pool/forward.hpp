@@ -13,7 +13,9 @@ struct PoolArrays {
   FoldKind kind;
   const T* x;
   T* y;
-  Index* indices;  // kFoldMaxPlaces only
+  Index* indices;                // kFoldMaxPlaces only
+  const T* x_end = nullptr;      // of what may be read, if that is known
+  PlaceOf<T>* places = nullptr;  // instead of indices, laid out as y
 };
 
 enum class Road {

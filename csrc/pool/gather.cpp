@@ -25,6 +25,7 @@ class Gather {
         in_channels_(plan.road == Road::kChannelLanes),
         lanes_(in_channels_ ? b.lanes.size() : 1),
         piece_(gradient_piece(p, b.rows)),
+        existing_{std::max<Index>(piece_.rows.first, 0), std::min(piece_.rows.last, p.height().out)},
         inside_{std::max<Index>(piece_.columns.first, 0), std::min(piece_.columns.last, p.width().out)} {
     const Holders holders{p.depth()};
     depths_ = {std::max<Index>(holders.first(b.id), 0), std::min(holders.last(b.id), p.depth().out)};
@@ -34,12 +35,20 @@ class Gather {
   }
 
   bool run() {
-    dy_ = workspace_.take<T>(depths_.size() * slice_);
-    if (a_.kind == kFoldMatches) places_ = workspace_.take<PlaceOf<T>>(depths_.size() * slice_);
-    if (a_.kind == kFoldSum) factors_ = workspace_.take<T>(p_.width().out);
-    if (a_.kind == kFoldMatches && a_.indices == nullptr) find_maxima();
+    const Index count = depths_.size() * slice_;
+    dy_ = workspace_.take<T>(count);
+    if (a_.kind == kFoldMatches) places_ = workspace_.take<PlaceOf<T>>(count);
+    const bool margins = existing_.size() < piece_.rows.size() || inside_.size() < piece_.columns.size();
+    if (margins) {
+      std::fill_n(dy_, count, T(0));
+      if (places_ != nullptr) std::fill_n(places_, count, PlaceOf<T>{-1});
+    }
     bool valid = true;
-    for (Index od = depths_.first; od < depths_.last; ++od) valid &= stage(od);
+    if (existing_.size() > 0 && inside_.size() > 0) {
+      if (a_.kind == kFoldSum) factors_ = workspace_.take<T>(p_.width().out);
+      if (a_.kind == kFoldMatches && a_.indices == nullptr) find_maxima();
+      for (Index od = depths_.first; od < depths_.last; ++od) valid &= stage(od);
+    }
     for (Index residue = 0; residue < std::min(p_.height().stride, b_.rows.size()); ++residue) {
       fold_rows(b_.rows.first + residue);
     }
@@ -47,22 +56,27 @@ class Gather {
   }
 
  private:
-  // The windows' maxima again, for the rows of this piece.
+  // Where output (od, oh, inside_.first) lies in dy_ and places_.
+  Index at(Index od, Index oh) const {
+    return (od - depths_.first) * slice_ + (oh - piece_.rows.first) * pitch_ +
+           (inside_.first - piece_.columns.first) * lanes_;
+  }
+
+  // The windows' maxima again, for the rows of this piece: their places where they are needed, their values
+  // nowhere.
   void find_maxima() {
-    const Range rows{std::max<Index>(piece_.rows.first, 0), std::min(piece_.rows.last, p_.height().out)};
-    const Index width = p_.width().out * lanes_, slice = rows.size() * width;
-    T* const y = workspace_.take<T>(depths_.size() * slice);
-    found_ = workspace_.take<Index>(depths_.size() * slice);
-    found_rows_ = rows;
+    T* const values = workspace_.take<T>(depths_.size() * slice_);
     PoolProblem p = p_;
     p.y = ImageStrides{};
     p.y.channel = 1;
-    p.y.space = {slice, width, lanes_};
-    p.indices = p.y;
-    const Index base = depths_.first * slice + rows.first * width + b_.lanes.first;
-    const PoolArrays<T> arrays{kFoldMaxPlaces, a_.x + b_.batch * p.x.batch, y - base, found_ - base};
+    p.y.space = {slice_, pitch_, lanes_};
+    const Index base =
+        depths_.first * slice_ + piece_.rows.first * pitch_ + piece_.columns.first * lanes_ + b_.lanes.first;
+    PoolArrays<T> arrays{kFoldMaxPlaces, a_.x + b_.batch * p.x.batch, values - base, nullptr};
+    arrays.x_end = a_.x + p.planes() * p.plane_size();
+    arrays.places = places_ - base;
     for (Index od = depths_.first; od < depths_.last; ++od) {
-      const PoolBlock block{0, b_.lanes, od, rows, {0, p_.width().out}};
+      const PoolBlock block{0, b_.lanes, od, existing_, {0, p_.width().out}};
       Workspace rest = workspace_;
       if (in_channels_) {
         pool_channel_lanes(p, plan_.maxima, arrays, block, rest);
@@ -74,93 +88,98 @@ class Gather {
 
   // dy at one depth, and its places.
   bool stage(Index od) {
-    RowFactors<T> factors(p_, {0, p_.width().out}, factors_);
-    const Index left = (inside_.first - piece_.columns.first) * lanes_, count = inside_.size() * lanes_;
-    bool valid = true;
-    for (Index oh = piece_.rows.first; oh < piece_.rows.last; ++oh) {
-      const Index at = (od - depths_.first) * slice_ + (oh - piece_.rows.first) * pitch_;
-      const bool exists = oh >= 0 && oh < p_.height().out && inside_.size() > 0;
-      fill(at, 0, exists ? left : pitch_);
-      if (!exists) continue;
-      fill(at, left + count, pitch_);
-      if (a_.kind == kFoldSum) {
-        copy_scaled(od, oh, dy_ + at + left, factors.of(od, oh) + inside_.first);
-      } else {
-        copy(od, oh, dy_ + at + left);
-        valid &= take_places(od, oh, places_ + at + left);
+    const Index first = existing_.first, rows = existing_.size(), columns = inside_.size();
+    const T* const from =
+        a_.dy + b_.batch * p_.y.batch + b_.lanes.first * p_.y.channel + offset_of(p_.y, od, first, inside_.first);
+    T* const to = dy_ + at(od, first);
+    if (a_.kind == kFoldSum) {
+      copy_scaled(od, from, to);
+    } else {
+      const bool packed = !in_channels_ || p_.y.space[kWidth] == lanes_;
+      const Index pieces = packed ? 1 : columns, length = packed ? columns * lanes_ : lanes_;
+      for (Index row = 0; row < rows; ++row) {
+        for (Index i = 0; i < pieces; ++i) {
+          copy_plus_zero(from + row * p_.y.space[kHeight] + i * p_.y.space[kWidth], length,
+                         to + row * pitch_ + i * lanes_);
+        }
       }
     }
+    return a_.indices == nullptr || take_places(od);
+  }
+
+  // Without -0: then it makes no difference how many zeros a sum meets on its way.
+  static void copy_plus_zero(const T* from, Index count, T* to) {
+    for (Index i = 0; i < count; ++i) to[i] = from[i] + T(0);
+  }
+
+  void copy_scaled(Index od, const T* from, T* to) const {
+    RowFactors<T> factors(p_, {0, p_.width().out}, factors_);
+    for (Index oh = existing_.first; oh < existing_.last; ++oh, from += p_.y.space[kHeight], to += pitch_) {
+      const T* const factor = factors.of(od, oh) + inside_.first;
+      if (!in_channels_) {
+        for (Index i = 0; i < inside_.size(); ++i) to[i] = from[i] * factor[i] + T(0);
+        continue;
+      }
+      for (Index i = 0; i < inside_.size(); ++i) {
+        const T* pixel = from + i * p_.y.space[kWidth];
+        for (Index c = 0; c < lanes_; ++c) to[i * lanes_ + c] = pixel[c] * factor[i] + T(0);
+      }
+    }
+  }
+
+  // The saved indices of one depth; false if one lies outside its window.
+  bool take_places(Index od) const {
+    const Axis &h = p_.height(), &w = p_.width();
+    const Span depth = span_of(p_.depth(), od);
+    Places<T> t{};
+    t.indices_end = a_.indices + p_.planes() * p_.pixels();
+    t.taps[kDepth] = depth.count;
+    t.place_step[kDepth] = h.in * w.in;
+    t.place_step[kHeight] = w.in;
+    bool valid = true;
+    for_each_run(h, existing_.first, existing_.last, [&](Index oh, Index rows, const Span& span) {
+      t.taps[kHeight] = span.count;
+      const Index row = (depth.at * h.in + span.at) * w.in;
+      const Index* const from = a_.indices + b_.batch * p_.indices.batch + b_.lanes.first * p_.indices.channel +
+                                offset_of(p_.indices, od, oh, inside_.first);
+      if (in_channels_) {
+        for (Index i = 0; i < rows; ++i) {
+          valid &=
+              take_pixels(t, from + i * p_.indices.space[kHeight], places_ + at(od, oh + i), row + i * h.stride * w.in);
+        }
+        return;
+      }
+      t.indices = from;
+      t.ld_indices = p_.indices.space[kHeight];
+      t.places = places_ + at(od, oh);
+      t.ld_places = pitch_;
+      t.rows = rows;
+      t.n = inside_.size();
+      t.place = row + w.input_of(inside_.first, 0);
+      t.place_row = h.stride * w.in;
+      t.place_lane = w.stride;
+      t.taps[kWidth] = w.kernel;
+      valid &= kernels_.take_places(t) && (!w.padded() || edges_are_valid(t, row));
+    });
     return valid;
   }
 
-  void fill(Index at, Index first, Index last) {
-    std::fill(dy_ + at + first, dy_ + at + last, T(0));
-    if (places_ != nullptr) std::fill(places_ + at + first, places_ + at + last, PlaceOf<T>{-1});
-  }
-
-  const T* source(Index od, Index oh) const {
-    return a_.dy + b_.batch * p_.y.batch + b_.lanes.first * p_.y.channel + offset_of(p_.y, od, oh, inside_.first);
-  }
-
-  void copy(Index od, Index oh, T* to) const {
-    if (in_channels_) {
-      kernels_.copy({source(od, oh), p_.y.space[kWidth], inside_.size(), lanes_, to, lanes_});
-    } else {
-      kernels_.copy({source(od, oh), 0, 1, inside_.size(), to, 0});
-    }
-  }
-
-  void copy_scaled(Index od, Index oh, T* to, const T* factors) const {
-    const T* from = source(od, oh);
-    if (!in_channels_) {
-      for (Index i = 0; i < inside_.size(); ++i) to[i] = from[i] * factors[i];
-      return;
-    }
-    for (Index i = 0; i < inside_.size(); ++i, from += p_.y.space[kWidth], to += lanes_) {
-      const T factor = factors[i];
-      for (Index c = 0; c < lanes_; ++c) to[c] = from[c] * factor;
-    }
-  }
-
-  bool take_places(Index od, Index oh, PlaceOf<T>* to) const {
-    const Axis &d = p_.depth(), &h = p_.height(), &w = p_.width();
-    const Index* from;
-    Index step;
-    if (a_.indices != nullptr) {
-      step = in_channels_ ? p_.indices.space[kWidth] : 1;
-      from = a_.indices + b_.batch * p_.indices.batch + b_.lanes.first * p_.indices.channel +
-             offset_of(p_.indices, od, oh, inside_.first);
-    } else {
-      step = lanes_;
-      from = found_ + ((od - depths_.first) * found_rows_.size() + oh - found_rows_.first) * w.out * lanes_ +
-             inside_.first * lanes_;
-    }
-    const Span sd = span_of(d, od), sh = span_of(h, oh);
-    const Index row = (sd.at * h.in + sh.at) * w.in;
-    Places<T> t{};
-    t.taps[kDepth] = sd.count;
-    t.taps[kHeight] = sh.count;
-    t.place_step[kDepth] = h.in * w.in;
-    t.place_step[kHeight] = w.in;
-    t.indices = from;
-    t.places = to;
-    if (!in_channels_) {
-      t.n = inside_.size();
-      t.place = row + w.input_of(inside_.first, 0);
-      t.place_lane = w.stride;
-      t.taps[kWidth] = w.kernel;
-      return kernels_.take_places(t) && (!w.padded() || edges_are_valid(t, row));
-    }
-    t.n = lanes_;
+  // With channels in the lanes: one row of pixels.
+  bool take_pixels(Places<T>& t, const Index* from, PlaceOf<T>* to, Index row) const {
     bool valid = true;
-    for (Index ow = inside_.first; ow < inside_.last; ++ow) {
-      const Span sw = span_of(w, ow);
-      t.place = row + sw.at;
-      t.taps[kWidth] = sw.count;
+    for_each_run(p_.width(), inside_.first, inside_.last, [&](Index ow, Index count, const Span& span) {
+      t.indices = from + (ow - inside_.first) * p_.indices.space[kWidth];
+      t.ld_indices = p_.indices.space[kWidth];
+      t.places = to + (ow - inside_.first) * lanes_;
+      t.ld_places = lanes_;
+      t.rows = count;
+      t.n = lanes_;
+      t.place = row + span.at;
+      t.place_row = p_.width().stride;
+      t.place_lane = 0;
+      t.taps[kWidth] = span.count;
       valid &= kernels_.take_places(t);
-      t.indices += step;
-      t.places += lanes_;
-    }
+    });
     return valid;
   }
 
@@ -170,15 +189,17 @@ class Gather {
     bool valid = true;
     for_each_run(w, inside_.first, inside_.last, [&](Index ow, Index, const Span& span) {
       if (span.count == w.kernel) return;
-      const Index place = t.indices[ow - inside_.first];
-      bool found = place == -1;
-      for (Index kd = 0; kd < t.taps[kDepth]; ++kd) {
-        for (Index kh = 0; kh < t.taps[kHeight]; ++kh) {
-          const Index at = place - row - kd * t.place_step[kDepth] - kh * w.in - span.at;
-          found |= at >= 0 && at < span.count;
+      for (Index i = 0; i < t.rows; ++i) {
+        const Index place = t.indices[i * t.ld_indices + ow - inside_.first];
+        bool found = place == -1;
+        for (Index kd = 0; kd < t.taps[kDepth]; ++kd) {
+          for (Index kh = 0; kh < t.taps[kHeight]; ++kh) {
+            const Index rest = place - row - i * t.place_row - kd * t.place_step[kDepth] - kh * w.in - span.at;
+            found |= rest >= 0 && rest < span.count;
+          }
         }
+        valid &= found;
       }
-      valid &= found;
     });
     return valid;
   }
@@ -276,14 +297,12 @@ class Gather {
   bool in_channels_;
   Index lanes_;
   GradientPiece piece_;
-  Range inside_;  // columns of the piece that exist
+  Range existing_, inside_;  // rows and columns of the piece that exist
   Range depths_;
   Index pitch_, slice_;
   T* dy_ = nullptr;
   PlaceOf<T>* places_ = nullptr;
   T* factors_ = nullptr;
-  Index* found_ = nullptr;  // indices of the maxima
-  Range found_rows_{0, 0};
 };
 
 }  // namespace

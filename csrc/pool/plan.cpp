@@ -46,7 +46,10 @@ Road road_of(const PoolProblem& p, FoldKind kind, Index lanes, std::size_t eleme
 // The bytes that a block needs, of so many lanes, output rows and output columns.
 double workspace_of(const PoolProblem& p, const PoolPlan& plan, FoldKind kind, std::size_t element, Index lanes,
                     Index rows, Index columns) {
-  const double in_rows = reach(p.depth(), 1) * reach(p.height(), rows);
+  const Axis& h = p.height();
+  const double with_margins =
+      static_cast<double>(rows - 1) * static_cast<double>(h.stride) + static_cast<double>(h.span());
+  const double in_rows = reach(p.depth(), 1) * (plan.road == Road::kWidthLanes ? with_margins : reach(h, rows));
   const double place = kind == kFoldMaxPlaces ? static_cast<double>(element) : 0;
   const double item = static_cast<double>(element), width = static_cast<double>(columns);
   const Axis& w = p.width();
@@ -56,9 +59,10 @@ double workspace_of(const PoolProblem& p, const PoolPlan& plan, FoldKind kind, s
              (static_cast<double>(columns - 1) * static_cast<double>(w.stride) + static_cast<double>(w.span()));
   }
   const double vector = plan.road == Road::kWidthLanes ? 1 : static_cast<double>(lanes);
-  if (plan.separable) bytes += in_rows * width * vector * (item + place);
+  const double pitch = plan.staged && w.stride == 1 ? width + static_cast<double>(w.span()) : width;
+  if (plan.separable) bytes += in_rows * pitch * vector * (item + place);
   if (plan.road == Road::kPlaneLanes) {
-    bytes += in_rows * reach(w, columns) * vector * item;
+    bytes += (in_rows * reach(w, columns) + vector) * vector * item;
     bytes += static_cast<double>(rows) * width * vector * (item + (place > 0 ? 8 : 0));
   }
   return bytes;

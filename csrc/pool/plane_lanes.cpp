@@ -24,14 +24,20 @@ void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArra
   const Range d = reach_of(p.depth(), b.od, b.od + 1), h = reach_of(p.height(), b.rows.first, b.rows.last),
               w = reach_of(p.width(), b.columns.first, b.columns.last);
   const Index outputs = b.rows.size() * b.columns.size();
-  T* const x = workspace.take<T>(d.size() * h.size() * w.size() * lanes);
-  T* const y = workspace.take<T>(outputs * lanes);
+  T* const x = workspace.take<T>((d.size() * h.size() * w.size() + lanes) * lanes);
+  T* const to = a.y + b.batch * p.y.batch + b.lanes.first * p.y.channel;
+  const bool in_place = outputs == 1 && p.y.channel == 1 && p.depth().out == 1;  // one output of each plane
+  T* const y = in_place ? to : workspace.take<T>(outputs * lanes);
   Index* const indices = a.indices == nullptr ? nullptr : workspace.take<Index>(outputs * lanes);
   RowFactors<T> factors(p, b.columns, workspace.take<T>(a.kind == kFoldSum ? b.columns.size() : 0));
 
   const T* from = a.x + b.batch * p.x.batch + b.lanes.first * p.x.channel;
   const bool whole_rows = w.size() == p.width().in && p.x.space[kHeight] == w.size();
-  const Index rows = whole_rows ? 1 : h.size(), columns = whole_rows ? h.size() * w.size() : w.size();
+  const Index rows = whole_rows ? 1 : h.size();
+  Index columns = whole_rows ? h.size() * w.size() : w.size();
+  // Whole vectors are quicker than a part of one; what lies behind the plane does no harm in the scratch.
+  const T* const last = from + offset_of(p.x, d.last - 1, h.first, w.first) + (planes - 1) * p.x.channel;
+  if (whole_rows && d.size() == 1 && last + round_up(columns, lanes) <= a.x_end) columns = round_up(columns, lanes);
   for (Index id = 0; id < d.size(); ++id) {
     for (Index row = 0; row < rows; ++row) {
       k.transpose({from + offset_of(p.x, d.first + id, h.first + row, w.first), p.x.channel, planes, columns,
@@ -41,7 +47,7 @@ void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArra
 
   LaneArrays<T> arrays{};
   arrays.axis = {cut(p.depth(), {b.od, b.od + 1}, d), cut(p.height(), b.rows, h), cut(p.width(), b.columns, w)};
-  arrays.lanes = lanes;
+  arrays.lanes = in_place ? planes : lanes;
   arrays.x = x;
   arrays.x_space = {h.size() * w.size() * lanes, w.size() * lanes, lanes};
   arrays.y = y;
@@ -53,10 +59,10 @@ void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArra
   ChannelLanes<T> pool(arrays, a.kind, 0, {0, b.rows.size()}, {0, b.columns.size()});
   pool.run(plan.separable, workspace, [&](Index oh) { return factors.of(b.od, b.rows.first + oh); });
 
-  T* const to = a.y + b.batch * p.y.batch + b.lanes.first * p.y.channel;
   for (Index row = 0; row < b.rows.size(); ++row) {
-    k.transpose({y + row * b.columns.size() * lanes, lanes, b.columns.size(), planes,
-                 to + offset_of(p.y, b.od, b.rows.first + row, b.columns.first), p.y.channel, nullptr, false});
+    if (!in_place)
+      k.transpose({y + row * b.columns.size() * lanes, lanes, b.columns.size(), planes,
+                   to + offset_of(p.y, b.od, b.rows.first + row, b.columns.first), p.y.channel, nullptr, false});
     if (a.indices == nullptr) continue;
     Index* const index = a.indices + b.batch * p.indices.batch + b.lanes.first * p.indices.channel +
                          offset_of(p.indices, b.od, b.rows.first + row, b.columns.first);

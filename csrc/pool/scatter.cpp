@@ -22,8 +22,9 @@ class FoundMaxima {
     q.y.channel = 1;
     q.y.space = {slice, width, lanes.size()};
     q.indices = q.y;
-    const PoolArrays<T> arrays{kFoldMaxPlaces, a.x + batch * p.x.batch, values_.template as<T>() - lanes.first,
-                               indices_.template as<Index>() - lanes.first};
+    PoolArrays<T> arrays{kFoldMaxPlaces, a.x + batch * p.x.batch, values_.template as<T>() - lanes.first,
+                         indices_.template as<Index>() - lanes.first};
+    arrays.x_end = a.x + p.planes() * p.plane_size();
     for (Index od = 0; od < p.depth().out; ++od) {
       const PoolBlock block{0, lanes, od, {0, p.height().out}, {0, p.width().out}};
       Workspace workspace(plan.maxima.workspace);
@@ -43,14 +44,42 @@ class FoundMaxima {
 template <class T>
 void zero(const PoolProblem& p, T* dx, Index lanes) {
   const auto& s = p.gradient.space;
+  const bool rows = lanes == 1 && s[kWidth] == 1, pixels = p.gradient.channel == 1;
   for (Index d = 0; d < p.depth().in; ++d) {
     for (Index h = 0; h < p.height().in; ++h) {
       T* row = dx + d * s[kDepth] + h * s[kHeight];
-      for (Index w = 0; w < p.width().in; ++w) {
-        for (Index c = 0; c < lanes; ++c) row[w * s[kWidth] + c * p.gradient.channel] = T(0);
+      if (rows) std::fill_n(row, p.width().in, T(0));
+      for (Index w = 0; w < p.width().in && !rows; ++w) {
+        if (pixels) std::fill_n(row + w * s[kWidth], lanes, T(0));
+        for (Index c = 0; c < lanes && !pixels; ++c) row[w * s[kWidth] + c * p.gradient.channel] = T(0);
       }
     }
   }
+}
+
+// One row of windows: indices and gradients at steps from one to the next, and from one lane to the next.
+struct Steps {
+  Index index, index_lane, dy, dy_lane, dx, dx_lane;
+};
+
+template <class T>
+bool add_row(const Index* index, const T* dy, T* dx, const Steps& step, Index count, Index lanes, Index plane) {
+  if (lanes == 1 && step.dx == 1) {
+    for (Index i = 0; i < count; ++i) {
+      const Index at = index[i * step.index];
+      if (at < -1 || at >= plane) return false;
+      if (at >= 0) dx[at] += dy[i * step.dy];
+    }
+    return true;
+  }
+  for (Index i = 0; i < count; ++i, index += step.index, dy += step.dy) {
+    for (Index c = 0; c < lanes; ++c) {
+      const Index at = index[c * step.index_lane];
+      if (at < -1 || at >= plane) return false;
+      if (at >= 0) dx[at * step.dx + c * step.dx_lane] += dy[c * step.dy_lane];
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -58,29 +87,33 @@ void zero(const PoolProblem& p, T* dx, Index lanes) {
 template <class T>
 bool scatter_gradient(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a, Index batch,
                       const Range& lanes) {
-  const Index area = p.height().in * p.width().in, width = p.width().in;
   const bool found = a.indices == nullptr && plan.maxima.road != Road::kElements;
   std::optional<FoundMaxima<T>> maxima;
   if (found) maxima.emplace(p, plan, a, batch, lanes);
+  // dx is ours: its pixels follow each other evenly.
   T* const dx = a.dx + batch * p.gradient.batch + lanes.first * p.gradient.channel;
   const T* const dy = a.dy + batch * p.y.batch + lanes.first * p.y.channel;
   const T* const x = a.x + batch * p.x.batch + lanes.first * p.x.channel;
   const Index* const saved =
       a.indices == nullptr ? nullptr : a.indices + batch * p.indices.batch + lanes.first * p.indices.channel;
-  const bool dense = dense_planes(p.gradient, p.depth().in, p.height().in, width);
-  zero(p, dx, lanes.size());
-  const Index* next = found ? maxima->indices() : nullptr;
+  const Index width = p.width().out, count = lanes.size();
+  Steps step{p.indices.space[kWidth],  p.indices.channel, p.y.space[kWidth], p.y.channel,
+             p.gradient.space[kWidth], p.gradient.channel};
+  if (found) step.index = count, step.index_lane = 1;
+  zero(p, dx, count);
   for (Index od = 0; od < p.depth().out; ++od) {
     for (Index oh = 0; oh < p.height().out; ++oh) {
-      for (Index ow = 0; ow < p.width().out; ++ow) {
-        for (Index c = 0; c < lanes.size(); ++c) {
-          const Index at = found              ? *next++
-                           : saved != nullptr ? saved[offset_of(p.indices, od, oh, ow) + c * p.indices.channel]
-                                              : window_maximum(p, x + c * p.x.channel, od, oh, ow).index;
-          if (at < -1 || at >= p.plane_size()) return false;
-          if (at < 0) continue;
-          const Index offset = dense ? at : offset_of(p.gradient, at / area, at / width % p.height().in, at % width);
-          dx[offset + c * p.gradient.channel] += dy[offset_of(p.y, od, oh, ow) + c * p.y.channel];
+      const T* const row = dy + offset_of(p.y, od, oh, 0);
+      if (found || saved != nullptr) {
+        const Index* const index = found ? maxima->indices() + (od * p.height().out + oh) * width * count
+                                         : saved + offset_of(p.indices, od, oh, 0);
+        if (!add_row(index, row, dx, step, width, count, p.plane_size())) return false;
+        continue;
+      }
+      for (Index ow = 0; ow < width; ++ow) {
+        for (Index c = 0; c < count; ++c) {
+          const Index index = window_maximum(p, x + c * p.x.channel, od, oh, ow).index;
+          add_row(&index, row + ow * step.dy + c * step.dy_lane, dx + c * step.dx_lane, step, 1, 1, p.plane_size());
         }
       }
     }

@@ -4,7 +4,7 @@
 //       -> folded along the width  if the windows overlap so much that this saves work
 //       -> folded along height and depth (and the width, if that was not done yet), to y
 //
-// Height and depth need no margins: a window that leaves the input there has fewer taps.
+// What is copied or folded gets margins of rows, too. Else a window that leaves the input there has fewer taps.
 #include <limits>
 
 #include "forward.hpp"
@@ -12,12 +12,14 @@
 namespace fastconv {
 namespace {
 
-// Rows in memory: row `ih` of the block's input at depth `kd` of the windows.
+// Rows in memory at each depth of the windows, the first of them row `first` of the input.
 template <class T>
 struct Rows {
   const T* data;
+  Index first;
   Index depth_step, row_step;
   const T* end;  // of what may be read
+  bool margins = false;
   const PlaceOf<T>* places = nullptr;
 };
 
@@ -35,6 +37,7 @@ class WidthLanes {
         workspace_(workspace),
         depth_(span_of(p.depth(), b.od)),
         in_(reach_of(p.height(), b.rows.first, b.rows.last)),
+        reached_{p.height().input_of(b.rows.first, 0), p.height().input_of(b.rows.last - 1, p.height().kernel - 1) + 1},
         start_(p.width().input_of(b.columns.first, 0)) {}
 
   void run() {
@@ -51,30 +54,23 @@ class WidthLanes {
   // The input itself. Without stage, its first column is the first window's.
   Rows<T> source() const {
     const auto& s = p_.x.space;
-    const T* plane_end = x_ + (p_.depth().in - 1) * s[kDepth] + (p_.height().in - 1) * s[kHeight] + p_.width().in;
     const T* data = x_ + depth_.at * s[kDepth] + in_.first * s[kHeight] + (plan_.staged ? 0 : start_);
-    // Negative steps: the end of memory is not the end of the plane.
-    const bool upwards = s[kDepth] >= 0 && s[kHeight] >= 0;
-    return {data, p_.depth().dilation * s[kDepth], s[kHeight], upwards ? plane_end : nullptr};
+    return {data, in_.first, p_.depth().dilation * s[kDepth], s[kHeight], a_.x_end};
   }
 
   Rows<T> stage(const Rows<T>& from) {
     const Axis& w = p_.width();
-    const Index needed = (outputs() - 1) * w.stride + w.span(), pitch = needed;
-    const Range inside{std::clamp<Index>(start_, 0, w.in), std::clamp<Index>(start_ + needed, 0, w.in)};
-    const Index left = inside.first - start_, right = needed - left - inside.size();
-    const Index count = depth_.count * in_.size();
-    T* const to = workspace_.take<T>(count * pitch);
+    const Range rows = plan_.separable ? in_ : reached_;
+    const Index pitch = (outputs() - 1) * w.stride + w.span();
+    const Range inside{std::clamp<Index>(start_, 0, w.in), std::clamp<Index>(start_ + pitch, 0, w.in)};
+    const Index slice = rows.size() * pitch, count = depth_.count * slice;
+    T* const to = workspace_.take<T>(count);
+    std::fill_n(to, count, padding());
     for (Index kd = 0; kd < depth_.count; ++kd) {
-      T* const slice = to + kd * in_.size() * pitch;
       kernels_.copy({from.data + kd * from.depth_step + inside.first, from.row_step, in_.size(), inside.size(),
-                     slice + left, pitch});
-      for (Index row = 0; row < in_.size(); ++row) {
-        std::fill_n(slice + row * pitch, left, padding());
-        std::fill_n(slice + (row + 1) * pitch - right, right, padding());
-      }
+                     to + kd * slice + (in_.first - rows.first) * pitch + inside.first - start_, pitch});
     }
-    return {to, in_.size() * pitch, pitch, to + count * pitch + kernels_.lanes};
+    return {to, rows.first, slice, pitch, to + count + kernels_.lanes, !plan_.separable};
   }
 
   Fold<T> fold(const Rows<T>& rows) const {
@@ -96,22 +92,30 @@ class WidthLanes {
     (pairs ? kernels_.fold_pairs : kernels_.fold)[a_.kind](f);
   }
 
+  // Of one row after the other; or of all at once, where a row's garbage at the end does no harm.
   Rows<T> fold_width(const Rows<T>& from) {
-    const Index pitch = outputs(), count = depth_.count * in_.size();
-    T* const to = workspace_.take<T>(count * pitch);
-    PlaceOf<T>* const places = a_.kind == kFoldMaxPlaces ? workspace_.take<PlaceOf<T>>(count * pitch) : nullptr;
+    const bool flat = plan_.staged && p_.width().stride == 1;
+    const Index pitch = flat ? from.row_step : outputs(), slice = reached_.size() * pitch, count = depth_.count * slice;
+    T* const to = workspace_.take<T>(count);
+    PlaceOf<T>* const places = a_.kind == kFoldMaxPlaces ? workspace_.take<PlaceOf<T>>(count) : nullptr;
     Fold<T> f = fold(from);
     set_width(f);
-    f.rows = in_.size();
+    f.rows = flat ? 1 : in_.size();
+    if (flat) f.n = in_.size() * pitch - (p_.width().span() - 1);
     f.ld_dst = pitch;
-    f.dst_end = to + count * pitch + kernels_.lanes;
-    for (Index kd = 0; kd < depth_.count; ++kd) {
+    for (Index kd = 0; kd < depth_.count && in_.size() > 0; ++kd) {
+      const Index first = kd * slice + (in_.first - reached_.first) * pitch;
       f.src = from.data + kd * from.depth_step;
-      f.dst = to + kd * in_.size() * pitch;
-      f.dst_place = places == nullptr ? nullptr : places + kd * in_.size() * pitch;
+      f.dst = to + first;
+      f.dst_end = f.dst + in_.size() * pitch;
+      f.dst_place = places == nullptr ? nullptr : places + first;
       apply(f, true);
     }
-    return {to, in_.size() * pitch, pitch, to + count * pitch + kernels_.lanes, places};
+    for (Index kd = 0; kd < depth_.count; ++kd) {
+      std::fill_n(to + kd * slice, (in_.first - reached_.first) * pitch, padding());
+      std::fill_n(to + kd * slice + (in_.last - reached_.first) * pitch, (reached_.last - in_.last) * pitch, padding());
+    }
+    return {to, reached_.first, slice, pitch, to + count + kernels_.lanes, true, places};
   }
 
   void fold_rows(const Rows<T>& rows) {
@@ -124,11 +128,11 @@ class WidthLanes {
     const Index width = p_.width().in, area = h.in * width;
     const bool dense = p_.y.space[kHeight] == outputs();
     T* const end = dense ? y + offset_of(p_.y, b_.od, b_.rows.last, 0) : nullptr;
-    for_each_run(h, b_.rows.first, b_.rows.last, [&](Index oh, Index count, const Span& span) {
+    const auto run = [&](Index oh, Index count, const Span& span) {
       if (depth_.empty() || span.empty()) return store_nothing(y, indices, oh);
       Fold<T> f = fold(rows);
-      f.src = rows.data + (span.at - in_.first) * rows.row_step;
-      f.src_place = rows.places == nullptr ? nullptr : rows.places + (span.at - in_.first) * rows.row_step;
+      f.src = rows.data + (span.at - rows.first) * rows.row_step;
+      f.src_place = rows.places == nullptr ? nullptr : rows.places + (span.at - rows.first) * rows.row_step;
       f.step = h.stride * rows.row_step;
       f.rows = count;
       f.taps[kDepth] = depth_.count;
@@ -148,9 +152,18 @@ class WidthLanes {
       f.place_step[kHeight] = h.dilation * width;
       f.indices = indices == nullptr ? nullptr : indices + offset_of(p_.indices, b_.od, oh, b_.columns.first);
       f.ld_indices = p_.indices.space[kHeight];
+      if (a_.places != nullptr) f.dst_place = a_.places + (f.dst - a_.y);
       apply(f, !plan_.separable);
-    });
-    if (a_.kind == kFoldMaxPlaces && plan_.staged) repair(y, indices);
+    };
+    if (rows.margins && a_.kind != kFoldSum) {
+      run(b_.rows.first, b_.rows.size(), {h.kernel, reached_.first});
+    } else {
+      for_each_run(h, b_.rows.first, b_.rows.last, [&](Index oh, Index count, const Span& span) {
+        // With margins all windows are whole, but their factors differ.
+        run(oh, count, rows.margins ? Span{h.kernel, h.input_of(oh, 0)} : span);
+      });
+    }
+    if (a_.kind == kFoldMaxPlaces && (rows.margins || plan_.staged)) repair(y, indices);
   }
 
   // A row of windows between the elements of the input.
@@ -171,7 +184,12 @@ class WidthLanes {
       for (Index i = 0; i < outputs(); ++i) {
         if (row[i] != padding()) continue;
         const Index ow = b_.columns.first + i;
-        indices[offset_of(p_.indices, b_.od, oh, ow)] = window_maximum(p_, x_, b_.od, oh, ow).index;
+        const Index index = window_maximum(p_, x_, b_.od, oh, ow).index;
+        if (a_.places != nullptr) {
+          a_.places[row + i - a_.y] = static_cast<PlaceOf<T>>(index);
+        } else {
+          indices[offset_of(p_.indices, b_.od, oh, ow)] = index;
+        }
       }
     }
   }
@@ -184,8 +202,8 @@ class WidthLanes {
   const Kernels<T>& kernels_;
   Workspace& workspace_;
   Span depth_;
-  Range in_;
-  Index start_;  // the first window's first column; in the margin if negative
+  Range in_, reached_;  // rows of the input that the windows reach; with those of padding
+  Index start_;         // the first window's first column; in the margin if negative
 };
 
 }  // namespace

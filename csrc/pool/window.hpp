@@ -43,7 +43,9 @@ void for_each_run(const Axis& a, Index begin, Index end, F&& f) {
   Range whole{0, a.out};
   if (a.padded()) {
     const Index room = a.in + a.pad - a.span();
-    whole = {ceil_div(std::max<Index>(a.pad, 0), a.stride), room < 0 ? 0 : room / a.stride + 1};
+    const Index pad = std::max<Index>(a.pad, 0);
+    whole = a.stride <= 2 ? Range{(pad + a.stride - 1) >> (a.stride - 1), (room >> (a.stride - 1)) + 1}
+                          : Range{ceil_div(pad, a.stride), room < 0 ? 0 : room / a.stride + 1};
   }
   for (Index o = begin; o < end;) {
     const bool inside = o >= whole.first && o < whole.last;

@@ -2124,8 +2124,8 @@ def _avg_pool(
 
     padded = _pad(x, windows, 0)
     total = np.zeros((*x.shape[:2], *windows.output), x.dtype)
-    for _, window in windows.taps():
-        total += padded[:, :, *window]
+    for _, seen in windows.taps():
+        total += padded[:, :, *seen]
     return layout.from_nchw(total / divisor, dtype, out)
 
 
