@@ -199,12 +199,13 @@ def test_choice_does_not_depend_on_threads(case, prepacked):
 
 @pytest.mark.parametrize("channels", [8, 64, 500, 2000, 20000])
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("prepacked", [False, True])
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_workspace_is_bounded_for_any_number_of_channels(channels, dtype, kernel):
+def test_workspace_is_bounded_for_any_number_of_channels(channels, dtype, kernel, prepacked):
     case = ConvCase("", (64, channels, 500, 900), (channels, channels, kernel, kernel), dtype=dtype)
     for n in (1, 2):
         with cases.thread_count(n):
-            plan = plan_of(case, prepacked=True, algorithm="winograd")
+            plan = plan_of(case, prepacked=prepacked, algorithm="winograd")
             assert plan.workspace_bytes <= (16 << 20) * plan.threads
 
 

@@ -37,13 +37,6 @@ class Ahead {
     ++line_;
   }
 
-  // All at once, where no tile computes meanwhile.
-  void ask() const {
-    for (Index row = 0; row < rows_; ++row) {
-      for (Index line = 0; line < lines_; ++line) __builtin_prefetch(first_ + row * step_ + line * kLine, 0, 2);
-    }
-  }
-
  private:
   static constexpr Index kLine = 64;
   const char* first_ = nullptr;

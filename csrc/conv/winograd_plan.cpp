@@ -31,6 +31,14 @@ Index tiles_of(const Problem& p, const Form& f) {
   return p.batch * p.depth().out * ceil_div(p.height().out, f.tile) * ceil_div(p.width().out, f.tile);
 }
 
+// Weights that are not packed beforehand and serve few tiles, or of which not even one panel fits a pass.
+template <class T>
+bool fleeting_weights(const Problem& p, const Form& f, bool prepacked) {
+  const Kernels<T>& k = kernels().of<T>();
+  const double panel = static_cast<double>(f.points() * k.tile_vectors * k.lanes) * static_cast<double>(p.channels);
+  return !prepacked && (tiles_of(p, f) <= kFleetingTiles || panel * sizeof(T) > static_cast<double>(kPassBytes));
+}
+
 // ---- cost ---------------------------------------------------------------------------------------
 //
 // Cycles on one core, in vectors of output channels (`out`) and input channels (`in`): an FMA pair does two products of
@@ -39,11 +47,10 @@ Index tiles_of(const Problem& p, const Form& f) {
 constexpr double kTileStart = 40;       // for each 6 tiles and panel of outputs at each point: registers filled, stored
 constexpr double kInputTransform = 12;  // for each point of a tile and vector of channels, staging included
 constexpr double kOutputTransform = 11;
-constexpr double kWeightTransform = 10;  // for each point, channel and vector of outputs, packing included
-constexpr double kPackWeight = 8;        // for each weight vector of the direct convolution
-constexpr double kL3Bytes = 4;           // that a cycle brings, or takes back
-
-constexpr double kMargin = 0.95;  // of the direct cost, which Winograd's must stay below
+constexpr double kWeightTransform = 5;  // for each point, channel and vector of outputs
+constexpr double kGatherWeight = 10;    // for each tap, channel and vector of outputs
+constexpr double kPackWeight = 8;       // for each weight vector of the direct convolution
+constexpr double kL3Bytes = 4;          // that a cycle brings, or takes back
 
 struct Vectors {
   double in, out, bytes;
@@ -59,9 +66,9 @@ Vectors vectors_of(const Problem& p) {
 // The part of the FMA peak that tiles reach, whichever algorithm: fewer vectors of outputs leave units waiting.
 double fma_use(double out) { return out <= 1 ? 0.5 : out <= 2 ? 0.7 : 0.9; }
 
-// To read a vector once for each of `times`, from L3 where all of them exceed L2.
+// To read vectors `times`, from L3 where all of them exceed L2. Half of that hides behind the products.
 double read_cycles(double vectors, double bytes, double times) {
-  return vectors * bytes > 0.6 * static_cast<double>(caches().l2) ? vectors * bytes * times / kL3Bytes : 0;
+  return vectors * bytes > 0.6 * static_cast<double>(caches().l2) ? vectors * bytes * times / kL3Bytes / 2 : 0;
 }
 
 template <class T>
@@ -70,18 +77,19 @@ double winograd_cycles(const Problem& p, const Form& f, bool prepacked) {
   const double points = static_cast<double>(f.points()), tiles = static_cast<double>(tiles_of(p, f));
   const double weights = points * static_cast<double>(p.channels) * v.out;
   const double blocks = std::ceil(tiles / static_cast<double>(kMostTiles));
-  const bool fleeting = !prepacked && tiles_of(p, f) <= kFleetingTiles;
+  const bool fleeting = fleeting_weights<T>(p, f, prepacked);
   const double starts = std::ceil(tiles / 6) * points * std::ceil(v.out / 4) * kTileStart;
   const double products = tiles * weights / 2 / fma_use(v.out) + starts;
   const double read = fleeting ? 0 : read_cycles(weights, v.bytes, blocks);
   const double transforms = tiles * points * (kInputTransform * v.in + kOutputTransform * v.out);
   double packing = 0;
   if (!prepacked) {
-    const double raw = static_cast<double>(p.channels * p.taps()) * v.out;
-    packing = weights * (kWeightTransform + (fleeting ? 0 : v.bytes / kL3Bytes)) + read_cycles(raw, v.bytes, 1);
+    const double taps = static_cast<double>(p.channels * p.taps()) * v.out;
+    packing = taps * kGatherWeight + weights * kWeightTransform + read_cycles(taps, v.bytes, 1);
+    if (!fleeting) packing += weights * v.bytes / kL3Bytes;
     if (fleeting) packing *= blocks;
   }
-  return static_cast<double>(p.groups) * (std::max(products, read) + transforms + packing);
+  return static_cast<double>(p.groups) * (products + read + transforms + packing);
 }
 
 template <class T>
@@ -91,7 +99,7 @@ double direct_cycles(const Problem& p, bool prepacked) {
   const double weights = static_cast<double>(p.channels * p.taps()) * v.out;
   const double products = pixels * weights / 2 / fma_use(v.out);
   const double read = read_cycles(weights, v.bytes, std::ceil(pixels / 512));
-  return static_cast<double>(p.groups) * (std::max(products, read) + (prepacked ? 0 : weights * kPackWeight));
+  return static_cast<double>(p.groups) * (products + read + (prepacked ? 0 : weights * kPackWeight));
 }
 
 template <class T>
@@ -181,7 +189,7 @@ bool winograd_applies(Index channels, Index outputs) { return std::min(channels,
 template <class T>
 bool winograd_wins(const Problem& p, bool prepacked) {
   if (!winograd_applies(p.axis) || !winograd_applies(p.channels, p.outputs)) return false;
-  return winograd_cycles<T>(p, cheapest<T>(p, prepacked), prepacked) < kMargin * direct_cycles<T>(p, prepacked);
+  return winograd_cycles<T>(p, cheapest<T>(p, prepacked), prepacked) < direct_cycles<T>(p, prepacked);
 }
 
 template <class T>
@@ -198,7 +206,7 @@ WinogradPlan plan_winograd(const Problem& p, bool prepacked, int threads) {
   plan.tiles = tiles_of(p, form);
   plan.panels = Panels(ceil_div(p.outputs, k.lanes), k.tile_vectors);
   const Index width = WinogradPlan::most(plan.panels) * k.lanes;
-  plan.fleeting_weights = !prepacked && plan.tiles <= kFleetingTiles;
+  plan.fleeting_weights = fleeting_weights<T>(p, form, prepacked);
   choose_depth<T>(p, width, plan);
   plan.panels_per_block = std::clamp<Index>(kBlockOutputs / width, 1, plan.panels.count);
   choose_passes<T>(p, prepacked, width, plan);

@@ -1,14 +1,63 @@
-// U = G g G^T: weights are packed to [channel][tap][width] as for the direct convolution, a few channels at a time, and
-// transformed while they lie in the cache.
+// U = G g G^T: a few channels and a vector of outputs at a time are brought to [channel][tap][lane], where they are
+// transformed while they lie in L1.
+#include <algorithm>
+
 #include "../cpu.hpp"
 #include "../parallel.hpp"
-#include "weights.hpp"
 #include "winograd.hpp"
 
 namespace fastconv {
 namespace {
 
-constexpr Index kChannelsAtOnce = 16;  // whole vectors, whatever the number of taps
+constexpr Index kChannelsAtOnce = 16;
+constexpr Index kMostTaps = 25;
+
+// How the taps of one kernel follow each other in memory: 1, -1 (the gradient's flipped kernels), or 0, neither.
+Index tap_order(const Problem& p) {
+  const Index step = p.w.space[kWidth];
+  return (step == 1 || step == -1) && p.w.space[kHeight] == step * p.width().kernel ? step : 0;
+}
+
+// The weights of channels [c, c + channels) and outputs [o, o + outputs); lanes beyond them hold any numbers.
+struct Piece {
+  Index c, channels, o, outputs;
+};
+
+// A row is what lies together: an output's channels in OIHW arrays, a channel's outputs in the gradient's.
+template <class T>
+void prefetch(const Problem& p, const T* w, const Piece& piece) {
+  constexpr Index line = 64 / static_cast<Index>(sizeof(T));
+  const bool by_output = p.w.in < p.w.out;
+  const Index rows = by_output ? piece.outputs : piece.channels, step = by_output ? p.w.out : p.w.in;
+  const Index length = p.taps() * (by_output ? piece.channels : piece.outputs);
+  const T* row = w + piece.o * p.w.out + piece.c * p.w.in + std::min<Index>(0, tap_order(p)) * (p.taps() - 1);
+  for (Index i = 0; i < rows; ++i, row += step) {
+    for (Index j = 0; j < length; j += line) __builtin_prefetch(row + j, 0, 2);
+  }
+}
+
+// to[channel][tap][lane]; taps in the order of memory.
+template <class T>
+void gather(const Problem& p, const T* w, const Piece& piece, T* to) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index order = tap_order(p), taps = p.taps(), lanes = k.lanes;
+  const T* from = w + piece.o * p.w.out + piece.c * p.w.in;
+  if (order == 1 && p.w.in == taps) {
+    k.interleave({from, p.w.out, piece.outputs, piece.channels * taps, to});
+  } else if (order != 0) {
+    from += std::min<Index>(0, order) * (taps - 1);
+    for (Index c = 0; c < piece.channels; ++c) {
+      k.interleave({from + c * p.w.in, p.w.out, piece.outputs, taps, to + c * taps * lanes});
+    }
+  } else {
+    for (Index c = 0; c < piece.channels; ++c, from += p.w.in) {
+      for (Index t = 0; t < taps; ++t, to += lanes) {
+        const T* tap = from + t / p.width().kernel * p.w.space[kHeight] + t % p.width().kernel * p.w.space[kWidth];
+        for (Index o = 0; o < lanes; ++o) to[o] = o < piece.outputs ? tap[o * p.w.out] : T(0);
+      }
+    }
+  }
+}
 
 }  // namespace
 
@@ -16,20 +65,22 @@ template <class T>
 void transform_weights(const Problem& p, const WinogradPlan& plan, const T* w, const WeightRange& range, T* u,
                        Index point) {
   const Kernels<T>& k = kernels().of<T>();
-  const Index width = plan.panels.size(range.panel) * k.lanes;
+  const Index lanes = k.lanes, width = plan.panels.size(range.panel) * lanes, taps = p.taps();
+  const Index first = plan.panels.start(range.panel) * lanes;
   const T* group = w + range.g * p.w.group;
-  DirectPlan packing;
-  packing.lanes = Orientation::kChannelLanes;
-  packing.panels = plan.panels;
-  alignas(kCacheLine) T packed[kChannelsAtOnce * 25 * kMaxTileVectors * kCacheLine / sizeof(T)];
+  alignas(kCacheLine) T piece[kChannelsAtOnce * kMostTaps * kCacheLine / sizeof(T)];
+  const bool backwards = tap_order(p) < 0;
   for (Index c = range.channel; c < range.end_channel; c += kChannelsAtOnce, u += kChannelsAtOnce * width) {
     const Index channels = std::min(kChannelsAtOnce, range.end_channel - c);
-    pack_weight_panel(p, packing, group, {c, channels, 0, p.taps()}, range.panel, packed);
-    if (c + channels < p.channels) {  // rows of weights lie pages apart, where no prefetcher of the CPU's follows
-      const Reduction::Block next{c + channels, std::min(kChannelsAtOnce, p.channels - c - channels), 0, p.taps()};
-      weight_panel_ahead(p, packing, group, next, range.panel).ask();
+    for (Index v = 0; v < width; v += lanes) {
+      const Index outputs = std::min(lanes, p.outputs - first - v);
+      gather(p, group, {c, channels, first + v, outputs}, piece);
+      const Index next = c + channels;
+      if (next < p.channels)
+        prefetch(p, group, {next, std::min(kChannelsAtOnce, p.channels - next), first + v, outputs});
+      k.winograd[plan.form].weights({piece + (backwards ? (taps - 1) * lanes : 0), taps * lanes,
+                                     backwards ? -lanes : lanes, channels, u + v, point, width});
     }
-    k.winograd[plan.form].weights({packed, channels, width, u, point});
   }
 }
 

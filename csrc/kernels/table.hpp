@@ -124,13 +124,14 @@ struct WinogradOutput {
   std::ptrdiff_t rows, columns;
 };
 
-// U = G g G^T: src[channel][tap][width], dst[point][channel][width], with width in whole vectors.
+// U = G g G^T of several channels, one vector of outputs: src[channel][tap][lane], dst[point][channel][width].
 template <class T>
 struct WinogradWeights {
   const T* src;
-  std::ptrdiff_t channels, width;
+  std::ptrdiff_t channel, tap;  // from one to the next; tap is negative where the kernel lies backwards
+  std::ptrdiff_t channels;
   T* dst;
-  std::ptrdiff_t point;
+  std::ptrdiff_t point, width;
 };
 
 // One point's product, M[tile][lane] (+)= sum over c of V[tile][c] * U[c][lane]. Meanwhile asks for what follows U.

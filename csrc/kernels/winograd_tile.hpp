@@ -72,31 +72,27 @@ void winograd_output(const WinogradOutput<T>& t) {
 
 template <class T, int M, int R>
 void winograd_weights(const WinogradWeights<T>& t) {
-  constexpr int VL = kLanes<T>, P = M + R - 1;
-  const std::ptrdiff_t width = t.width, point = t.point;
-  const T* channel = t.src;
-  T* to = t.dst;
-  for (std::ptrdiff_t c = t.channels; c > 0; --c, channel += R * R * width, to += width) {
-    for (std::ptrdiff_t v = 0; v < width; v += VL) {
-      const T* src = channel + v;
-      T* dst = to + v;
-      Vector<T> half[P][R];
+  constexpr int P = M + R - 1;
+  const std::ptrdiff_t channel = t.channel, tap = t.tap, point = t.point, width = t.width;
+  const T* src = t.src;
+  T* dst = t.dst;
+  for (std::ptrdiff_t c = t.channels; c > 0; --c, src += channel, dst += width) {
+    Vector<T> half[P][R];
 #pragma GCC unroll 5
-      for (int j = 0; j < R; ++j) {
-        Vector<T> g[R], u[P];
+    for (int j = 0; j < R; ++j) {
+      Vector<T> g[R], u[P];
 #pragma GCC unroll 5
-        for (int i = 0; i < R; ++i) g[i] = load(src + (i * R + j) * width);
-        WinogradPoints<P>::template weights<T, R>(g, u);
+      for (int i = 0; i < R; ++i) g[i] = load(src + (i * R + j) * tap);
+      WinogradPoints<P>::template weights<T, R>(g, u);
 #pragma GCC unroll 6
-        for (int i = 0; i < P; ++i) half[i][j] = u[i];
-      }
+      for (int i = 0; i < P; ++i) half[i][j] = u[i];
+    }
 #pragma GCC unroll 6
-      for (int i = 0; i < P; ++i) {
-        Vector<T> u[P];
-        WinogradPoints<P>::template weights<T, R>(half[i], u);
+    for (int i = 0; i < P; ++i) {
+      Vector<T> u[P];
+      WinogradPoints<P>::template weights<T, R>(half[i], u);
 #pragma GCC unroll 6
-        for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, u[j]);
-      }
+      for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, u[j]);
     }
   }
 }
