@@ -1,7 +1,7 @@
 """Transposed convolution layers: learned upsampling.
 
-Where a convolution reads a window of x for each pixel of y, its transpose adds a copy of the kernel,
-weighed by the pixel, onto a window of y for each pixel of x; windows `stride` apart that overlap
+Where a convolution reads a window of x for each pixel of y, its transpose adds a copy of the kernel
+weighed by the pixel onto a window of y for each pixel of x; windows `stride` apart that overlap
 add up. As a linear map it is the convolution's transpose, so its gradient by x is a convolution.
 """
 
