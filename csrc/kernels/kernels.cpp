@@ -2,6 +2,7 @@
 // one table behind. See table.hpp for what the kernels compute.
 #include "copy.hpp"
 #include "dot_tile.hpp"
+#include "elementwise.hpp"
 #include "gather.hpp"
 #include "gemm_tile.hpp"
 #include "interleave.hpp"
@@ -96,6 +97,9 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.take_every = take_every<T>;
   k.add_rows = add_rows<T>;
   k.sum = sum<T>;
+  k.adam = adam<T>;
+  k.sgd = sgd<T>;
+  k.relu_gradient = relu_gradient<T>;
   k.fma_burst = fma_burst<T>;
   return k;
 }

@@ -3,12 +3,12 @@
 Change the import, keep the rest: signatures, shapes and the attributes ``W b dW db stride pad`` are
 the book's. Differences, all on purpose:
 
-* `Convolution` and `Pooling` build no column matrix; between `forward` and `backward` they keep their
-  input (and `Pooling` the places of the maxima).
+* `Convolution` and `Pooling` build no column matrix; between `forward` and `backward` they keep
+  their input (and `Pooling` the places of the maxima).
 * The dtype stays: float32 in, float32 out. The book's buffers make everything float64.
-* `Pooling` honours ``pad``. The book's classes hand it to im2col but leave it out of the output's size,
-  so that any ``pad`` but 0 ends in a reshape error; and they pad with zeros, which would win over
-  negative pixels. Here the padding of a max pool is -inf and never wins.
+* `Pooling` honours ``pad``. The book's classes hand it to im2col but leave it out of the output's
+  size, so that any ``pad`` but 0 ends in a reshape error; and they pad with zeros, which would win
+  over negative pixels. Here the padding of a max pool is -inf and never wins.
 
 Examples
 --------
@@ -140,9 +140,7 @@ class Convolution:
     def backward(self, dout: Array) -> Array:
         """(N, FN, OH, OW) to (N, C, H, W); leaves `dW` and `db`."""
         assert self.x is not None, "backward needs a forward before it"
-        dx, self.dW, self.db = fastconv.conv2d_backward(
-            dout, self.x, self.W, self.stride, self.pad
-        )
+        dx, self.dW, self.db = fastconv.conv2d_backward(dout, self.x, self.W, self.stride, self.pad)
         assert dx is not None
         return dx
 

@@ -2,18 +2,19 @@
 
 That backend takes both from JAX. Importing this module replaces them in place, for layers and for
 ``keras.ops`` alike; models, weights and files stay Keras's own. Change ``tensorflow.keras`` to
-``fastconv.compat.keras`` in the imports and keep the rest, or import this module once and go on with
-``keras``. The NumPy backend predicts and does not train; to train, see `fastconv.nn`.
+``fastconv.compat.keras`` in the imports and keep the rest, or import this module once and go on
+with ``keras``. The NumPy backend predicts and does not train; to train, see `fastconv.nn`.
 
-Replaced are `conv`, `depthwise_conv`, `conv_transpose`, `max_pool` and `average_pool` (and with them
-`separable_conv`), for one, two and three spatial axes. What fastconv does not compute (integers,
-bfloat16) still goes the old way. One difference: float64 stays float64, where JAX rounds to float32.
+Replaced are `conv`, `depthwise_conv`, `conv_transpose`, `max_pool` and `average_pool` (and with
+them `separable_conv`), for one, two and three spatial axes. What fastconv does not compute
+(integers, bfloat16) still goes the old way.
 
 Raises
 ------
 ImportError
-    Keras is not installed, or is already running on another backend. It chooses its backend when it is
-    first imported; if this module comes first, that is NumPy, unless KERAS_BACKEND says otherwise.
+    Keras is not installed, or is already running on another backend. It chooses its backend when it
+    is first imported; if this module comes first, that is NumPy, unless KERAS_BACKEND says
+    otherwise.
 """
 
 from __future__ import annotations
@@ -47,7 +48,16 @@ from keras.src.backend.common import backend_utils
 from keras.src.backend.numpy import nn as _backend
 
 # So that `from fastconv.compat.keras.layers import Conv2D` finds keras.layers.
-for _name in ("activations", "datasets", "initializers", "layers", "models", "ops", "random", "utils"):
+for _name in (
+    "activations",
+    "datasets",
+    "initializers",
+    "layers",
+    "models",
+    "ops",
+    "random",
+    "utils",
+):
     sys.modules[f"{__name__}.{_name}"] = importlib.import_module(f"keras.{_name}")
 
 Array = npt.NDArray[Any]

@@ -1,9 +1,9 @@
 """TensorFlow's convolution and pooling functions on NumPy arrays.
 
-Arrays are laid out as TensorFlow lays them out, images N H W C and filters H W I O; fastconv reads the
-filters through a transposed view, so nothing is copied. Write ``import fastconv.compat.tf as tf`` and
-keep ``tf.nn.conv2d(...)``. There is no graph here and no session: functions compute when they are
-called. To train, see `fastconv.nn`.
+Arrays are laid out as TensorFlow lays them out, images N H W C and filters H W I O; fastconv reads
+the filters through a transposed view, so nothing is copied. Write ``import fastconv.compat.tf as
+tf`` and keep ``tf.nn.conv2d(...)``. There is no graph here and no session: functions compute when
+they are called. To train, see `fastconv.nn`.
 
 Examples
 --------
@@ -27,13 +27,25 @@ import numpy.typing as npt
 
 import fastconv
 
-__all__ = ["avg_pool", "conv2d", "dropout", "max_pool", "nn", "relu"]
+__all__ = [
+    "avg_pool",
+    "constant",
+    "conv2d",
+    "dropout",
+    "float32",
+    "float64",
+    "max_pool",
+    "nn",
+    "random",
+    "relu",
+]
 
 Array = npt.NDArray[Any]
 Sizes = int | Sequence[int]
 Padding = str | Sequence[Sequence[int]]
 
 nn = sys.modules[__name__]  # tf.nn.conv2d is tf.conv2d
+float32, float64 = np.float32, np.float64
 
 
 def conv2d(
@@ -198,6 +210,43 @@ def dropout(
     kept = np.random.default_rng(seed).random(a.shape) < keep
     scaled: Array = a * np.multiply(kept, 1.0 / keep, dtype=a.dtype)
     return scaled
+
+
+def constant(value: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
+    """`value` as an array, as ``tf.constant``: Python's floats become float32.
+
+    Examples
+    --------
+    >>> constant([1.0, 2.0])
+    array([1., 2.], dtype=float32)
+    """
+    array = np.asarray(value, dtype)
+    listed = not isinstance(value, np.ndarray | np.generic)
+    return (
+        array.astype(np.float32) if listed and dtype is None and array.dtype.kind == "f" else array
+    )
+
+
+class random:
+    """``tf.random``."""
+
+    @staticmethod
+    def normal(
+        shape: Sequence[int],
+        mean: float = 0.0,
+        stddev: float = 1.0,
+        dtype: npt.DTypeLike = np.float32,
+        seed: int | None = None,
+    ) -> Array:
+        """Values of N(mean, stddev^2); other ones than TensorFlow draws from the same seed.
+
+        Examples
+        --------
+        >>> random.normal(shape=(32, 50, 50, 3), mean=0, stddev=1).dtype
+        dtype('float32')
+        """
+        values = np.random.default_rng(seed).standard_normal(shape) * stddev + mean
+        return values.astype(dtype)
 
 
 def _spatial(name: str, values: Sizes, data_format: str) -> int | tuple[int, ...]:

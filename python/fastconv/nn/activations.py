@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv import _core
 from fastconv.nn.base import Array, Layer, saved
 
 __all__ = ["ReLU", "Sigmoid", "Softmax", "Tanh", "checked_activation", "through_relu"]
@@ -18,8 +19,7 @@ def checked_activation(name: str | None) -> str | None:
 
 def through_relu(grad_output: Array, y: Array | None) -> Array:
     """The gradient behind a ReLU of output y: as it is where y > 0, else 0; y None is no ReLU."""
-    # A product with the mask: np.where is seven times slower here.
-    return grad_output if y is None else grad_output * (y > 0)
+    return grad_output if y is None else _core.relu_backward(grad_output, y)
 
 
 class ReLU(Layer):

@@ -54,12 +54,6 @@ class Parameter:
         """Number of elements."""
         return self.data.size
 
-    def flat(self) -> Array:
-        """The values as one row that shares their memory."""
-        if not self.data.flags.c_contiguous:  # someone assigned a view: reshape would copy it
-            self.data = np.ascontiguousarray(self.data)
-        return self.data.reshape(-1)
-
     def __repr__(self) -> str:
         return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"
 

@@ -1,4 +1,8 @@
-"""Optimisers: how parameters follow their gradients."""
+"""Optimisers: how parameters follow their gradients.
+
+A step is one pass over each parameter, in the core: it reads the gradient once, and reads and
+writes the values and what the optimiser remembers of past gradients once.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from fastconv import _core
 from fastconv.nn.base import Array, Parameter
 
 __all__ = ["SGD", "Adam"]
-
-# An update is about ten NumPy expressions. Done block by block, all but the first of them find
-# their operands in the core's cache (four arrays of 64 KB), and the only scratch is one block.
-_BLOCK = 1 << 14
-
-
-def _blocks(size: int) -> Iterator[slice]:
-    return (slice(start, start + _BLOCK) for start in range(0, size, _BLOCK))
 
 
 class _Optimiser:
@@ -28,14 +25,15 @@ class _Optimiser:
             raise ValueError(f"lr: expected a number >= 0, got {lr}")
 
     def _zeros(self) -> list[Array]:
-        return [np.zeros_like(p.data).reshape(-1) for p in self.parameters]
+        return [np.zeros_like(p.data, order="C") for p in self.parameters]
 
-    def _learned(self) -> Iterator[tuple[int, Array, Array, Array]]:
-        """Index, flat values, flat gradient and scratch of each parameter that has a gradient."""
+    def _learned(self) -> Iterator[tuple[int, Array, Array]]:
+        """Index, values and gradient of each parameter that has a gradient."""
         for i, p in enumerate(self.parameters):
             if p.grad is not None:
-                scratch = np.empty(min(p.size, _BLOCK), p.data.dtype)
-                yield i, p.flat(), p.grad.reshape(-1), scratch
+                if not p.data.flags.c_contiguous:  # someone assigned a view
+                    p.data = np.ascontiguousarray(p.data)
+                yield i, p.data, p.grad
 
 
 class SGD(_Optimiser):
@@ -72,17 +70,9 @@ class SGD(_Optimiser):
 
     def step(self) -> None:
         """Change every parameter that has a gradient."""
-        for i, data, grad, scratch in self._learned():
-            for b in _blocks(data.size):
-                p, g = data[b], grad[b]
-                s = scratch[: p.size]
-                if self.momentum:
-                    v = self._velocity[i][b]
-                    v *= self.momentum
-                    v += g
-                    g = v
-                np.multiply(g, self.lr, out=s)
-                p -= s
+        for i, data, grad in self._learned():
+            velocity = self._velocity[i] if self.momentum else None
+            _core.sgd_step(data, grad, velocity, self.lr, self.momentum)
 
 
 class Adam(_Optimiser):
@@ -139,19 +129,5 @@ class Adam(_Optimiser):
         # The formula above, its fraction multiplied by c2, so that the arrays meet no constants
         # but these two.
         rate, eps = self.lr * c2 / c1, self.eps * c2
-        for i, data, grad, scratch in self._learned():
-            for b in _blocks(data.size):
-                p, g, m, v = data[b], grad[b], self._mean[i][b], self._square[i][b]
-                s = scratch[: p.size]
-                np.subtract(g, m, out=s)
-                s *= 1.0 - b1
-                m += s
-                np.multiply(g, g, out=s)
-                s *= 1.0 - b2
-                v *= b2
-                v += s
-                np.sqrt(v, out=s)
-                s += eps
-                np.divide(m, s, out=s)
-                s *= rate
-                p -= s
+        for i, data, grad in self._learned():
+            _core.adam_step(data, grad, self._mean[i], self._square[i], rate, b1, b2, eps)

@@ -1,9 +1,10 @@
 """PyTorch with its convolutions and pools from fastconv.
 
-Change the import and keep the code: ``from fastconv.compat.torch import nn`` is ``torch.nn`` with the
-convolution, pooling and linear modules replaced by subclasses of themselves, so that constructors,
-``state_dict``, ``repr`` and ``isinstance`` stay; all other names are PyTorch's own. Tensors are read
-and written through NumPy views, nothing is copied. Gradients are autograd's, of first order.
+Change the import and keep the code: ``from fastconv.compat.torch import nn`` is ``torch.nn`` with
+the convolution, pooling and linear modules replaced by subclasses of themselves, so that
+constructors, ``state_dict``, ``repr`` and ``isinstance`` stay; all other names are PyTorch's own.
+Tensors are read and written through NumPy views, nothing is copied. Gradients are autograd's, of
+first order.
 
 What fastconv does not compute (other devices, dtypes or layouts, autocast, ``torch.compile``) goes
 through PyTorch as before.

@@ -1,7 +1,7 @@
 """``torch.nn`` with convolution, pooling and linear modules that compute with fastconv.
 
-Each is a subclass of PyTorch's module of the same name and overrides its computation alone. All names
-that are not defined here are PyTorch's own.
+Each is a subclass of PyTorch's module of the same name and overrides its computation alone. All
+names that are not defined here are PyTorch's own.
 """
 
 from __future__ import annotations
@@ -144,14 +144,14 @@ class AvgPool2d(_AvgPool, torch.nn.AvgPool2d):
     """See `torch.nn.AvgPool2d`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.avg_pool2d(input, *self._window(), self.divisor_override)
+        return functional.avg_pool2d(input, *self._window(), divisor_override=self.divisor_override)
 
 
 class AvgPool3d(_AvgPool, torch.nn.AvgPool3d):
     """See `torch.nn.AvgPool3d`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.avg_pool3d(input, *self._window(), self.divisor_override)
+        return functional.avg_pool3d(input, *self._window(), divisor_override=self.divisor_override)
 
 
 class Linear(torch.nn.Linear):
