@@ -128,30 +128,33 @@ class MaxPool3d(_MaxPool, torch.nn.MaxPool3d):
 class _AvgPool:
     """The window of AvgPool1d, AvgPool2d and AvgPool3d."""
 
-    def _window(self: Any) -> tuple[Any, ...]:
-        window = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
-        return (*window, self.count_include_pad)
+    def _window(self: Any) -> dict[str, Any]:
+        names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+        window = {name: getattr(self, name) for name in names}
+        if hasattr(self, "divisor_override"):  # not in one dimension
+            window["divisor_override"] = self.divisor_override
+        return window
 
 
 class AvgPool1d(_AvgPool, torch.nn.AvgPool1d):
     """See `torch.nn.AvgPool1d`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.avg_pool1d(input, *self._window())
+        return functional.avg_pool1d(input, **self._window())
 
 
 class AvgPool2d(_AvgPool, torch.nn.AvgPool2d):
     """See `torch.nn.AvgPool2d`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.avg_pool2d(input, *self._window(), divisor_override=self.divisor_override)
+        return functional.avg_pool2d(input, **self._window())
 
 
 class AvgPool3d(_AvgPool, torch.nn.AvgPool3d):
     """See `torch.nn.AvgPool3d`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.avg_pool3d(input, *self._window(), divisor_override=self.divisor_override)
+        return functional.avg_pool3d(input, **self._window())
 
 
 class Linear(torch.nn.Linear):
