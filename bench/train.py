@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return accuracy(options)
     rows: list[dict[str, Any]] = []
     for threads in options.threads:
-        job = {"threads": threads, "cpus": machine.pick_cpus(threads), **vars(options)}
+        job = vars(options) | {"threads": threads, "cpus": machine.pick_cpus(threads)}
         child = subprocess.run(
             [sys.executable, __file__, CHILD],
             input=json.dumps(job, default=str),
@@ -198,8 +198,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def accuracy(options: argparse.Namespace) -> int:
     """Train fastconv and PyTorch to the end from the same weights, batches and dropout masks."""
     import numpy as np
-    import trainers
 
+    import trainers
     from fastconv import demo
 
     digits, worst = demo.load_digits(), 0.0

@@ -10,7 +10,6 @@ by step; without, each library uses its own dropout, as its users do.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -89,7 +88,7 @@ class TorchTrainer:
         return module
 
     def _masked(self, leaf: nn.Dropout) -> Any:
-        torch, ours = self.torch, copy.deepcopy(leaf)
+        torch, ours = self.torch, copy_of(leaf)
 
         class Masked(torch.nn.Module):  # type: ignore[name-defined,misc]
             def forward(self, x: Any) -> Any:
@@ -186,7 +185,7 @@ class TensorflowTrainer:
         if isinstance(leaf, nn.Dropout):
             if not same_masks:
                 return lambda x, train: tf.nn.dropout(x, leaf.p) if train else x
-            ours = copy.deepcopy(leaf).train()
+            ours = copy_of(leaf).train()
             draw = lambda x: ours(np.ones(x.shape, np.float32))  # noqa: E731
             return lambda x, train: x * tf.numpy_function(draw, [x], x.dtype) if train else x
         if isinstance(leaf, nn.Flatten):
@@ -239,6 +238,6 @@ TRAINERS = {
 }
 
 
-def copy_of(network: nn.Sequential) -> nn.Sequential:
+def copy_of(layer: nn.Layer) -> Any:
     """A deep copy, random states included."""
-    return network.with_ops(network.leaves()[0].ops)
+    return layer.with_ops(layer.leaves()[0].ops)

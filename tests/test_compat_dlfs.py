@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 
 import numpy as np
@@ -156,3 +157,8 @@ def test_average_pooling():
     np.testing.assert_array_equal(layer.backward(dout), dout.repeat(2, 2).repeat(2, 3) / 4)
     padded = dlfs.AveragePooling(2, 2, stride=2, pad=1).forward(np.ones((1, 1, 2, 2)))
     np.testing.assert_array_equal(padded[0, 0], [[0.25, 0.25], [0.25, 0.25]])
+
+
+def test_examples():
+    assert doctest.testmod(dlfs).attempted > 5
+    assert doctest.testmod(dlfs).failed == 0

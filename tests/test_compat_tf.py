@@ -3,6 +3,7 @@ installed."""
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import json
 
@@ -136,3 +137,8 @@ def test_against_tensorflow(run_python, tmp_path):
             arrays = [rng.integers(-4, 5, case.pop(name)).astype(np.float32) for name in names]
             ours = getattr(tf.nn, case.pop("op"))(*arrays, **case)
             np.testing.assert_allclose(ours, theirs[str(i)], rtol=1e-6, err_msg=str(given))
+
+
+def test_examples():
+    assert doctest.testmod(tf).attempted > 5
+    assert doctest.testmod(tf).failed == 0

@@ -92,7 +92,7 @@ def run(
         save_picture(options.picture, title, network, history, digits, predicted)
         say(f"\npicture  {options.picture}")
         maps = options.picture.with_stem(f"{options.picture.stem}-maps")
-        digit = digits.test_images[0]
+        digit = digits.test_images[held_out // 2]
         save_feature_maps(maps, f"A digit through the network “{options.network}”", network, digit)
         say(f"picture  {maps}")
     return status

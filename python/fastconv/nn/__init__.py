@@ -12,8 +12,8 @@ There is no graph and no tensor type: everything is a NumPy array, channels firs
 
 Layers compute through ``ops``, which is the package fastconv unless said otherwise;
 `Layer.with_ops` gives the same network on, for instance, `fastconv.reference`. Linear layers
-are 1x1 convolutions of 1x1 images, so that one thread pool serves the whole network: a BLAS
-of its own would wake up between our kernels and take their cores.
+multiply by 1x1 convolutions, so that one thread pool serves the whole network: a BLAS of its own
+would wake up between our kernels and take their cores.
 
 Read `base.py` first, then one layer, then `containers.py`.
 """

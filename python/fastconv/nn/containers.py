@@ -15,8 +15,8 @@ __all__ = ["Sequential"]
 class Sequential(Layer):
     """Layers one after another.
 
-    A `ReLU` right after a convolution or a `Linear` is done in that layer's store, which saves a
-    pass over the array; nothing else tells the difference.
+    A `ReLU` right after a convolution or a `Linear` is done by that layer as it stores its result,
+    which saves a pass over the array; nothing else tells the difference.
 
     Parameters
     ----------

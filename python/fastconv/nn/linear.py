@@ -22,7 +22,7 @@ class Linear(Affine):
     bias : bool
         Whether there is a bias; it starts at zero.
     activation : None or 'relu'
-        ReLU in the product's own store.
+        ReLU of the product, in place.
     rng : int, numpy.random.Generator or None
         Draws the initial weights, normal of variance 2 / in_features.
     dtype : dtype
@@ -59,28 +59,28 @@ class Linear(Affine):
         weight = he_normal((out_features, in_features), in_features, rng, dtype)
         super().__init__(weight, out_features, bias, activation)
 
-    # The product is a convolution of N images of one pixel.
-
     def _map(self, x: Array, bias: Array | None, activation: str | None) -> Array:
         if x.ndim != 2:
             raise ValueError(f"input: expected (N, in_features), got shape {x.shape}")
-        kernels = as_pixels(self.weight.data)
-        y: Array = self.ops.conv2d(as_pixels(x), kernels, bias, activation=activation)
-        return y[:, :, 0, 0]
+        y = self._product(x, self.weight.data.T)
+        if bias is not None:
+            y += bias
+        return np.maximum(y, 0, out=y) if activation else y
 
     def _gradients(
         self, grad_output: Array, x: Array, output_mask: tuple[bool, bool, bool]
     ) -> Gradients:
-        grad_images, grad_kernels, grad_bias = self.ops.conv2d_backward(
-            as_pixels(grad_output),
-            as_pixels(x),
-            as_pixels(self.weight.data),
-            output_mask=output_mask,
+        return (
+            self._product(grad_output, self.weight.data) if output_mask[0] else None,
+            self._product(grad_output.T, x),
+            grad_output.sum(0) if output_mask[2] else None,
         )
-        grad_input = None if grad_images is None else grad_images[:, :, 0, 0]
-        return grad_input, grad_kernels[:, :, 0, 0], grad_bias
 
+    def _product(self, a: Array, b: Array) -> Array:
+        """a @ b as a 1x1 convolution: b is an image of one row whose channels a's rows weigh.
 
-def as_pixels(rows: Array) -> Array:
-    """(N, F) as (N, F, 1, 1), a view."""
-    return rows[:, :, None, None]
+        Of the two ways to see a product as a convolution this one packs the smaller matrix, a,
+        where b holds the layer's weights; images are read as they lie.
+        """
+        y: Array = self.ops.conv2d(b[None, :, None, :], a[:, :, None, None])
+        return y[0, :, 0, :]

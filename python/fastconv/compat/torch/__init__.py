@@ -1,7 +1,7 @@
 """PyTorch with its convolutions and pools from fastconv.
 
 Change the import and keep the code: ``from fastconv.compat.torch import nn`` is ``torch.nn`` with
-the convolution, pooling and linear modules replaced by subclasses of themselves, so that
+the convolution and pooling modules replaced by subclasses of themselves, so that
 constructors, ``state_dict``, ``repr`` and ``isinstance`` stay; all other names are PyTorch's own.
 Tensors are read and written through NumPy views, nothing is copied. Gradients are autograd's, of
 first order.

@@ -1,4 +1,4 @@
-"""``torch.nn`` with convolution, pooling and linear modules that compute with fastconv.
+"""``torch.nn`` with convolution and pooling modules that compute with fastconv.
 
 Each is a subclass of PyTorch's module of the same name and overrides its computation alone. All
 names that are not defined here are PyTorch's own.
@@ -23,7 +23,6 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
-    "Linear",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
@@ -155,10 +154,3 @@ class AvgPool3d(_AvgPool, torch.nn.AvgPool3d):
 
     def forward(self, input: Tensor) -> Tensor:
         return functional.avg_pool3d(input, **self._window())
-
-
-class Linear(torch.nn.Linear):
-    """See `torch.nn.Linear`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return functional.linear(input, self.weight, self.bias)

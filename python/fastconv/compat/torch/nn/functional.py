@@ -1,4 +1,4 @@
-"""``torch.nn.functional`` with convolution, pooling and linear from fastconv.
+"""``torch.nn.functional`` with convolution and pooling from fastconv.
 
 Each function takes what its namesake in PyTorch takes. All names that are not defined here are
 PyTorch's own.
@@ -24,7 +24,6 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
-    "linear",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -246,12 +245,3 @@ def avg_pool3d(
     """Mean of each window of (N, C, D, H, W)."""
     window = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return _avg_pool(3, input, window)
-
-
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y = x @ weight.T + bias along the last axis, as the convolution of images of one pixel."""
-    if not ours(input, weight, bias) or input.ndim < 1 or weight.ndim != 2:
-        return torch_functional.linear(input, weight, bias)
-    pixels = input.reshape(-1, input.shape[-1], 1, 1)
-    y = conv2d(pixels, weight[:, :, None, None], bias)
-    return y.reshape(*input.shape[:-1], weight.shape[0])
