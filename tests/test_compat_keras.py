@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,3 +175,13 @@ def test_another_backend_is_refused(run_python):
     done = run_python("-c", "import fastconv.compat.keras", env={"KERAS_BACKEND": "jax"})
     assert done.returncode != 0
     assert "KERAS_BACKEND=numpy" in done.stderr
+
+
+def test_the_readme_example_runs():
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```pycon\n(.*?)```", readme, re.S)
+    (source,) = [block for block in blocks if "compat.keras" in block]
+    session = {}
+    exec(source, session)
+    layers = [session["Conv2D"](4, 3), session["MaxPooling2D"](2)]
+    assert session["Sequential"](layers)(normal(2, 9, 8, 3)).shape == (2, 3, 3, 4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,3 +229,12 @@ def test_training_is_torchs_and_pure_fastconvs_step_by_step():
         third.step()
         assert losses[0] == pytest.approx(losses[1], rel=1e-9)
         assert losses[2] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_the_readme_example_runs():
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```pycon\n(.*?)```", readme, re.S)
+    (source,) = [block for block in blocks if "compat.torch" in block]
+    session = {}
+    exec(source, session)
+    assert session["model"](torch.zeros(2, 1, 28, 28)).shape == (2, 16, 14, 14)

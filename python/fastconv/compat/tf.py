@@ -195,7 +195,7 @@ def dropout(
     Examples
     --------
     >>> dropout(np.ones(6), keep_prob=0.5, seed=0)
-    array([2., 0., 0., 0., 2., 2.])
+    array([0., 2., 2., 2., 0., 0.])
     >>> dropout(np.ones(3), keep_prob=1)
     array([1., 1., 1.])
     """

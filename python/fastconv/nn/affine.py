@@ -7,7 +7,7 @@ import numpy as np
 from fastconv.nn.activations import checked_activation, through_relu
 from fastconv.nn.base import Array, Layer, Parameter, saved
 
-__all__ = ["Affine", "Gradients", "check_groups"]
+__all__ = ["Affine", "check_groups"]
 
 Gradients = tuple[Array | None, Array | None, Array | None]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 import fastconv
 
-__all__ = ["Array", "Layer", "Parameter", "Size", "saved", "spatial"]
+__all__ = ["Layer", "Parameter", "saved", "spatial"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Size: TypeAlias = int | tuple[int, ...]

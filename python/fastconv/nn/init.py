@@ -21,7 +21,6 @@ import numpy.typing as npt
 from fastconv.nn.base import Array, Parameter
 
 __all__ = [
-    "Seed",
     "glorot_uniform",
     "he_normal",
     "lecun_uniform",
