@@ -330,6 +330,51 @@ def test_demo_of_another_network_and_picture(digits_folder, tmp_path, capsys):
     assert "fastconv.reference" not in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not HAS_MATPLOTLIB, reason="matplotlib is not installed")
+def test_demo_pictures_feature_maps(digits_folder, tmp_path, capsys):
+    path = tmp_path / "digits.png"
+    arguments = ["--network", "torch", "--epochs", "1", "--batch-size", "200", "--no-compare"]
+    assert cli.main(["demo", *arguments, "--data", str(digits_folder), "--picture", str(path)]) == 0
+    maps = tmp_path / "digits-maps.png"
+    assert str(maps) in capsys.readouterr().out
+    assert maps.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("picture", [False, True])
+def test_demo_of_the_autoencoder(digits_folder, tmp_path, capsys, picture):
+    if picture and not HAS_MATPLOTLIB:
+        pytest.skip("matplotlib is not installed")
+    path = tmp_path / "digits.png"
+    more = ["--picture", str(path)] if picture else ["--no-picture"]
+    arguments = ["--network", "autoencoder", "--data", str(digits_folder), "--epochs", "3"]
+    assert cli.main(["demo", *arguments, *more]) == 0
+    captured = capsys.readouterr()
+    assert "code     4 x 7 x 7, 25% of a digit" in captured.out
+    found = re.search(r"error    ([\d.]+) .* of the mean digit ([\d.]+)", captured.out)
+    losses = [float(n) for n in re.findall(r"loss ([\d.]+)", captured.err)]
+    assert len(losses) == 3
+    assert losses[0] > losses[1] > losses[2] > float(found[1]) / 2
+    assert path.exists() == picture
+
+
+def test_the_autoencoder_refuses_to_diverge(digits_folder, capsys):
+    arguments = ["--network", "autoencoder", "--data", str(digits_folder), "--no-picture"]
+    digits = data.load_digits(digits_folder)
+    digits.train_images[0, 0, 0, 0] = np.nan
+    network = demo.AUTOENCODER.build(np.random.default_rng(0))
+    with pytest.raises(FloatingPointError, match="smaller learning rate"):
+        demo.train_autoencoder(
+            network,
+            digits.train_images,
+            epochs=1,
+            batch_size=600,
+            lr=1e-3,
+            rng=np.random.default_rng(0),
+            err=io.StringIO(),
+        )
+    assert cli.main(["demo", *arguments, "--epochs", "1", "--batch-size", "600"]) == 0
+
+
 def test_same_seed_same_run(digits_folder, capsys):
     def losses(*more):
         base = ["demo", "--data", str(digits_folder), "--epochs", "1", "--no-compare"]

@@ -22,7 +22,8 @@ import fastconv
 TESTS = Path(__file__).resolve().parent
 KERNELS = TESTS.parent / "csrc" / "kernels" / "kernels.cpp"
 VALUE_FILES = [
-    *("conv", "dimensions", "conv_transpose", "grad", "pool", "prepack", "accuracy", "arrays")
+    *("conv", "dimensions", "conv_transpose", "grad", "pool", "prepack", "accuracy", "arrays"),
+    "nn_core",
 ]
 if importlib.util.find_spec("torch"):
     VALUE_FILES.append("torch")

@@ -15,6 +15,7 @@
 #include "docs.hpp"
 #include "measure.hpp"
 #include "method.hpp"
+#include "nn.hpp"
 #include "pool.hpp"
 
 namespace py = pybind11;
@@ -168,6 +169,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   register_conv(m.ptr());
   register_conv_transpose(m.ptr());
   register_pool(m.ptr());
+  register_nn(m.ptr());
   register_functions(m.ptr());
   register_packed(m);
   register_plan(m);

@@ -2,6 +2,7 @@
 // one table behind. See table.hpp for what the kernels compute.
 #include "copy.hpp"
 #include "dot_tile.hpp"
+#include "elementwise.hpp"
 #include "gather.hpp"
 #include "gemm_tile.hpp"
 #include "interleave.hpp"
@@ -107,6 +108,9 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.fold_pairs[fastconv::kFoldMax] = fold<T, Leaf::kPairs, Maxima>;
   k.fold_pairs[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kPairs, MaximaWithPlaces>;
   k.fold_pairs[fastconv::kFoldSum] = fold<T, Leaf::kPairs, Sums>;
+  k.adam = adam<T>;
+  k.sgd = sgd<T>;
+  k.relu_gradient = relu_gradient<T>;
   k.fma_burst = fma_burst<T>;
   return k;
 }

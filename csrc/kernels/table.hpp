@@ -215,6 +215,27 @@ struct Places {
   std::ptrdiff_t taps[3], place_step[3];
 };
 
+// A step of Adam over n elements:
+//   mean += mean_rate * (grad - mean)
+//   square = square_decay * square + square_rate * grad^2
+//   data -= rate * mean / (sqrt(square) + epsilon)
+template <class T>
+struct AdamStep {
+  const T* grad;
+  T *data, *mean, *square;
+  std::ptrdiff_t n;
+  T mean_rate, square_decay, square_rate, rate, epsilon;
+};
+
+// velocity = momentum * velocity + grad; data -= rate * velocity. Without a velocity, grad takes its place.
+template <class T>
+struct SgdStep {
+  const T* grad;
+  T *data, *velocity;  // the latter may be null
+  std::ptrdiff_t n;
+  T rate, momentum;
+};
+
 constexpr int kMaxTileRows = 6;
 constexpr int kMaxTileVectors = 4;
 
@@ -243,6 +264,10 @@ struct Kernels {
   void (*fold_pairs[kFoldKinds])(const Fold<T>&);
   void (*fold_zip[kFoldKinds])(const Fold<T>&);
   bool (*take_places)(const Places<T>&);
+  void (*adam)(const AdamStep<T>&);
+  void (*sgd)(const SgdStep<T>&);
+  // result[i] = y[i] > 0 ? grad[i] : 0; result may be grad.
+  void (*relu_gradient)(const T* grad, const T* y, std::ptrdiff_t n, T* result);
   // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
   double (*fma_burst)(std::ptrdiff_t iterations);
 };

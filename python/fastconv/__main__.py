@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         "beside plain NumPy, and save a picture.",
     )
     add = demo.add_argument
-    networks = ("keras", "torch", "tf", "dlfs")
+    networks = ("keras", "torch", "tf", "dlfs", "autoencoder")
     add("--network", choices=networks, default="tf", help="which network (default %(default)s)")
     add(
         "--data",
