@@ -55,10 +55,6 @@ LAYERS = {
         lambda: nn.Sequential(nn.Linear(4, 6, rng=9, dtype=F64), nn.ReLU()),
         (3, 4),
     ),
-}
-
-# Those that need functions of one and three axes, or transposed convolution.
-MORE = {
     "conv1d": (lambda: nn.Conv1d(3, 4, 3, 2, "same", rng=1, dtype=F64), (2, 3, 9)),
     "conv1d_relu": (lambda: nn.Conv1d(3, 2, 2, activation="relu", rng=2, dtype=F64), (2, 3, 6)),
     "conv3d": (lambda: nn.Conv3d(2, 2, (1, 2, 3), rng=3, dtype=F64), (1, 2, 3, 4, 4)),
@@ -83,8 +79,6 @@ MORE = {
     ),
     "conv_transpose3d": (lambda: nn.ConvTranspose3d(2, 1, 2, 2, rng=8, dtype=F64), (1, 2, 2, 1, 2)),
 }
-HAVE = {name for name in dir(fastconv) if hasattr(reference, name)}
-LAYERS |= {k: v for k, v in MORE.items() if k.startswith("conv") or "max_pool1d" in HAVE}
 
 
 def numeric_gradient(function, array, step=1e-6):
