@@ -97,7 +97,7 @@ void spread(const PoolProblem& p, PoolPlan& plan) {
   const Index wanted = 4 * plan.threads;
   if (plan.threads == 1) return;
   const Index others = plan.blocks(p) / plan.rows.count;
-  if (others < wanted) plan.rows = Panels(p.height().out, std::max<Index>(1, p.height().out * others / wanted));
+  if (plan.blocks(p) < wanted) plan.rows = Panels(p.height().out, std::max<Index>(1, p.height().out * others / wanted));
 }
 
 }  // namespace
