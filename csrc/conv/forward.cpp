@@ -1,5 +1,6 @@
 // Forward convolution: walks the road that the plan chose.
 #include "conv.hpp"
+#include "depthwise.hpp"
 #include "direct.hpp"
 #include "store.hpp"
 
@@ -9,6 +10,10 @@ template <class T>
 void conv_forward(const Problem& p, const ConvPlan& plan, const Operands<T>& a, const T* packed) {
   if (p.channels == 0 || p.taps() == 0) {
     fill_with_bias(p, a.y, a.bias);
+    return;
+  }
+  if (plan.algorithm == Algorithm::kDepthwise) {
+    depthwise_forward(p, plan.depthwise, a);
     return;
   }
   direct_forward(p, plan.direct, a, packed);

@@ -30,6 +30,12 @@ template <class T>
 ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm wanted) {
   check_algorithm(wanted, p.axis);
   ConvPlan plan;
+  if (wanted == Algorithm::kAuto && plan_depthwise<T>(p, threads, plan.depthwise)) {
+    plan.algorithm = Algorithm::kDepthwise;
+    plan.threads = plan.depthwise.threads;
+    plan.workspace = plan.depthwise.workspace;
+    return plan;
+  }
   plan.direct = plan_direct<T>(p, prepacked, threads);
   plan.threads = plan.direct.threads;
   plan.workspace = plan.direct.workspace;
@@ -38,6 +44,7 @@ ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm want
 }
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan) {
+  if (plan.algorithm == Algorithm::kDepthwise) return explain(p, plan.depthwise);
   const DirectPlan& direct = plan.direct;
   const bool channels = direct.lanes == Orientation::kChannelLanes;
   return {{"lanes", channels ? "output channels" : "output pixels"},
@@ -48,7 +55,9 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
                                              : ", packed panel by panel")}};
 }
 
-int packed_form(const ConvPlan& plan) { return static_cast<int>(plan.direct.lanes); }
+int packed_form(const ConvPlan& plan) {
+  return plan.algorithm == Algorithm::kDepthwise ? -1 : static_cast<int>(plan.direct.lanes);
+}
 
 template <class T>
 Index packed_elements(const Problem& p, const ConvPlan& plan) {

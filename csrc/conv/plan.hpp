@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "depthwise.hpp"
 #include "direct_plan.hpp"
 
 namespace fastconv {
@@ -22,10 +23,11 @@ struct ConvPlan {
   std::size_t workspace = 0;  // bytes for each thread
   std::size_t shared = 0;     // bytes for the call
   DirectPlan direct;
+  DepthwisePlan depthwise;
 };
 
-// Throws std::invalid_argument where an algorithm that the caller asked for (kAuto, kDirect or kWinograd) does not apply
-// to these kernels, strides and dilations, whatever the sizes of the images.
+// Throws std::invalid_argument where an algorithm that the caller asked for (kAuto, kDirect or kWinograd) does not
+// apply to these kernels, strides and dilations, whatever the sizes of the images.
 void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes);
 
 // Calls check_algorithm.

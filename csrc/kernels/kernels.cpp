@@ -1,8 +1,11 @@
 // One source for every ISA: compiled with -DFASTCONV_ISA_NAME=<isa> and that ISA's flags, it leaves
 // one table behind. See table.hpp for what the kernels compute.
 #include "copy.hpp"
+#include "depthwise_rows.hpp"
 #include "gemm_tile.hpp"
 #include "reduce.hpp"
+#include "shifted_tile.hpp"
+#include "stage_rows.hpp"
 #include "transpose.hpp"
 
 namespace {
@@ -40,6 +43,12 @@ constexpr void fill(
   if constexpr (MR < fastconv::kMaxTileRows) fill<T, L, MR + 1>(tiles);
 }
 
+template <class T, int KH>
+constexpr void fill_depthwise(void (*(&rows)[fastconv::kDepthwiseStrides])(const DepthwiseRows<T>&)) {
+  rows[0] = depthwise_rows<T, KH, 1>;
+  rows[1] = depthwise_rows<T, KH, 2>;
+}
+
 template <class T>
 constexpr fastconv::Kernels<T> kernels_of() {
   fastconv::Kernels<T> k{};
@@ -50,6 +59,14 @@ constexpr fastconv::Kernels<T> kernels_of() {
   fill<T, Lanes::kPixels>(k.pixel_lanes);
   k.transpose = transpose_block<T>;
   k.copy = copy_rows<T>;
+  k.stage_rows = stage_rows<T>;
+  fill_depthwise<T, 3>(k.depthwise_rows[0]);
+  fill_depthwise<T, 5>(k.depthwise_rows[1]);
+  fill_depthwise<T, 7>(k.depthwise_rows[2]);
+  k.shifted_run[0] = shifted_run<T, 1>;
+  k.shifted_run[1] = shifted_run<T, 2>;
+  k.shifted_run[2] = shifted_run<T, 3>;
+  k.shifted_run[3] = shifted_run<T, 4>;
   k.add_rows = add_rows<T>;
   k.sum = sum<T>;
   k.fma_burst = fma_burst<T>;

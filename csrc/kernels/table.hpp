@@ -56,6 +56,53 @@ struct Copy {
   std::ptrdiff_t ld_dst;
 };
 
+// Rows of a plane on their way into a stage: `count` elements, `step` apart, `left` zeros before and zeros behind them
+// up to `dst_row`, and less than a vector of zeros behind the last row.
+template <class T>
+struct StageRows {
+  const T* src;
+  std::ptrdiff_t step, src_row;
+  std::ptrdiff_t rows, count;
+  T* dst;
+  std::ptrdiff_t dst_row, left;
+};
+
+// One plane of a depthwise convolution, KH rows of taps and stride SH down the rows (the kernel's own constants):
+// y[i, j] = bias + sum_{r, s} w[r * kw + s] * row(i * SH + r)[column[s] + j], where row(t) starts at
+// x + t % SH * x_phase + t / SH * x_row. Rows of x hold a whole vector, even where they are narrower.
+template <class T>
+struct DepthwiseRows {
+  const T* x;
+  std::ptrdiff_t x_row, x_phase;
+  const std::ptrdiff_t* column;
+  const T* w;
+  std::ptrdiff_t kw;
+  T* y;
+  std::ptrdiff_t y_row;
+  std::ptrdiff_t rows, width;
+  T bias;
+  bool relu;
+};
+
+// sums[o * sums_row + f] = bias[o] + sum_k w[o * w_row + k] * x[offset[k] + f] for f < length; the vector that holds
+// the last f is read and written whole.
+template <class T>
+struct ShiftedRun {
+  std::ptrdiff_t depth;  // K
+  const T* x;
+  const std::ptrdiff_t* offset;
+  const T* w;
+  std::ptrdiff_t w_row;
+  T* sums;
+  std::ptrdiff_t sums_row, length;
+  const T* bias;  // or null
+  bool relu;
+};
+
+constexpr int kDepthwiseHeights = 3;  // of kernels: 3, 5 and 7 rows of taps
+constexpr int kDepthwiseStrides = 2;
+constexpr int kMaxRunOutputs = 4;
+
 constexpr int kMaxTileRows = 6;
 constexpr int kMaxTileVectors = 4;
 
@@ -69,7 +116,10 @@ struct Kernels {
   TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];
   void (*transpose)(const Transpose<T>&);
   void (*copy)(const Copy<T>&);
-  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);  // sum[i] += src[i]
+  void (*stage_rows)(const StageRows<T>&);
+  void (*depthwise_rows[kDepthwiseHeights][kDepthwiseStrides])(const DepthwiseRows<T>&);  // [(KH - 3) / 2][SH - 1]
+  void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);                              // [outputs - 1]
+  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);                               // sum[i] += src[i]
   T (*sum)(const T* src, std::ptrdiff_t n);
   // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
   double (*fma_burst)(std::ptrdiff_t iterations);

@@ -1,0 +1,181 @@
+#include "depthwise.hpp"
+
+#include "../parallel.hpp"
+#include "depthwise_task.hpp"
+
+namespace fastconv {
+
+// OIHW, dense: [output][channel, tap].
+template <class T>
+bool DepthwiseTask<T>::dense_weights(const Problem& p) {
+  Index dense = 1;
+  for (std::size_t s = kSpatial; s-- > 0;) {
+    if (p.axis[s].kernel > 1 && p.w.space[s] != dense) return false;
+    dense *= p.axis[s].kernel;
+  }
+  return p.channels == 1 || p.w.in == dense;
+}
+
+template <class T>
+Index DepthwiseTask<T>::sums_of_channel(const Problem& p, const DepthwisePlan& plan) {
+  const Index lanes = kernels().of<T>().lanes;
+  return round_up(plan.block_height * stage_geometry(p, plan).pitch(), lanes);
+}
+
+template <class T>
+Index DepthwiseTask<T>::sums(const Problem& p, const DepthwisePlan& plan) {
+  if (plan.one_plane) return p.y.space[kWidth] == 1 ? 0 : plan.block_height * plan.block_width;
+  return std::min<Index>(p.outputs, kMaxRunOutputs) * sums_of_channel(p, plan);
+}
+
+// Of every tap in the stage; for a plane's rows, of the columns alone.
+template <class T>
+void DepthwiseTask<T>::set_offsets() {
+  const PlaneStage& s = stage_geometry_;
+  Index* to = offset_;
+  const Index kh = plan_.one_plane ? 1 : p_.height().kernel;
+  for (Index plane = 0; plane < planes(p_); ++plane) {
+    for (Index r = 0; r < kh; ++r) {
+      for (Index c = 0; c < p_.width().kernel; ++c) {
+        *to++ = plane * s.plane() + s.tap_row(p_, r) + s.tap_column(p_, c);
+      }
+    }
+  }
+}
+
+template <class T>
+void DepthwiseTask<T>::run(Index block) {
+  Block b{};
+  b.ow = block % plan_.blocks_w * plan_.block_width;
+  block /= plan_.blocks_w;
+  b.oh = block % plan_.blocks_h * plan_.block_height;
+  block /= plan_.blocks_h;
+  b.od = block % p_.depth().out;
+  block /= p_.depth().out;
+  b.g = block % p_.groups;
+  b.n = block / p_.groups;
+  b.height = std::min(plan_.block_height, p_.height().out - b.oh);
+  b.width = std::min(plan_.block_width, p_.width().out - b.ow);
+  if (b.height <= 0 || b.width <= 0) return;
+  stage(b);
+  if (plan_.one_plane) {
+    convolve_planes(b);
+  } else {
+    convolve_runs(b);
+  }
+}
+
+template <class T>
+void DepthwiseTask<T>::stage(const Block& b) {
+  const T* x = a_.x + b.n * p_.x.batch + b.g * p_.x.group;
+  T* to = stage_;
+  for (Index c = 0; c < p_.channels; ++c) {
+    for (Index d = 0; d < p_.depth().kernel; ++d, to += stage_geometry_.plane()) {
+      const Index id = p_.depth().input_of(b.od, d);
+      const bool inside = id >= 0 && id < p_.depth().in;
+      const T* plane = inside ? x + c * p_.x.channel + id * p_.x.space[kDepth] : nullptr;
+      stage_geometry_.copy(p_, k_, plane, b.oh, b.ow, to);
+    }
+  }
+}
+
+// [output][channel, tap] of one group.
+template <class T>
+const T* DepthwiseTask<T>::group_weights(Index g) {
+  const T* w = a_.w + g * p_.w.group;
+  if (dense_weights(p_)) return w;
+  T* to = weights_;
+  for (Index o = 0; o < p_.outputs; ++o) {
+    for (Index c = 0; c < p_.channels; ++c) {
+      for (Index d = 0; d < p_.depth().kernel; ++d) {
+        for (Index r = 0; r < p_.height().kernel; ++r) {
+          const T* row = w + o * p_.w.out + c * p_.w.in + d * p_.w.space[kDepth] + r * p_.w.space[kHeight];
+          for (Index s = 0; s < p_.width().kernel; ++s) *to++ = row[s * p_.w.space[kWidth]];
+        }
+      }
+    }
+  }
+  return weights_;
+}
+
+template <class T>
+T* DepthwiseTask<T>::output(const Block& b, Index o) const {
+  return a_.y + b.n * p_.y.batch + b.g * p_.y.group + o * p_.y.channel + b.od * p_.y.space[kDepth] +
+         b.oh * p_.y.space[kHeight] + b.ow * p_.y.space[kWidth];
+}
+
+template <class T>
+void DepthwiseTask<T>::convolve_planes(const Block& b) {
+  const bool in_place = p_.y.space[kWidth] == 1;
+  const auto kernel = k_.depthwise_rows[(p_.height().kernel - 3) / 2][p_.height().stride - 1];
+  const T* w = group_weights(b.g);
+  DepthwiseRows<T> t{};
+  t.x = stage_;
+  t.x_row = stage_geometry_.pitch();
+  t.x_phase = stage_geometry_.phase_h();
+  t.column = offset_;
+  t.kw = p_.width().kernel;
+  t.y_row = in_place ? p_.y.space[kHeight] : b.width;
+  t.rows = b.height;
+  t.width = b.width;
+  t.relu = p_.relu;
+  for (Index o = 0; o < p_.outputs; ++o) {
+    t.w = w + (dense_weights(p_) ? o * p_.w.out : o * p_.taps());
+    t.bias = a_.bias == nullptr ? T(0) : a_.bias[b.g * p_.outputs + o];
+    t.y = in_place ? output(b, o) : sums_;
+    kernel(t);
+    if (!in_place) store(b, o, sums_, b.width);
+  }
+}
+
+template <class T>
+void DepthwiseTask<T>::convolve_runs(const Block& b) {
+  const Panels panels(p_.outputs, kMaxRunOutputs);
+  const T* w = group_weights(b.g);
+  ShiftedRun<T> t{};
+  t.depth = products(p_);
+  t.x = stage_;
+  t.offset = offset_;
+  t.w_row = dense_weights(p_) ? p_.w.out : t.depth;
+  t.sums = sums_;
+  t.sums_row = sums_of_channel(p_, plan_);
+  t.length = (b.height - 1) * stage_geometry_.pitch() + b.width;
+  t.relu = p_.relu;
+  for (Index i = 0; i < panels.count; ++i) {
+    const Index first = panels.start(i);
+    t.w = w + first * t.w_row;
+    t.bias = a_.bias == nullptr ? nullptr : a_.bias + b.g * p_.outputs + first;
+    k_.shifted_run[panels.size(i) - 1](t);
+    for (Index o = 0; o < panels.size(i); ++o) store(b, first + o, sums_ + o * t.sums_row, stage_geometry_.pitch());
+  }
+}
+
+template <class T>
+void DepthwiseTask<T>::store(const Block& b, Index o, const T* sums, Index pitch) const {
+  T* y = output(b, o);
+  const Index step = p_.y.space[kWidth], row = p_.y.space[kHeight];
+  if (step == 1) {
+    k_.copy({sums, pitch, b.height, b.width, y, row});
+    return;
+  }
+  for (Index i = 0; i < b.height; ++i) {
+    for (Index j = 0; j < b.width; ++j) y[i * row + j * step] = sums[i * pitch + j];
+  }
+}
+
+template <class T>
+void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a) {
+  const Index blocks = plan.blocks(p);
+  parallel_for(plan.threads, plan.tasks, [&](Index i) {
+    DepthwiseTask<T> task(p, plan, a);
+    const Index first = i * plan.blocks_per_task;
+    for (Index b = first; b < std::min(blocks, first + plan.blocks_per_task); ++b) task.run(b);
+  });
+}
+
+template class DepthwiseTask<float>;
+template class DepthwiseTask<double>;
+template void depthwise_forward(const Problem&, const DepthwisePlan&, const Operands<float>&);
+template void depthwise_forward(const Problem&, const DepthwisePlan&, const Operands<double>&);
+
+}  // namespace fastconv

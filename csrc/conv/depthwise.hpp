@@ -1,0 +1,37 @@
+// Depthwise and narrow-group convolution: few channels in a group, so that a GEMM would have nothing to reuse.
+//
+// The planes of one group are copied to L1 with their padding, block by block (plane_stage.hpp), and convolved by
+// shifted loads: windows of 3, 5 or 7 rows over one channel by the kernel of kernels/depthwise_rows.hpp, all others by
+// that of kernels/shifted_tile.hpp.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../problem.hpp"
+#include "blocking.hpp"
+
+namespace fastconv {
+
+struct DepthwisePlan {
+  bool one_plane = false;  // each output channel is a convolution of one plane, by rows
+  Index block_height = 0, block_width = 0;
+  Index blocks_h = 0, blocks_w = 0;
+  Index blocks_per_task = 0, tasks = 0;
+  int threads = 1;
+  std::size_t workspace = 0;  // bytes for each thread
+
+  Index blocks(const Problem& p) const { return p.batch * p.groups * p.depth().out * blocks_h * blocks_w; }
+};
+
+// Whether the problem is one for this algorithm; then plan is complete.
+template <class T>
+bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan);
+
+std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan);
+
+template <class T>
+void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
+
+}  // namespace fastconv

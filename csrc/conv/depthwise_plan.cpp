@@ -1,0 +1,70 @@
+#include <cmath>
+
+#include "../cpu.hpp"
+#include "../workspace.hpp"
+#include "depthwise.hpp"
+#include "depthwise_task.hpp"
+#include "direct_plan.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Index kNarrow = 16;          // channels of a group, in and out
+constexpr Index kMostProducts = 1024;  // of one output: a single chain of additions has to stay accurate
+constexpr double kTaskFlops = 4e5;     // a few microseconds
+
+bool narrow(const Problem& p) {
+  if (p.channels == 1 && p.outputs == 1) return true;
+  if (p.groups == 1 || p.channels > kNarrow || p.outputs > kNarrow) return false;
+  return p.channels == 1 || p.taps() > 1;  // pointwise groups are matrix products
+}
+
+bool has_row_kernel(const Problem& p) {
+  const Axis& h = p.height();
+  return p.channels == 1 && p.depth().kernel == 1 && p.depth().pad == 0 && h.dilation == 1 &&
+         h.stride <= kDepthwiseStrides && (h.kernel == 3 || h.kernel == 5 || h.kernel == 7);
+}
+
+// Blocks whose stage leaves half of L1 to the output.
+bool choose_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
+  const Index planes = p.channels * p.depth().kernel;
+  Index height = p.height().out, width = std::min<Index>(p.width().out, 1024);
+  const auto fits = [&](Index h, Index w) { return PlaneStage(p, h, w, lanes).fits(planes, most); };
+  while (!fits(height, width) && height > 4) height = ceil_div(height, 2);
+  while (!fits(height, width) && width > 4 * lanes) width = ceil_div(width, 2);
+  if (!fits(height, width) && !PlaneStage(p, height, width, lanes).fits(planes, 16 * most)) return false;
+  plan.blocks_h = ceil_div(p.height().out, height);
+  plan.blocks_w = ceil_div(p.width().out, width);
+  plan.block_height = ceil_div(p.height().out, plan.blocks_h);
+  plan.block_width = ceil_div(p.width().out, plan.blocks_w);
+  return true;
+}
+
+}  // namespace
+
+template <class T>
+bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan) {
+  if (!narrow(p) || p.flops() == 0 || p.channels * p.taps() > kMostProducts) return false;
+  const Index lanes = kernels().of<T>().lanes;
+  if (!choose_block(p, lanes, caches().l1 / 2 / static_cast<Index>(sizeof(T)), plan)) return false;
+  plan.one_plane = has_row_kernel(p);
+  const Index blocks = plan.blocks(p);
+  const double each = p.flops() / static_cast<double>(blocks);
+  plan.threads = useful_threads(p.flops(), blocks, threads);
+  plan.blocks_per_task = std::clamp<Index>(static_cast<Index>(kTaskFlops / each), 1, ceil_div(blocks, plan.threads));
+  plan.tasks = ceil_div(blocks, plan.blocks_per_task);
+  plan.workspace = DepthwiseTask<T>::bytes(p, plan);
+  return true;
+}
+
+std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan) {
+  return {{"lanes", "output pixels"},
+          {"kernel", plan.one_plane ? std::to_string(p.height().kernel) + " rows of taps, 4 rows of outputs at a time"
+                                    : "shifted loads, up to " + std::to_string(kMaxRunOutputs) + " outputs each"},
+          {"pixels of a block", std::to_string(plan.block_height * plan.block_width) + ", read from a padded copy"}};
+}
+
+template bool plan_depthwise<float>(const Problem&, int, DepthwisePlan&);
+template bool plan_depthwise<double>(const Problem&, int, DepthwisePlan&);
+
+}  // namespace fastconv
