@@ -24,7 +24,7 @@ Index DepthwiseTask<T>::sums_of_channel(const Problem& p, const DepthwisePlan& p
 
 template <class T>
 Index DepthwiseTask<T>::sums(const Problem& p, const DepthwisePlan& plan) {
-  if (plan.one_plane) return p.y.space[kWidth] == 1 ? 0 : plan.block_height * plan.block_width;
+  if (plan.kernel == DepthwiseKernel::kRows) return p.y.space[kWidth] == 1 ? 0 : plan.block_height * plan.block_width;
   return std::min<Index>(p.outputs, kMaxRunOutputs) * sums_of_channel(p, plan);
 }
 
@@ -33,7 +33,7 @@ template <class T>
 void DepthwiseTask<T>::set_offsets() {
   const PlaneStage& s = stage_geometry_;
   Index* to = offset_;
-  const Index kh = plan_.one_plane ? 1 : p_.height().kernel;
+  const Index kh = plan_.kernel == DepthwiseKernel::kRows ? 1 : p_.height().kernel;
   for (Index plane = 0; plane < planes(p_); ++plane) {
     for (Index r = 0; r < kh; ++r) {
       for (Index c = 0; c < p_.width().kernel; ++c) {
@@ -58,7 +58,7 @@ void DepthwiseTask<T>::run(Index block) {
   b.width = std::min(plan_.block_width, p_.width().out - b.ow);
   if (b.height <= 0 || b.width <= 0) return;
   stage(b);
-  if (plan_.one_plane) {
+  if (plan_.kernel == DepthwiseKernel::kRows) {
     convolve_planes(b);
   } else {
     convolve_runs(b);
@@ -165,6 +165,7 @@ void DepthwiseTask<T>::store(const Block& b, Index o, const T* sums, Index pitch
 
 template <class T>
 void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a) {
+  if (plan.kernel == DepthwiseKernel::kLanes) return lane_forward(p, plan, a);
   const Index blocks = plan.blocks(p);
   parallel_for(plan.threads, plan.tasks, [&](Index i) {
     DepthwiseTask<T> task(p, plan, a);

@@ -14,15 +14,22 @@
 
 namespace fastconv {
 
+enum class DepthwiseKernel {
+  kRows,   // windows of 3, 5 or 7 rows over one plane: kernels/depthwise_rows.hpp
+  kRuns,   // all others, along the flattened stage: kernels/shifted_tile.hpp
+  kLanes,  // a group in each lane, for channels-last arrays and small planes: kernels/depthwise_lanes.hpp
+};
+
 struct DepthwisePlan {
-  bool one_plane = false;  // each output channel is a convolution of one plane, by rows
+  DepthwiseKernel kernel = DepthwiseKernel::kRuns;
+  Index group_blocks = 0;
   Index block_height = 0, block_width = 0;
   Index blocks_h = 0, blocks_w = 0;
   Index blocks_per_task = 0, tasks = 0;
   int threads = 1;
   std::size_t workspace = 0;  // bytes for each thread
 
-  Index blocks(const Problem& p) const { return p.batch * p.groups * p.depth().out * blocks_h * blocks_w; }
+  Index blocks(const Problem& p) const { return p.batch * group_blocks * p.depth().out * blocks_h * blocks_w; }
 };
 
 // Whether the problem is one for this algorithm; then plan is complete.
@@ -30,6 +37,11 @@ template <class T>
 bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan);
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan);
+
+template <class T>
+std::size_t lane_workspace(const Problem& p, const DepthwisePlan& plan);
+template <class T>
+void lane_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
 
 template <class T>
 void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);

@@ -5,6 +5,7 @@
 #include "depthwise.hpp"
 #include "depthwise_task.hpp"
 #include "direct_plan.hpp"
+#include "lane_stage.hpp"
 
 namespace fastconv {
 namespace {
@@ -33,10 +34,36 @@ bool choose_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan
   while (!fits(height, width) && height > 4) height = ceil_div(height, 2);
   while (!fits(height, width) && width > 4 * lanes) width = ceil_div(width, 2);
   if (!fits(height, width) && !PlaneStage(p, height, width, lanes).fits(planes, 16 * most)) return false;
+  plan.group_blocks = p.groups;
   plan.blocks_h = ceil_div(p.height().out, height);
   plan.blocks_w = ceil_div(p.width().out, width);
   plan.block_height = ceil_div(p.height().out, plan.blocks_h);
   plan.block_width = ceil_div(p.width().out, plan.blocks_w);
+  return true;
+}
+
+// Groups fill the lanes, and either they lie side by side or rows of pixels would fill them worse.
+bool wants_lanes(const Problem& p, Index lanes) {
+  if (p.depth().kernel != 1 || p.depth().out != 1 || p.depth().pad != 0 || 2 * p.groups <= lanes) return false;
+  if (p.x.space[kWidth] != 1) return true;
+  static const int mode = getenv("FCB") ? atoi(getenv("FCB")) : 0;
+  if (mode) return mode == 1;
+  return p.channels == 1 && p.width().out <= lanes;
+}
+
+bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
+  constexpr Index kSide = 4096;  // beyond it no block fits, and sizes might not fit 64 bits
+  if (p.width().in > kSide || p.width().span() > kSide || p.height().span() > kSide || p.height().stride > kSide)
+    return false;
+  const auto fits = [&](Index height) { return LaneStage(p, height, lanes).elements(p) <= most; };
+  Index height = std::min(p.height().out, kSide);
+  while (!fits(height) && height > 1) height = ceil_div(height, 2);
+  if (!fits(height)) return false;
+  plan.group_blocks = ceil_div(p.groups, lanes);
+  plan.blocks_w = 1;
+  plan.block_width = p.width().out;
+  plan.blocks_h = ceil_div(p.height().out, height);
+  plan.block_height = ceil_div(p.height().out, plan.blocks_h);
   return true;
 }
 
@@ -46,21 +73,31 @@ template <class T>
 bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan) {
   if (!narrow(p) || p.flops() == 0 || p.channels * p.taps() > kMostProducts) return false;
   const Index lanes = kernels().of<T>().lanes;
-  if (!choose_block(p, lanes, caches().l1 / 2 / static_cast<Index>(sizeof(T)), plan)) return false;
-  plan.one_plane = has_row_kernel(p);
+  if (wants_lanes(p, lanes) && choose_lane_block(p, lanes, caches().l2 / 8 / static_cast<Index>(sizeof(T)), plan)) {
+    plan.kernel = DepthwiseKernel::kLanes;
+  } else if (choose_block(p, lanes, caches().l1 / 2 / static_cast<Index>(sizeof(T)), plan)) {
+    plan.kernel = has_row_kernel(p) ? DepthwiseKernel::kRows : DepthwiseKernel::kRuns;
+  } else {
+    return false;
+  }
   const Index blocks = plan.blocks(p);
   const double each = p.flops() / static_cast<double>(blocks);
   plan.threads = useful_threads(p.flops(), blocks, threads);
   plan.blocks_per_task = std::clamp<Index>(static_cast<Index>(kTaskFlops / each), 1, ceil_div(blocks, plan.threads));
   plan.tasks = ceil_div(blocks, plan.blocks_per_task);
-  plan.workspace = DepthwiseTask<T>::bytes(p, plan);
+  plan.workspace =
+      plan.kernel == DepthwiseKernel::kLanes ? lane_workspace<T>(p, plan) : DepthwiseTask<T>::bytes(p, plan);
   return true;
 }
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan) {
+  if (plan.kernel == DepthwiseKernel::kLanes) {
+    return {{"lanes", "groups"}, {"pixels of a block", std::to_string(plan.block_height * plan.block_width)}};
+  }
   return {{"lanes", "output pixels"},
-          {"kernel", plan.one_plane ? std::to_string(p.height().kernel) + " rows of taps, 4 rows of outputs at a time"
-                                    : "shifted loads, up to " + std::to_string(kMaxRunOutputs) + " outputs each"},
+          {"kernel", plan.kernel == DepthwiseKernel::kRows
+                         ? std::to_string(p.height().kernel) + " rows of taps, 4 rows of outputs at a time"
+                         : "shifted loads, up to " + std::to_string(kMaxRunOutputs) + " outputs each"},
           {"pixels of a block", std::to_string(plan.block_height * plan.block_width) + ", read from a padded copy"}};
 }
 

@@ -35,7 +35,8 @@ class DepthwiseTask {
 
  private:
   static PlaneStage stage_geometry(const Problem& p, const DepthwisePlan& plan) {
-    return {p, plan.block_height, plan.block_width, plan.one_plane ? kernels().of<T>().lanes : 1};
+    return {p, plan.block_height, plan.block_width,
+            plan.kernel == DepthwiseKernel::kRows ? kernels().of<T>().lanes : 1};
   }
   static Index planes(const Problem& p) { return p.channels * p.depth().kernel; }
   static Index products(const Problem& p) { return p.channels * p.taps(); }

@@ -1,6 +1,7 @@
 // One source for every ISA: compiled with -DFASTCONV_ISA_NAME=<isa> and that ISA's flags, it leaves
 // one table behind. See table.hpp for what the kernels compute.
 #include "copy.hpp"
+#include "depthwise_lanes.hpp"
 #include "depthwise_rows.hpp"
 #include "gemm_tile.hpp"
 #include "reduce.hpp"
@@ -67,6 +68,9 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.shifted_run[1] = shifted_run<T, 2>;
   k.shifted_run[2] = shifted_run<T, 3>;
   k.shifted_run[3] = shifted_run<T, 4>;
+  k.lane_rows = lane_rows<T>;
+  k.planes_to_lanes = planes_to_lanes<T>;
+  k.lanes_to_planes = lanes_to_planes<T>;
   k.add_rows = add_rows<T>;
   k.sum = sum<T>;
   k.fma_burst = fma_burst<T>;

@@ -99,6 +99,29 @@ struct ShiftedRun {
   bool relu;
 };
 
+// Groups in the lanes: rows of outputs of one output channel, `lanes` of the vector stored. w is [depth][lane], bias a
+// vector; x is read in whole vectors.
+template <class T>
+struct LaneRows {
+  std::ptrdiff_t depth;  // K
+  const T* x;
+  const std::ptrdiff_t* offset;
+  std::ptrdiff_t x_step, x_row;
+  const T* w;
+  T* y;
+  std::ptrdiff_t y_step, y_row;
+  std::ptrdiff_t rows, width, lanes;
+  const T* bias;
+  bool relu;
+};
+
+// The pixels of `lanes` planes, `plane` apart, and the vectors that hold them: pixel i of all planes is at at[i].
+template <class T>
+struct PlanesToLanes {
+  std::ptrdiff_t plane, lanes, pixels;
+  const std::ptrdiff_t* at;
+};
+
 constexpr int kDepthwiseHeights = 3;  // of kernels: 3, 5 and 7 rows of taps
 constexpr int kDepthwiseStrides = 2;
 constexpr int kMaxRunOutputs = 4;
@@ -119,7 +142,10 @@ struct Kernels {
   void (*stage_rows)(const StageRows<T>&);
   void (*depthwise_rows[kDepthwiseHeights][kDepthwiseStrides])(const DepthwiseRows<T>&);  // [(KH - 3) / 2][SH - 1]
   void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);                              // [outputs - 1]
-  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);                               // sum[i] += src[i]
+  void (*lane_rows)(const LaneRows<T>&);
+  void (*planes_to_lanes)(const PlanesToLanes<T>&, const T* planes, T* lanes);  // lanes behind t.lanes are zero
+  void (*lanes_to_planes)(const PlanesToLanes<T>&, const T* lanes, T* planes);
+  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);  // sum[i] += src[i]
   T (*sum)(const T* src, std::ptrdiff_t n);
   // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
   double (*fma_burst)(std::ptrdiff_t iterations);
