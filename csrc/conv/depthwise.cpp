@@ -16,6 +16,18 @@ bool DepthwiseTask<T>::dense_weights(const Problem& p) {
   return p.channels == 1 || p.w.in == dense;
 }
 
+// The row kernel stores whole vectors, side by side.
+template <class T>
+bool DepthwiseTask<T>::rows_in_place(const Problem& p, const DepthwisePlan& plan) {
+  const Index last = p.width().out - (plan.blocks_w - 1) * plan.block_width;  // the narrowest block
+  return p.y.space[kWidth] == 1 && last >= kernels().of<T>().lanes;
+}
+
+template <class T>
+Index DepthwiseTask<T>::row_of_sums(const DepthwisePlan& plan) {
+  return std::max<Index>(plan.block_width, kernels().of<T>().lanes);
+}
+
 template <class T>
 Index DepthwiseTask<T>::sums_of_channel(const Problem& p, const DepthwisePlan& plan) {
   const Index lanes = kernels().of<T>().lanes;
@@ -24,18 +36,19 @@ Index DepthwiseTask<T>::sums_of_channel(const Problem& p, const DepthwisePlan& p
 
 template <class T>
 Index DepthwiseTask<T>::sums(const Problem& p, const DepthwisePlan& plan) {
-  if (plan.kernel == DepthwiseKernel::kRows) return p.y.space[kWidth] == 1 ? 0 : plan.block_height * plan.block_width;
+  if (plan.kernel == DepthwiseKernel::kRows) {
+    return rows_in_place(p, plan) ? 0 : plan.block_height * row_of_sums(plan);
+  }
   return std::min<Index>(p.outputs, kMaxRunOutputs) * sums_of_channel(p, plan);
 }
 
-// Of every tap in the stage; for a plane's rows, of the columns alone.
+// Of every tap in the stage.
 template <class T>
 void DepthwiseTask<T>::set_offsets() {
   const PlaneStage& s = stage_geometry_;
   Index* to = offset_;
-  const Index kh = plan_.kernel == DepthwiseKernel::kRows ? 1 : p_.height().kernel;
   for (Index plane = 0; plane < planes(p_); ++plane) {
-    for (Index r = 0; r < kh; ++r) {
+    for (Index r = 0; r < p_.height().kernel; ++r) {
       for (Index c = 0; c < p_.width().kernel; ++c) {
         *to++ = plane * s.plane() + s.tap_row(p_, r) + s.tap_column(p_, c);
       }
@@ -43,20 +56,40 @@ void DepthwiseTask<T>::set_offsets() {
   }
 }
 
+// Counts up to the block instead of dividing for each: a small plane takes no longer than a few divisions.
 template <class T>
-void DepthwiseTask<T>::run(Index block) {
+void DepthwiseTask<T>::run(Index first, Index end) {
+  const Index height = plan_.block_height, width = plan_.block_width;
+  Index rest = first;
+  const auto digit = [&](Index base) {
+    const Index d = rest % base;
+    rest /= base;
+    return d;
+  };
   Block b{};
-  b.ow = block % plan_.blocks_w * plan_.block_width;
-  block /= plan_.blocks_w;
-  b.oh = block % plan_.blocks_h * plan_.block_height;
-  block /= plan_.blocks_h;
-  b.od = block % p_.depth().out;
-  block /= p_.depth().out;
-  b.g = block % p_.groups;
-  b.n = block / p_.groups;
-  b.height = std::min(plan_.block_height, p_.height().out - b.oh);
-  b.width = std::min(plan_.block_width, p_.width().out - b.ow);
-  if (b.height <= 0 || b.width <= 0) return;
+  b.ow = digit(plan_.blocks_w) * width;
+  b.oh = digit(plan_.blocks_h) * height;
+  b.od = digit(p_.depth().out);
+  b.g = digit(p_.groups);
+  b.n = rest;
+  for (Index i = first; i < end; ++i) {
+    b.height = std::min(height, p_.height().out - b.oh);
+    b.width = std::min(width, p_.width().out - b.ow);
+    if (b.height > 0 && b.width > 0) convolve(b);
+    if ((b.ow += width) < plan_.blocks_w * width) continue;
+    b.ow = 0;
+    if ((b.oh += height) < plan_.blocks_h * height) continue;
+    b.oh = 0;
+    if (++b.od < p_.depth().out) continue;
+    b.od = 0;
+    if (++b.g < p_.groups) continue;
+    b.g = 0;
+    ++b.n;
+  }
+}
+
+template <class T>
+void DepthwiseTask<T>::convolve(const Block& b) {
   stage(b);
   if (plan_.kernel == DepthwiseKernel::kRows) {
     convolve_planes(b);
@@ -106,25 +139,24 @@ T* DepthwiseTask<T>::output(const Block& b, Index o) const {
 
 template <class T>
 void DepthwiseTask<T>::convolve_planes(const Block& b) {
-  const bool in_place = p_.y.space[kWidth] == 1;
+  const bool in_place = rows_in_place(p_, plan_);
   const auto kernel = k_.depthwise_rows[(p_.height().kernel - 3) / 2][p_.height().stride - 1];
   const T* w = group_weights(b.g);
   DepthwiseRows<T> t{};
   t.x = stage_;
   t.x_row = stage_geometry_.pitch();
-  t.x_phase = stage_geometry_.phase_h();
-  t.column = offset_;
-  t.kw = p_.width().kernel;
-  t.y_row = in_place ? p_.y.space[kHeight] : b.width;
+  t.x_row_phase = stage_geometry_.phase_h();
+  t.x_column_phase = stage_geometry_.phase();
+  t.y_row = in_place ? p_.y.space[kHeight] : row_of_sums(plan_);
   t.rows = b.height;
-  t.width = b.width;
+  t.width = in_place ? b.width : std::max(b.width, k_.lanes + Index{0});
   t.relu = p_.relu;
   for (Index o = 0; o < p_.outputs; ++o) {
     t.w = w + (dense_weights(p_) ? o * p_.w.out : o * p_.taps());
     t.bias = a_.bias == nullptr ? T(0) : a_.bias[b.g * p_.outputs + o];
     t.y = in_place ? output(b, o) : sums_;
     kernel(t);
-    if (!in_place) store(b, o, sums_, b.width);
+    if (!in_place) store(b, o, sums_, t.y_row);
   }
 }
 
@@ -170,7 +202,7 @@ void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operan
   parallel_for(plan.threads, plan.tasks, [&](Index i) {
     DepthwiseTask<T> task(p, plan, a);
     const Index first = i * plan.blocks_per_task;
-    for (Index b = first; b < std::min(blocks, first + plan.blocks_per_task); ++b) task.run(b);
+    task.run(first, std::min(blocks, first + plan.blocks_per_task));
   });
 }
 

@@ -9,6 +9,8 @@
 namespace fastconv {
 namespace {
 
+Index padded_products(const Problem& p, Index lanes) { return round_up(p.channels * p.taps(), lanes); }
+
 template <class T>
 class LaneTask {
  public:
@@ -20,7 +22,9 @@ class LaneTask {
         geometry_(p, plan.block_height, k_.lanes),
         workspace_(lane_workspace<T>(p, plan)),
         stage_(workspace_.template take<T>(geometry_.elements(p))),
-        weights_(workspace_.template take<T>(p.outputs * products() * k_.lanes)),
+        weights_(workspace_.template take<T>(p.outputs * padded_products(p, k_.lanes) * k_.lanes)),
+        raw_weights_(workspace_.template take<T>(padded_products(p, k_.lanes) * k_.lanes)),
+        weight_at_(workspace_.template take<Index>(padded_products(p, k_.lanes))),
         bias_(workspace_.template take<T>(p.outputs * k_.lanes)),
         tap_(workspace_.template take<Index>(products())),
         at_(workspace_.template take<Index>(geometry_.pixels(p))),
@@ -29,6 +33,9 @@ class LaneTask {
     geometry_.tap_offsets(p, tap_);
     geometry_.pixel_offsets(p, at_);
     for (Index i = 0; i < pixels(); ++i) out_at_[i] = i * k_.lanes;
+    for (Index i = 0; i < padded_products(p, k_.lanes); ++i) weight_at_[i] = i * k_.lanes;
+    std::fill_n(raw_weights_, padded_products(p, k_.lanes) * k_.lanes, T(0));
+    std::fill_n(bias_, p.outputs * k_.lanes, T(0));
     std::fill_n(stage_, geometry_.elements(p), T(0));
   }
 
@@ -48,21 +55,24 @@ class LaneTask {
   Index products() const { return p_.channels * p_.taps(); }
   Index pixels() const { return plan_.block_height * p_.width().out; }
 
+  // Weights of one output channel, [group][products], rounded up to whole vectors; then transposed.
   void pack_weights(Index g, Index groups) {
     packed_ = g;
-    const Index lanes = k_.lanes, kh = p_.height().kernel, kw = p_.width().kernel;
-    std::fill_n(weights_, p_.outputs * products() * lanes, T(0));
-    std::fill_n(bias_, p_.outputs * lanes, T(0));
-    for (Index l = 0; l < groups; ++l) {
-      T* to = weights_ + l;
-      for (Index o = 0; o < p_.outputs; ++o) {
+    const Index lanes = k_.lanes, row = round_up(products(), lanes);
+    for (Index o = 0; o < p_.outputs; ++o) {
+      for (Index l = 0; l < groups; ++l) {
         if (a_.bias != nullptr) bias_[o * lanes + l] = a_.bias[(g + l) * p_.outputs + o];
-        for (Index c = 0; c < p_.channels; ++c) {
-          const T* w = a_.w + (g + l) * p_.w.group + o * p_.w.out + c * p_.w.in;
-          for (Index i = 0; i < kh * kw; ++i, to += lanes) {
-            *to = w[i / kw * p_.w.space[kHeight] + i % kw * p_.w.space[kWidth]];
-          }
-        }
+        gather_weights(a_.w + (g + l) * p_.w.group + o * p_.w.out, raw_weights_ + l * row);
+      }
+      k_.planes_to_lanes({row, groups, row, weight_at_}, raw_weights_, weights_ + o * row * lanes);
+    }
+  }
+
+  void gather_weights(const T* w, T* to) const {
+    for (Index c = 0; c < p_.channels; ++c) {
+      for (Index r = 0; r < p_.height().kernel; ++r) {
+        const T* row = w + c * p_.w.in + r * p_.w.space[kHeight];
+        for (Index s = 0; s < p_.width().kernel; ++s) *to++ = row[s * p_.w.space[kWidth]];
       }
     }
   }
@@ -83,7 +93,7 @@ class LaneTask {
     t.y_row = in_place ? p_.y.space[kHeight] : width * lanes;
     t.relu = p_.relu;
     for (Index o = 0; o < p_.outputs; ++o, y += p_.y.channel) {
-      t.w = weights_ + o * t.depth * lanes;
+      t.w = weights_ + o * round_up(t.depth, lanes) * lanes;
       t.bias = bias_ + o * lanes;
       t.y = in_place ? y : sums_;
       k_.lane_rows(t);
@@ -99,6 +109,8 @@ class LaneTask {
   Workspace workspace_;
   T* stage_;
   T* weights_;
+  T* raw_weights_;
+  Index* weight_at_;
   T* bias_;
   Index* tap_;
   Index* at_;
@@ -113,11 +125,12 @@ template <class T>
 std::size_t lane_workspace(const Problem& p, const DepthwisePlan& plan) {
   const Index lanes = kernels().of<T>().lanes;
   const LaneStage stage(p, plan.block_height, lanes);
-  const Index products = p.channels * p.taps(), pixels = plan.block_height * p.width().out;
-  return Workspace::piece_bytes<T>(stage.elements(p)) + Workspace::piece_bytes<T>(p.outputs * products * lanes) +
-         Workspace::piece_bytes<T>(p.outputs * lanes) + Workspace::piece_bytes<Index>(products) +
-         Workspace::piece_bytes<Index>(stage.pixels(p)) + Workspace::piece_bytes<Index>(pixels) +
-         Workspace::piece_bytes<T>(pixels * lanes);
+  const Index products = p.channels * p.taps(), padded = padded_products(p, lanes),
+              pixels = plan.block_height * p.width().out;
+  return Workspace::piece_bytes<T>(stage.elements(p)) + Workspace::piece_bytes<T>((p.outputs + 1) * padded * lanes) +
+         Workspace::piece_bytes<Index>(padded) + kCacheLine + Workspace::piece_bytes<T>(p.outputs * lanes) +
+         Workspace::piece_bytes<Index>(products) + Workspace::piece_bytes<Index>(stage.pixels(p)) +
+         Workspace::piece_bytes<Index>(pixels) + Workspace::piece_bytes<T>(pixels * lanes);
 }
 
 template <class T>

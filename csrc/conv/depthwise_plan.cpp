@@ -21,9 +21,9 @@ bool narrow(const Problem& p) {
 }
 
 bool has_row_kernel(const Problem& p) {
-  const Axis& h = p.height();
-  return p.channels == 1 && p.depth().kernel == 1 && p.depth().pad == 0 && h.dilation == 1 &&
-         h.stride <= kDepthwiseStrides && (h.kernel == 3 || h.kernel == 5 || h.kernel == 7);
+  const Axis &h = p.height(), &w = p.width();
+  return p.channels == 1 && p.depth().kernel == 1 && h.dilation == 1 && w.dilation == 1 && h.stride == w.stride &&
+         h.stride <= kDepthwiseStrides && h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5 || h.kernel == 7);
 }
 
 // Blocks whose stage leaves half of L1 to the output.

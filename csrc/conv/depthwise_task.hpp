@@ -25,7 +25,7 @@ class DepthwiseTask {
     set_offsets();
   }
 
-  void run(Index block);
+  void run(Index first, Index end);
 
   static std::size_t bytes(const Problem& p, const DepthwisePlan& plan) {
     return Workspace::piece_bytes<T>(planes(p) * stage_geometry(p, plan).plane()) +
@@ -42,6 +42,8 @@ class DepthwiseTask {
   static Index products(const Problem& p) { return p.channels * p.taps(); }
   static bool dense_weights(const Problem& p);
   static Index weights(const Problem& p) { return dense_weights(p) ? 0 : p.outputs * products(p); }
+  static bool rows_in_place(const Problem& p, const DepthwisePlan& plan);
+  static Index row_of_sums(const DepthwisePlan& plan);
   // Of one output channel: the flattened stage, or the rows as they will be stored.
   static Index sums_of_channel(const Problem& p, const DepthwisePlan& plan);
   static Index sums(const Problem& p, const DepthwisePlan& plan);
@@ -50,6 +52,7 @@ class DepthwiseTask {
     Index n, g, od, oh, ow, height, width;
   };
   void set_offsets();
+  void convolve(const Block& b);
   void stage(const Block& b);
   const T* group_weights(Index g);
   T* output(const Block& b, Index o) const;

@@ -27,6 +27,7 @@ class PlaneStage {
 
   Index rows() const { return rows_; }
   Index pitch() const { return pitch_; }                 // from a row to the next
+  Index phase() const { return rows_ * pitch_; }         // from a column phase to the next
   Index phase_h() const { return phases_w_ * phase(); }  // from a row phase to the next
   // One input plane; false where it is beyond `most` elements, or beyond counting.
   Index plane() const { return phases_h_ * phase_h(); }
@@ -52,17 +53,18 @@ class PlaneStage {
  private:
   // Outputs between the one that meets an input at its first tap and the one that meets it at its last.
   static Index reach(const Axis& a) { return (a.span() - 1) / a.stride; }
-  Index phase() const { return rows_ * pitch_; }
 
   // Of `count` positions first, first + stride, ...: those inside [0, in).
   struct Inside {
     Index before, count, first;
     Inside(Index start, Index stride, Index positions, Index in)
-        : before(std::clamp<Index>(start < 0 ? ceil_div(-start, stride) : 0, 0, positions)),
+        : before(std::min(start < 0 ? quotient(stride - 1 - start, stride) : 0, positions)),
           count(0),
           first(start + before * stride) {
-      if (before < positions && first < in) count = std::min(positions - before, (in - 1 - first) / stride + 1);
+      if (before < positions && first < in) count = std::min(positions - before, quotient(in - 1 - first, stride) + 1);
     }
+    // Small planes would spend their time in divisions.
+    static Index quotient(Index n, Index stride) { return stride == 1 ? n : stride == 2 ? n >> 1 : n / stride; }
   };
 
   Index phases_h_, phases_w_, rows_, pitch_;

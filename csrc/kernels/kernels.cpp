@@ -44,10 +44,10 @@ constexpr void fill(
   if constexpr (MR < fastconv::kMaxTileRows) fill<T, L, MR + 1>(tiles);
 }
 
-template <class T, int KH>
+template <class T, int K>
 constexpr void fill_depthwise(void (*(&rows)[fastconv::kDepthwiseStrides])(const DepthwiseRows<T>&)) {
-  rows[0] = depthwise_rows<T, KH, 1>;
-  rows[1] = depthwise_rows<T, KH, 2>;
+  rows[0] = depthwise_rows<T, K, 1>;
+  rows[1] = depthwise_rows<T, K, 2>;
 }
 
 template <class T>

@@ -8,10 +8,12 @@ namespace {
 
 using fastconv::StageRows;
 
-// Zeros to dst[0..n), and up to a vector more.
+// Zeros to dst[0..n), and up to a vector more. One vector nearly always does; a call of memset would cost more.
 template <class T>
 inline void clear(T* dst, std::ptrdiff_t n) {
-  for (std::ptrdiff_t i = 0; i < n; i += kLanes<T>) store(dst + i, Vector<T>{});
+  store(dst, Vector<T>{});
+  if (__builtin_expect(n <= kLanes<T>, 1)) return;
+  for (std::ptrdiff_t i = kLanes<T>; i < n; i += kLanes<T>) store(dst + i, Vector<T>{});
 }
 
 template <class T>

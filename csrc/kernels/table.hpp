@@ -67,16 +67,14 @@ struct StageRows {
   std::ptrdiff_t dst_row, left;
 };
 
-// One plane of a depthwise convolution, KH rows of taps and stride SH down the rows (the kernel's own constants):
-// y[i, j] = bias + sum_{r, s} w[r * kw + s] * row(i * SH + r)[column[s] + j], where row(t) starts at
-// x + t % SH * x_phase + t / SH * x_row. Rows of x hold a whole vector, even where they are narrower.
+// Rows of one plane of a depthwise convolution, K x K and stride S (the kernel's own constants): y[i, j] = bias + sum
+// over r and s of w[r * K + s] * x[i * S + r, j * S + s], where row t starts at x + t % S * x_row_phase + t / S *
+// x_row, and column u of it is at u % S * x_column_phase + u / S. Rows of y hold at least a vector.
 template <class T>
 struct DepthwiseRows {
   const T* x;
-  std::ptrdiff_t x_row, x_phase;
-  const std::ptrdiff_t* column;
+  std::ptrdiff_t x_row, x_row_phase, x_column_phase;
   const T* w;
-  std::ptrdiff_t kw;
   T* y;
   std::ptrdiff_t y_row;
   std::ptrdiff_t rows, width;
@@ -122,7 +120,7 @@ struct PlanesToLanes {
   const std::ptrdiff_t* at;
 };
 
-constexpr int kDepthwiseHeights = 3;  // of kernels: 3, 5 and 7 rows of taps
+constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
 constexpr int kDepthwiseStrides = 2;
 constexpr int kMaxRunOutputs = 4;
 
@@ -140,7 +138,7 @@ struct Kernels {
   void (*transpose)(const Transpose<T>&);
   void (*copy)(const Copy<T>&);
   void (*stage_rows)(const StageRows<T>&);
-  void (*depthwise_rows[kDepthwiseHeights][kDepthwiseStrides])(const DepthwiseRows<T>&);  // [(KH - 3) / 2][SH - 1]
+  void (*depthwise_rows[kDepthwiseKernels][kDepthwiseStrides])(const DepthwiseRows<T>&);  // [(K - 3) / 2][S - 1]
   void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);                              // [outputs - 1]
   void (*lane_rows)(const LaneRows<T>&);
   void (*planes_to_lanes)(const PlanesToLanes<T>&, const T* planes, T* lanes);  // lanes behind t.lanes are zero
