@@ -21,7 +21,7 @@ import fastconv
 
 TESTS = Path(__file__).resolve().parent
 KERNELS = TESTS.parent / "csrc" / "kernels" / "kernels.cpp"
-VALUE_FILES = ["conv", "grad", "pool", "prepack", "accuracy", "arrays"]
+VALUE_FILES = ["conv", "grad", "pool", "prepack", "accuracy", "arrays", "depthwise"]
 if importlib.util.find_spec("torch"):
     VALUE_FILES.append("torch")
 

@@ -42,20 +42,6 @@ Index DepthwiseTask<T>::sums(const Problem& p, const DepthwisePlan& plan) {
   return std::min<Index>(p.outputs, kMaxRunOutputs) * sums_of_channel(p, plan);
 }
 
-// Of every tap in the stage.
-template <class T>
-void DepthwiseTask<T>::set_offsets() {
-  const PlaneStage& s = stage_geometry_;
-  Index* to = offset_;
-  for (Index plane = 0; plane < planes(p_); ++plane) {
-    for (Index r = 0; r < p_.height().kernel; ++r) {
-      for (Index c = 0; c < p_.width().kernel; ++c) {
-        *to++ = plane * s.plane() + s.tap_row(p_, r) + s.tap_column(p_, c);
-      }
-    }
-  }
-}
-
 // Counts up to the block instead of dividing for each: a small plane takes no longer than a few divisions.
 template <class T>
 void DepthwiseTask<T>::run(Index first, Index end) {
@@ -90,25 +76,11 @@ void DepthwiseTask<T>::run(Index first, Index end) {
 
 template <class T>
 void DepthwiseTask<T>::convolve(const Block& b) {
-  stage(b);
+  stage_geometry_.copy_all(p_, k_, a_.x + b.n * p_.x.batch + b.g * p_.x.group, b.od, b.oh, b.ow, stage_);
   if (plan_.kernel == DepthwiseKernel::kRows) {
     convolve_planes(b);
   } else {
     convolve_runs(b);
-  }
-}
-
-template <class T>
-void DepthwiseTask<T>::stage(const Block& b) {
-  const T* x = a_.x + b.n * p_.x.batch + b.g * p_.x.group;
-  T* to = stage_;
-  for (Index c = 0; c < p_.channels; ++c) {
-    for (Index d = 0; d < p_.depth().kernel; ++d, to += stage_geometry_.plane()) {
-      const Index id = p_.depth().input_of(b.od, d);
-      const bool inside = id >= 0 && id < p_.depth().in;
-      const T* plane = inside ? x + c * p_.x.channel + id * p_.x.space[kDepth] : nullptr;
-      stage_geometry_.copy(p_, k_, plane, b.oh, b.ow, to);
-    }
   }
 }
 

@@ -38,10 +38,22 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan);
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan);
 
+// Whether groups are enough for the lanes, and lie so that it pays for results that a stride keeps apart.
+template <class T>
+bool fills_lanes(const Problem& p);
+
 template <class T>
 std::size_t lane_workspace(const Problem& p, const DepthwisePlan& plan);
 template <class T>
 void lane_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
+
+// The gradient of the input for strides above 1 with groups in the lanes; false where other roads are as good.
+template <class T>
+bool depthwise_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input, int threads);
+
+// grad_weight is laid out as p.w says, taps side by side. False where the problem is none for this algorithm.
+template <class T>
+bool depthwise_grad_weight(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads);
 
 template <class T>
 void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);

@@ -1,151 +1,199 @@
-// Depthwise convolution with groups in the lanes (kernels/depthwise_lanes.hpp): channels-last arrays, and planes so
-// small that their rows would leave most of a vector empty.
-#include "../cpu.hpp"
+// Depthwise convolution with groups in the lanes: channels-last arrays, and planes so small that their rows would leave
+// much of a vector empty. Forward, and the gradient of the input for strides above 1.
+#include <vector>
+
 #include "../parallel.hpp"
-#include "../workspace.hpp"
 #include "depthwise.hpp"
-#include "lane_stage.hpp"
+#include "direct_plan.hpp"
+#include "lane_convolver.hpp"
 
 namespace fastconv {
 namespace {
 
-Index padded_products(const Problem& p, Index lanes) { return round_up(p.channels * p.taps(), lanes); }
+// Pixels of a block of results, pixel by pixel, before they are stored.
+template <class T>
+struct Canvas {
+  Index pixels, lanes;
+  T* data;
+  Index* at;
+
+  Canvas(Index count, Index images, Index vector, Workspace& workspace)
+      : pixels(count),
+        lanes(vector),
+        data(workspace.take<T>(images * count * vector)),
+        at(workspace.take<Index>(count)) {
+    for (Index i = 0; i < count; ++i) at[i] = i * vector;
+  }
+  static std::size_t bytes(Index count, Index images, Index vector) {
+    return Workspace::piece_bytes<T>(images * count * vector) + Workspace::piece_bytes<Index>(count);
+  }
+};
+
+struct LaneBlockIndex {
+  Index n, g, oh;
+  LaneBlockIndex(Index block, Index blocks_h, Index batch, Index lanes, Index height)
+      : n(block / blocks_h % batch), g(block / blocks_h / batch * lanes), oh(block % blocks_h * height) {}
+};
 
 template <class T>
-class LaneTask {
+void forward_blocks(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a, Index first, Index end) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index lanes = k.lanes, width = p.width().out;
+  Workspace workspace(plan.workspace);
+  LaneConvolver<T> convolver(p, plan.block_height, a, workspace);
+  const Canvas<T> canvas(plan.block_height * width, 1, lanes, workspace);
+  const bool in_place = p.y.group == 1;  // then there is one output channel a group, or one group
+  for (Index i = first; i < end; ++i) {
+    const LaneBlockIndex b(i, plan.blocks_h, p.batch, lanes, plan.block_height);
+    const Index groups = std::min<Index>(lanes, p.groups - b.g);
+    const Index height = std::min(plan.block_height, p.height().out - b.oh);
+    if (height <= 0) continue;
+    convolver.stage(b.n, b.g, b.oh, groups);
+    T* y = a.y + b.n * p.y.batch + b.g * p.y.group + b.oh * p.y.space[kHeight];
+    for (Index o = 0; o < p.outputs; ++o, y += p.y.channel) {
+      if (in_place) {
+        convolver.convolve(o, height, {y, p.y.space[kWidth], p.y.space[kHeight], groups});
+      } else {
+        convolver.convolve(o, height, {canvas.data, lanes, width * lanes, lanes});
+        LaneBlock<T>{p.y, groups, height, width, width * lanes, lanes, canvas.at}.scatter(k, canvas.data, y);
+      }
+    }
+  }
+}
+
+// The phases of a gradient (problem.hpp) interleave in dx. They are computed into one canvas, each with its steps, and
+// leave it together, in whole vectors.
+template <class T>
+class GradInputPhases {
  public:
-  LaneTask(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a)
-      : p_(p),
-        plan_(plan),
-        a_(a),
-        k_(kernels().of<T>()),
-        geometry_(p, plan.block_height, k_.lanes),
-        workspace_(lane_workspace<T>(p, plan)),
-        stage_(workspace_.template take<T>(geometry_.elements(p))),
-        weights_(workspace_.template take<T>(p.outputs * padded_products(p, k_.lanes) * k_.lanes)),
-        raw_weights_(workspace_.template take<T>(padded_products(p, k_.lanes) * k_.lanes)),
-        weight_at_(workspace_.template take<Index>(padded_products(p, k_.lanes))),
-        bias_(workspace_.template take<T>(p.outputs * k_.lanes)),
-        tap_(workspace_.template take<Index>(products())),
-        at_(workspace_.template take<Index>(geometry_.pixels(p))),
-        out_at_(workspace_.template take<Index>(pixels())),
-        sums_(workspace_.template take<T>(pixels() * k_.lanes)) {
-    geometry_.tap_offsets(p, tap_);
-    geometry_.pixel_offsets(p, at_);
-    for (Index i = 0; i < pixels(); ++i) out_at_[i] = i * k_.lanes;
-    for (Index i = 0; i < padded_products(p, k_.lanes); ++i) weight_at_[i] = i * k_.lanes;
-    std::fill_n(raw_weights_, padded_products(p, k_.lanes) * k_.lanes, T(0));
-    std::fill_n(bias_, p.outputs * k_.lanes, T(0));
-    std::fill_n(stage_, geometry_.elements(p), T(0));
+  GradInputPhases(const Problem& forward, const T* dy, const T* w, T* dx) : forward_(forward), dy_(dy), w_(w), dx_(dx) {
+    for (Index i = 0; i < count_phases(forward); ++i) phases_.push_back(grad_input_phase(forward, i));
   }
 
-  void run(Index block) {
-    const Index oh = block % plan_.blocks_h * plan_.block_height;
-    block /= plan_.blocks_h;
-    const Index n = block % p_.batch, g = block / p_.batch * k_.lanes;
-    const Index height = std::min(plan_.block_height, p_.height().out - oh);
-    const Index groups = std::min<Index>(k_.lanes, p_.groups - g);
-    if (height <= 0) return;
-    if (g != packed_) pack_weights(g, groups);
-    geometry_.copy(p_, k_, a_.x + n * p_.x.batch + g * p_.x.group, oh, groups, at_, stage_);
-    convolve(a_.y + n * p_.y.batch + g * p_.y.group + oh * p_.y.space[kHeight], height, groups);
+  // Of rows of a phase: what lets the stage of any phase, and the canvas, stay in L2. False where nothing does.
+  bool choose_block(Index most) {
+    constexpr Index kSide = 4096;  // beyond it no block fits, and sizes might not fit 64 bits
+    const Axis &h = forward_.height(), &w = forward_.width();
+    if (std::max({h.in, w.in, h.span(), w.span(), h.stride, w.stride, h.pad, w.pad}) > kSide) return false;
+    height_ = ceil_div(forward_.height().in, step(forward_.height()));
+    while (!fits(most) && height_ > 1) height_ = ceil_div(height_, 2);
+    return fits(most);
+  }
+  Index blocks_h() const { return ceil_div(ceil_div(forward_.height().in, step(forward_.height())), height_); }
+
+  void run(Index first, Index end) const {
+    Workspace workspace(bytes());
+    std::vector<LaneConvolver<T>> convolvers;
+    bool holes = false;
+    for (const GradInputPhase& phase : phases_) {
+      holes = holes || phase.problem.taps() == 0;
+      if (phase.problem.taps() == 0) continue;
+      const Operands<T> a{dy_, w_ + phase.w_offset, nullptr, nullptr};
+      convolvers.emplace_back(phase.problem, height_, a, workspace);
+    }
+    const Canvas<T> canvas(canvas_rows() * forward_.width().in, forward_.channels, k_.lanes, workspace);
+    for (Index i = first; i < end; ++i) {
+      if (holes) std::fill_n(canvas.data, forward_.channels * canvas.pixels * k_.lanes, T(0));
+      run_block({i, blocks_h(), forward_.batch, k_.lanes, height_}, convolvers, canvas);
+    }
   }
 
  private:
-  Index products() const { return p_.channels * p_.taps(); }
-  Index pixels() const { return plan_.block_height * p_.width().out; }
+  // Indices of dx from one of a phase to the next.
+  static Index step(const Axis& a) { return std::min(a.stride, a.in); }
+  Index canvas_rows() const { return height_ * step(forward_.height()); }
 
-  // Weights of one output channel, [group][products], rounded up to whole vectors; then transposed.
-  void pack_weights(Index g, Index groups) {
-    packed_ = g;
-    const Index lanes = k_.lanes, row = round_up(products(), lanes);
-    for (Index o = 0; o < p_.outputs; ++o) {
-      for (Index l = 0; l < groups; ++l) {
-        if (a_.bias != nullptr) bias_[o * lanes + l] = a_.bias[(g + l) * p_.outputs + o];
-        gather_weights(a_.w + (g + l) * p_.w.group + o * p_.w.out, raw_weights_ + l * row);
-      }
-      k_.planes_to_lanes({row, groups, row, weight_at_}, raw_weights_, weights_ + o * row * lanes);
-    }
-  }
-
-  void gather_weights(const T* w, T* to) const {
-    for (Index c = 0; c < p_.channels; ++c) {
-      for (Index r = 0; r < p_.height().kernel; ++r) {
-        const T* row = w + c * p_.w.in + r * p_.w.space[kHeight];
-        for (Index s = 0; s < p_.width().kernel; ++s) *to++ = row[s * p_.w.space[kWidth]];
+  bool fits(Index most) const {
+    for (const GradInputPhase& phase : phases_) {
+      if (phase.problem.taps() > 0 && LaneStage(phase.problem, height_, k_.lanes).elements(phase.problem) > most) {
+        return false;
       }
     }
+    return forward_.channels * canvas_rows() * forward_.width().in * k_.lanes <= 2 * most;
+  }
+  std::size_t bytes() const {
+    std::size_t total = Canvas<T>::bytes(canvas_rows() * forward_.width().in, forward_.channels, k_.lanes);
+    for (const GradInputPhase& phase : phases_) {
+      if (phase.problem.taps() > 0) total += LaneConvolver<T>::bytes(phase.problem, height_);
+    }
+    return total;
   }
 
-  void convolve(T* y, Index height, Index groups) {
-    const Index lanes = k_.lanes, width = p_.width().out;
-    const bool in_place = p_.y.group == 1;  // then there is one output channel a group, or one group
-    LaneRows<T> t{};
-    t.depth = products();
-    t.x = stage_;
-    t.offset = tap_;
-    t.x_step = p_.width().stride * lanes;
-    t.x_row = p_.height().stride * geometry_.row();
-    t.rows = height;
-    t.width = width;
-    t.lanes = in_place ? groups : lanes;
-    t.y_step = in_place ? p_.y.space[kWidth] : lanes;
-    t.y_row = in_place ? p_.y.space[kHeight] : width * lanes;
-    t.relu = p_.relu;
-    for (Index o = 0; o < p_.outputs; ++o, y += p_.y.channel) {
-      t.w = weights_ + o * round_up(t.depth, lanes) * lanes;
-      t.bias = bias_ + o * lanes;
-      t.y = in_place ? y : sums_;
-      k_.lane_rows(t);
-      if (!in_place) LaneBlock<T>{p_.y, groups, height, width, width * lanes, lanes, out_at_}.scatter(k_, sums_, y);
+  void run_block(const LaneBlockIndex& b, std::vector<LaneConvolver<T>>& convolvers, const Canvas<T>& canvas) const {
+    const Problem& f = forward_;
+    const Index lanes = k_.lanes, groups = std::min<Index>(lanes, f.groups - b.g), width = f.width().in;
+    const Index step_h = step(f.height()), step_w = step(f.width());
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < phases_.size(); ++i) {
+      const Problem& p = phases_[i].problem;
+      if (p.taps() == 0) continue;
+      LaneConvolver<T>& convolver = convolvers[next++];
+      const Index height = std::min(height_, p.height().out - b.oh);
+      if (height <= 0 || p.width().out == 0) continue;
+      const Index phase = static_cast<Index>(i), at = phase / step_w * width + phase % step_w;
+      convolver.stage(b.n, b.g, b.oh, groups);
+      for (Index c = 0; c < f.channels; ++c) {
+        T* to = canvas.data + (c * canvas.pixels + at) * lanes;
+        convolver.convolve(c, height, {to, step_w * lanes, step_h * width * lanes, lanes});
+      }
+    }
+    const Index first = b.oh * step_h, rows = std::min(canvas_rows(), f.height().in - first);
+    T* dx = dx_ + b.n * f.x.batch + b.g * f.x.group + first * f.x.space[kHeight];
+    for (Index c = 0; c < f.channels; ++c) {
+      LaneBlock<T>{f.x, groups, rows, width, width * lanes, lanes, canvas.at}.scatter(
+          k_, canvas.data + c * canvas.pixels * lanes, dx + c * f.x.channel);
     }
   }
 
-  const Problem& p_;
-  const DepthwisePlan& plan_;
-  const Operands<T>& a_;
-  const Kernels<T>& k_;
-  LaneStage geometry_;
-  Workspace workspace_;
-  T* stage_;
-  T* weights_;
-  T* raw_weights_;
-  Index* weight_at_;
-  T* bias_;
-  Index* tap_;
-  Index* at_;
-  Index* out_at_;
-  T* sums_;
-  Index packed_ = -1;  // whose weights are in weights_
+  const Problem& forward_;
+  const T* dy_;
+  const T* w_;
+  T* dx_;
+  const Kernels<T>& k_ = kernels().of<T>();
+  std::vector<GradInputPhase> phases_;
+  Index height_ = 0;
 };
+
+template <class F>
+void run_in_shares(int threads, Index blocks, Index blocks_per_task, const F& f) {
+  parallel_for(threads, ceil_div(blocks, blocks_per_task), [&](Index i) {
+    const Index first = i * blocks_per_task;
+    f(first, std::min(blocks, first + blocks_per_task));
+  });
+}
 
 }  // namespace
 
 template <class T>
 std::size_t lane_workspace(const Problem& p, const DepthwisePlan& plan) {
-  const Index lanes = kernels().of<T>().lanes;
-  const LaneStage stage(p, plan.block_height, lanes);
-  const Index products = p.channels * p.taps(), padded = padded_products(p, lanes),
-              pixels = plan.block_height * p.width().out;
-  return Workspace::piece_bytes<T>(stage.elements(p)) + Workspace::piece_bytes<T>((p.outputs + 1) * padded * lanes) +
-         Workspace::piece_bytes<Index>(padded) + kCacheLine + Workspace::piece_bytes<T>(p.outputs * lanes) +
-         Workspace::piece_bytes<Index>(products) + Workspace::piece_bytes<Index>(stage.pixels(p)) +
-         Workspace::piece_bytes<Index>(pixels) + Workspace::piece_bytes<T>(pixels * lanes);
+  return LaneConvolver<T>::bytes(p, plan.block_height) +
+         Canvas<T>::bytes(plan.block_height * p.width().out, 1, kernels().of<T>().lanes);
 }
 
 template <class T>
 void lane_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a) {
-  const Index blocks = plan.blocks(p);
-  parallel_for(plan.threads, plan.tasks, [&](Index i) {
-    LaneTask<T> task(p, plan, a);
-    const Index first = i * plan.blocks_per_task;
-    for (Index b = first; b < std::min(blocks, first + plan.blocks_per_task); ++b) task.run(b);
-  });
+  run_in_shares(plan.threads, plan.blocks(p), plan.blocks_per_task,
+                [&](Index first, Index end) { forward_blocks(p, plan, a, first, end); });
+}
+
+template <class T>
+bool depthwise_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input, int threads) {
+  const Index phases = count_phases(forward);
+  if (phases == 1 || phases > 16 || forward.flops() == 0 || !fills_lanes<T>(forward)) return false;
+  GradInputPhases<T> gradient(forward, grad_output, w, grad_input);
+  if (!gradient.choose_block(caches().l2 / 4 / static_cast<Index>(sizeof(T)))) return false;
+  const Index blocks = forward.batch * ceil_div(forward.groups, kernels().of<T>().lanes) * gradient.blocks_h();
+  const int useful = useful_threads(forward.flops(), blocks, threads);
+  const Index share = ceil_div(blocks, useful > 1 ? 8 * useful : 1);
+  run_in_shares(useful, blocks, share, [&](Index first, Index end) { gradient.run(first, end); });
+  return true;
 }
 
 template std::size_t lane_workspace<float>(const Problem&, const DepthwisePlan&);
 template std::size_t lane_workspace<double>(const Problem&, const DepthwisePlan&);
 template void lane_forward(const Problem&, const DepthwisePlan&, const Operands<float>&);
 template void lane_forward(const Problem&, const DepthwisePlan&, const Operands<double>&);
+template bool depthwise_grad_input(const Problem&, const float*, const float*, float*, int);
+template bool depthwise_grad_input(const Problem&, const double*, const double*, double*, int);
 
 }  // namespace fastconv

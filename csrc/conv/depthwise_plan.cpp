@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "../cpu.hpp"
 #include "../workspace.hpp"
 #include "depthwise.hpp"
@@ -26,6 +24,10 @@ bool has_row_kernel(const Problem& p) {
          h.stride <= kDepthwiseStrides && h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5 || h.kernel == 7);
 }
 
+bool can_fill_lanes(const Problem& p, Index lanes) {
+  return p.depth().kernel == 1 && p.depth().in == 1 && p.depth().out == 1 && p.depth().pad == 0 && 2 * p.groups > lanes;
+}
+
 // Blocks whose stage leaves half of L1 to the output.
 bool choose_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
   const Index planes = p.channels * p.depth().kernel;
@@ -42,13 +44,15 @@ bool choose_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan
   return true;
 }
 
-// Groups fill the lanes, and either they lie side by side or rows of pixels would fill them worse.
+// Channels-last arrays lie so. Planes are transposed there and back, at some ten cycles for each vector of outputs,
+// which pays where rows would waste lanes, where windows are so large that they cost more than that, and where a stride
+// would take the row apart.
 bool wants_lanes(const Problem& p, Index lanes) {
-  if (p.depth().kernel != 1 || p.depth().out != 1 || p.depth().pad != 0 || 2 * p.groups <= lanes) return false;
+  if (!can_fill_lanes(p, lanes)) return false;
   if (p.x.space[kWidth] != 1) return true;
-  static const int mode = getenv("FCB") ? atoi(getenv("FCB")) : 0;
-  if (mode) return mode == 1;
-  return p.channels == 1 && p.width().out <= lanes;
+  if (p.channels > 1) return false;
+  const Index narrow_row = p.taps() < 25 ? 2 * lanes : std::max<Index>(2 * lanes, 32);
+  return p.width().stride > 1 || p.width().out <= narrow_row;
 }
 
 bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
@@ -68,6 +72,12 @@ bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan&
 }
 
 }  // namespace
+
+template <class T>
+bool fills_lanes(const Problem& p) {
+  return narrow(p) && can_fill_lanes(p, kernels().of<T>().lanes) &&
+         (p.x.space[kWidth] != 1 || p.channels * p.outputs == 1);
+}
 
 template <class T>
 bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan) {
@@ -101,6 +111,8 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
           {"pixels of a block", std::to_string(plan.block_height * plan.block_width) + ", read from a padded copy"}};
 }
 
+template bool fills_lanes<float>(const Problem&);
+template bool fills_lanes<double>(const Problem&);
 template bool plan_depthwise<float>(const Problem&, int, DepthwisePlan&);
 template bool plan_depthwise<double>(const Problem&, int, DepthwisePlan&);
 

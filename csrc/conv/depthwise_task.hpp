@@ -22,7 +22,7 @@ class DepthwiseTask {
         offset_(workspace_.template take<Index>(products(p))),
         weights_(workspace_.template take<T>(weights(p))),
         sums_(workspace_.template take<T>(sums(p, plan))) {
-    set_offsets();
+    stage_geometry_.tap_offsets(p, offset_);
   }
 
   void run(Index first, Index end);
@@ -51,9 +51,7 @@ class DepthwiseTask {
   struct Block {
     Index n, g, od, oh, ow, height, width;
   };
-  void set_offsets();
   void convolve(const Block& b);
-  void stage(const Block& b);
   const T* group_weights(Index g);
   T* output(const Block& b, Index o) const;
   void convolve_planes(const Block& b);

@@ -39,18 +39,39 @@ class PlaneStage {
     return true;
   }
 
-  static Index column_offset(const Axis& a, Index tap, Index phase, Index step) {
+  // Where the taps of the first output's window lie, channel by channel.
+  void tap_offsets(const Problem& p, Index* to) const {
+    for (Index i = 0; i < p.channels * p.depth().kernel; ++i) {
+      for (Index r = 0; r < p.height().kernel; ++r) {
+        for (Index s = 0; s < p.width().kernel; ++s) {
+          *to++ = i * plane() + axis_offset(p.height(), r, phase_h(), pitch_) + axis_offset(p.width(), s, phase(), 1);
+        }
+      }
+    }
+  }
+
+  // Copies the planes of all channels and depth taps of a group, whose first starts at x, for the outputs from (oh,
+  // ow).
+  template <class T>
+  void copy_all(const Problem& p, const Kernels<T>& k, const T* x, Index od, Index oh, Index ow, T* to) const {
+    for (Index c = 0; c < p.channels; ++c) {
+      for (Index d = 0; d < p.depth().kernel; ++d, to += plane()) {
+        const Index id = p.depth().input_of(od, d);
+        const bool inside = id >= 0 && id < p.depth().in;
+        copy(p, k, inside ? x + c * p.x.channel + id * p.x.space[kDepth] : nullptr, oh, ow, to);
+      }
+    }
+  }
+
+ private:
+  static Index axis_offset(const Axis& a, Index tap, Index phase, Index step) {
     const Index at = tap * a.dilation;
     return at % a.stride * phase + at / a.stride * step;
   }
-  Index tap_column(const Problem& p, Index s) const { return column_offset(p.width(), s, phase(), 1); }
-  Index tap_row(const Problem& p, Index r) const { return column_offset(p.height(), r, phase_h(), pitch_); }
-
   // Copies the input plane at x (null: all of it is padding) for the outputs from (oh, ow).
   template <class T>
   void copy(const Problem& p, const Kernels<T>& k, const T* x, Index oh, Index ow, T* to) const;
 
- private:
   // Outputs between the one that meets an input at its first tap and the one that meets it at its last.
   static Index reach(const Axis& a) { return (a.span() - 1) / a.stride; }
 

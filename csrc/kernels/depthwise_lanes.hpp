@@ -18,62 +18,74 @@ constexpr int kLanePixels = 8;  // as many chains as cover the latency of two FM
 
 // Step: vectors from a pixel's window to the next, or 0 where only x_step tells.
 template <class T, int Step, int NB>
-inline void lane_pixels(const LaneRows<T>& t, const T* x, T* y) {
+inline __attribute__((always_inline)) void lane_pixels(const LaneRows<T>& t, const T* x, Vector<T> (&acc)[NB]) {
   constexpr int VL = kLanes<T>;
-  Vector<T> acc[NB] = {};
   const std::ptrdiff_t step = Step > 0 ? Step * VL : t.x_step;
-  for (std::ptrdiff_t k = 0; k < t.depth; ++k) {
-    const Vector<T> w = load(t.w + k * VL);
-    const T* const from = x + t.offset[k];
+  const T* w = t.w;
+  for (std::ptrdiff_t k = 0; k < t.depth; ++k, w += VL) {
+    const Vector<T> weight = load_once(w);
+    const T* const from = opaque(x + t.offset[k]);
 #pragma GCC unroll 8
-    for (int i = 0; i < NB; ++i) acc[i] += w * load(from + i * step);
+    for (int i = 0; i < NB; ++i) acc[i] += weight * load(from + i * step);
   }
-  const Vector<T> bias = load(t.bias);
+}
+
+template <class T, int NB>
+inline __attribute__((always_inline)) void store_pixels(const LaneRows<T>& t, T* y, const Vector<T> (&acc)[NB]) {
+  const Vector<T> bias = load_once(t.bias), least = broadcast(t.relu ? T(0) : -static_cast<T>(__builtin_inf()));
+  const std::ptrdiff_t y_step = t.y_step;
+  const int lanes = static_cast<int>(t.lanes);
 #pragma GCC unroll 8
   for (int i = 0; i < NB; ++i) {
     Vector<T> sum = acc[i] + bias;
-    if (t.relu) sum = relu<T>(sum);
-    if (t.lanes == VL) {
-      store(y + i * t.y_step, sum);
+    sum = sum < least ? least : sum;  // NaN stays
+    if (lanes == kLanes<T>) {
+      store(y + i * y_step, sum);
     } else {
-      store_tail(y + i * t.y_step, sum, static_cast<int>(t.lanes));
+      store_tail(y + i * y_step, sum, lanes);
     }
   }
 }
 
-template <class T, int Step, int NB = kLanePixels>
-inline void lane_pixels(const LaneRows<T>& t, const T* x, T* y, std::ptrdiff_t n) {
-  if constexpr (NB > 0) {
-    if (n == NB) {
-      lane_pixels<T, Step, NB>(t, x, y);
-    } else {
-      lane_pixels<T, Step, NB - 1>(t, x, y, n);
-    }
+// A row in pieces of NB pixels, and a shorter one.
+template <class T, int Step, int NB>
+void lane_row(const LaneRows<T>& t, const T* x, T* y) {
+  std::ptrdiff_t j = 0;
+  for (; j + NB <= t.width; j += NB) {
+    Vector<T> acc[NB] = {};
+    lane_pixels<T, Step, NB>(t, x + j * t.x_step, acc);
+    store_pixels<T, NB>(t, y + j * t.y_step, acc);
+  }
+  for (; j < t.width; ++j) {
+    Vector<T> acc[1] = {};
+    lane_pixels<T, Step, 1>(t, x + j * t.x_step, acc);
+    store_pixels<T, 1>(t, y + j * t.y_step, acc);
   }
 }
 
+// Of 4 to 8 pixels the number that leaves the fewest of a row over.
 template <class T, int Step>
-inline void lane_rows(const LaneRows<T>& t) {
-  const std::ptrdiff_t pieces = (t.width + kLanePixels - 1) / kLanePixels;  // balanced: 14 is 7 + 7, not 8 + 6
-  const std::ptrdiff_t most = (t.width + pieces - 1) / pieces;
-  for (std::ptrdiff_t i = 0; i < t.rows; ++i) {
-    const T* const x = t.x + i * t.x_row;
-    T* const y = t.y + i * t.y_row;
-    for (std::ptrdiff_t j = 0; j < t.width; j += most) {
-      const std::ptrdiff_t n = t.width - j < most ? t.width - j : most;
-      lane_pixels<T, Step>(t, x + j * t.x_step, y + j * t.y_step, n);
-    }
+void lane_rows_by(const LaneRows<T>& t) {
+  int pixels = kLanePixels;
+  for (int n = kLanePixels; n >= 4 && t.width % pixels != 0; --n) {
+    if (t.width % n < t.width % pixels) pixels = n;
   }
+  const auto row = pixels == 8   ? lane_row<T, Step, 8>
+                   : pixels == 7 ? lane_row<T, Step, 7>
+                   : pixels == 6 ? lane_row<T, Step, 6>
+                   : pixels == 5 ? lane_row<T, Step, 5>
+                                 : lane_row<T, Step, 4>;
+  for (std::ptrdiff_t i = 0; i < t.rows; ++i) row(t, t.x + i * t.x_row, t.y + i * t.y_row);
 }
 
 template <class T>
 void lane_rows(const LaneRows<T>& t) {
   if (t.x_step == kLanes<T>) {
-    lane_rows<T, 1>(t);
+    lane_rows_by<T, 1>(t);
   } else if (t.x_step == 2 * kLanes<T>) {
-    lane_rows<T, 2>(t);
+    lane_rows_by<T, 2>(t);
   } else {
-    lane_rows<T, 0>(t);
+    lane_rows_by<T, 0>(t);
   }
 }
 

@@ -31,7 +31,7 @@ inline __attribute__((always_inline)) void depthwise_tile(const T* x, std::ptrdi
     for (int s = 0; s < K; ++s) {
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) {
-        const Vector<T> lanes = load(from + s % S * column_phase + s / S + v * VL);
+        const Vector<T> lanes = load_once(from + s % S * column_phase + s / S + v * VL);
 #pragma GCC unroll 8
         for (int i = 0; i < R; ++i) {
           const int r = t - i * S;
@@ -42,47 +42,62 @@ inline __attribute__((always_inline)) void depthwise_tile(const T* x, std::ptrdi
   }
 }
 
-// R rows, all columns. The last vectors are moved back to end with the row: some columns are computed twice.
-template <class T, int K, int S, int R>
-[[gnu::noinline]] void depthwise_strip(const DepthwiseRows<T>& t, const T* x, T* y) {
-  constexpr int VL = kLanes<T>, NV = kRowVectors<K>;
-  Vector<T> w[K * K];
+template <class T, int K, int S>
+struct RowKernel {
+  static constexpr int VL = kLanes<T>, NV = kRowVectors<K>;
+  std::ptrdiff_t width, row, row_phase, column_phase, y_row;
+  Vector<T> w[K * K], bias, least;
+
+  inline __attribute__((always_inline)) explicit RowKernel(const DepthwiseRows<T>& t)
+      : width(t.width),
+        row(t.x_row),
+        row_phase(t.x_row_phase),
+        column_phase(t.x_column_phase),
+        y_row(t.y_row),
+        bias(broadcast(t.bias)),
+        least(broadcast(t.relu ? T(0) : -static_cast<T>(__builtin_inf()))) {
 #pragma GCC unroll 49
-  for (int i = 0; i < K * K; ++i) w[i] = broadcast(t.w[i]);
-  const Vector<T> bias = broadcast(t.bias);
-  const Vector<T> least = broadcast(t.relu ? T(0) : -static_cast<T>(__builtin_inf()));
-  const std::ptrdiff_t width = t.width, row = t.x_row, row_phase = t.x_row_phase, y_row = t.y_row;
-  const std::ptrdiff_t column_phase = t.x_column_phase;
-  const auto tile = [&]<int N>(std::ptrdiff_t j, Indices<N>) __attribute__((always_inline)) {
+    for (int i = 0; i < K * K; ++i) w[i] = broadcast(t.w[i]);
+  }
+
+  template <int R, int N>
+  inline __attribute__((always_inline)) void tile(const T* x, T* y) const {
     Vector<T> acc[R][N] = {};
-    depthwise_tile<T, K, S, R, N>(x + j, row, row_phase, column_phase, w, acc);
+    depthwise_tile<T, K, S, R, N>(x, row, row_phase, column_phase, w, acc);
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 2
       for (int v = 0; v < N; ++v) {
         const Vector<T> sum = acc[i][v] + bias;
-        store(y + i * y_row + j + v * VL, sum < least ? least : sum);  // NaN stays
+        store(y + i * y_row + v * VL, sum < least ? least : sum);  // NaN stays
       }
     }
-  };
-  std::ptrdiff_t j = 0;
-  for (; j + NV * VL <= width; j += NV * VL) tile(j, Indices<NV>{});
-  for (; j < width; j += VL) tile(j + VL <= width ? j : width - VL, Indices<1>{});
-}
+  }
+
+  // All columns. The last vectors are moved back to end with the row: some columns are computed twice.
+  template <int R>
+  inline __attribute__((always_inline)) void strip(const T* x, T* y) const {
+    std::ptrdiff_t j = 0;
+    for (; j + NV * VL <= width; j += NV * VL) tile<R, NV>(x + j, y + j);
+    if (NV > 1 && width >= NV * VL) {
+      if (j < width) tile<R, NV>(x + width - NV * VL, y + width - NV * VL);
+      return;
+    }
+    for (; j < width; j += VL) {
+      const std::ptrdiff_t at = j + VL <= width ? j : width - VL;
+      tile<R, 1>(x + at, y + at);
+    }
+  }
+};
 
 template <class T, int K, int S>
 void depthwise_rows(const DepthwiseRows<T>& t) {
+  const RowKernel<T, K, S> kernel(t);
   const T* x = t.x;
   T* y = t.y;
-  std::ptrdiff_t left = t.rows;
-  for (; left >= 4; left -= 4, x += 4 * t.x_row, y += 4 * t.y_row) depthwise_strip<T, K, S, 4>(t, x, y);
-  if (left >= 2) {
-    depthwise_strip<T, K, S, 2>(t, x, y);
-    x += 2 * t.x_row;
-    y += 2 * t.y_row;
-    left -= 2;
-  }
-  if (left >= 1) depthwise_strip<T, K, S, 1>(t, x, y);
+  std::ptrdiff_t i = 0;
+  for (; i + 4 <= t.rows; i += 4, x += 4 * t.x_row, y += 4 * t.y_row) kernel.template strip<4>(x, y);
+  for (; i < t.rows; ++i, x += t.x_row, y += t.y_row) kernel.template strip<1>(x, y);
 }
 
 }  // namespace

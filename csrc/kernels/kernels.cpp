@@ -7,6 +7,7 @@
 #include "reduce.hpp"
 #include "shifted_tile.hpp"
 #include "stage_rows.hpp"
+#include "tap_sums.hpp"
 #include "transpose.hpp"
 
 namespace {
@@ -71,6 +72,10 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.lane_rows = lane_rows<T>;
   k.planes_to_lanes = planes_to_lanes<T>;
   k.lanes_to_planes = lanes_to_planes<T>;
+  k.tap_sums[0] = tap_sums<T, 1>;
+  k.tap_sums[1] = tap_sums<T, 2>;
+  k.tap_sums[2] = tap_sums<T, 3>;
+  k.tap_sums[3] = tap_sums<T, 4>;
   k.add_rows = add_rows<T>;
   k.sum = sum<T>;
   k.fma_burst = fma_burst<T>;

@@ -37,7 +37,7 @@ inline void shifted_tile(const ShiftedRun<T>& t, std::ptrdiff_t f) {
     const T* const from = x + t.offset[k];
     Vector<T> lanes[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) lanes[v] = load(from + v * VL);
+    for (int v = 0; v < NV; ++v) lanes[v] = load_once(from + v * VL);
 #pragma GCC unroll 4
     for (int o = 0; o < OB; ++o) {
       const Vector<T> w = broadcast(t.w[o * t.w_row + k]);

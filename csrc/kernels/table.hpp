@@ -120,6 +120,22 @@ struct PlanesToLanes {
   const std::ptrdiff_t* at;
 };
 
+// sums[o * sums_row + k * lanes + l] += sum over rows i and vectors j < width of dy(o, i, j)[l] * x(i, j)[offset[k] +
+// l], where dy(o, i, j) = dy + o * dy_output + i * dy_row + j * dy_step and x(i, j) = x + i * x_row + j * x_step.
+template <class T>
+struct TapSums {
+  std::ptrdiff_t depth;  // taps
+  const T* x;
+  const std::ptrdiff_t* offset;
+  std::ptrdiff_t x_step, x_row;
+  const T* dy;
+  std::ptrdiff_t dy_step, dy_row, dy_output;
+  std::ptrdiff_t rows, width;
+  T* sums;
+  std::ptrdiff_t sums_row;
+};
+
+constexpr int kMaxTapOutputs = 4;
 constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
 constexpr int kDepthwiseStrides = 2;
 constexpr int kMaxRunOutputs = 4;
@@ -143,6 +159,7 @@ struct Kernels {
   void (*lane_rows)(const LaneRows<T>&);
   void (*planes_to_lanes)(const PlanesToLanes<T>&, const T* planes, T* lanes);  // lanes behind t.lanes are zero
   void (*lanes_to_planes)(const PlanesToLanes<T>&, const T* lanes, T* planes);
+  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);       // [outputs - 1]
   void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);  // sum[i] += src[i]
   T (*sum)(const T* src, std::ptrdiff_t n);
   // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
