@@ -55,6 +55,7 @@ class PlaneGradWeight {
         x_(workspace_.template take<T>(x_elements())),
         dy_(workspace_.template take<T>(p_.outputs * dy_plane_)),
         sums_(workspace_.template take<T>(p_.outputs * call.products() * lanes_)),
+        lane_totals_(workspace_.template take<T>(p_.outputs * call.products())),
         totals_(workspace_.template take<double>(p_.outputs * call.products())),
         offset_(workspace_.template take<Index>(call.products())) {
     std::fill_n(x_, x_elements(), T(0));
@@ -89,6 +90,7 @@ class PlaneGradWeight {
   std::size_t bytes() const {
     return Workspace::piece_bytes<T>(x_elements()) + Workspace::piece_bytes<T>(p_.outputs * dy_plane_) +
            Workspace::piece_bytes<T>(p_.outputs * call_.products() * lanes_) +
+           Workspace::piece_bytes<T>(p_.outputs * call_.products()) +
            Workspace::piece_bytes<double>(p_.outputs * call_.products()) +
            Workspace::piece_bytes<Index>(call_.products());
   }
@@ -138,13 +140,10 @@ class PlaneGradWeight {
 
   void fold() {
     vectors_ = 0;
-    for (Index i = 0; i < p_.outputs * call_.products(); ++i) {
-      T* lane = sums_ + i * lanes_;
-      double total = 0;
-      for (Index l = 0; l < lanes_; ++l) total += static_cast<double>(lane[l]);
-      totals_[i] += total;
-      std::fill_n(lane, lanes_, T(0));
-    }
+    const Index n = p_.outputs * call_.products();
+    call_.kernels.sum_lanes(sums_, n, lane_totals_);
+    for (Index i = 0; i < n; ++i) totals_[i] += static_cast<double>(lane_totals_[i]);
+    std::fill_n(sums_, n * lanes_, T(0));
   }
 
   // One weight, pixel by pixel.
@@ -180,6 +179,7 @@ class PlaneGradWeight {
   T* x_;
   T* dy_;
   T* sums_;
+  T* lane_totals_;
   double* totals_;
   Index* offset_;
   Index vectors_ = 0;  // since the last fold
@@ -296,11 +296,17 @@ void run_tasks(const GradWeightCall<T>& call, Index block_groups, T* gradient, i
       task.run(g, {parts.start(part), parts.start(part) + parts.size(part)}, sums + (part * p.groups + g) * each);
     }
   });
-  for (Index i = 0; i < p.groups * each; ++i) {
-    double total = sums[i];
-    for (Index part = 1; part < parts.count; ++part) total += sums[part * p.groups * each + i];
-    const Index k = i % call.products(), o = i / call.products() % p.outputs;
-    gradient[i / each * p.w.group + o * p.w.out + k / p.taps() * p.w.in + k % p.taps()] = static_cast<T>(total);
+  for (Index part = 1; part < parts.count; ++part) {
+    for (Index i = 0; i < p.groups * each; ++i) sums[i] += sums[part * p.groups * each + i];
+  }
+  const double* from = sums;
+  for (Index g = 0; g < p.groups; ++g) {
+    for (Index o = 0; o < p.outputs; ++o) {
+      for (Index c = 0; c < p.channels; ++c, from += p.taps()) {
+        T* to = gradient + g * p.w.group + o * p.w.out + c * p.w.in;
+        for (Index i = 0; i < p.taps(); ++i) to[i] = static_cast<T>(from[i]);
+      }
+    }
   }
 }
 

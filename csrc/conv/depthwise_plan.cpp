@@ -10,11 +10,12 @@ namespace {
 
 constexpr Index kNarrow = 16;          // channels of a group, in and out
 constexpr Index kMostProducts = 1024;  // of one output: a single chain of additions has to stay accurate
+constexpr Index kSmallImage = 1024;    // a single plane below it is a small call: the direct road has less to set up
 constexpr double kTaskFlops = 4e5;     // a few microseconds
 
 bool narrow(const Problem& p) {
-  if (p.channels == 1 && p.outputs == 1) return true;
-  if (p.groups == 1 || p.channels > kNarrow || p.outputs > kNarrow) return false;
+  if (p.groups == 1) return p.channels == 1 && p.outputs == 1 && p.pixels() >= kSmallImage;
+  if (p.channels > kNarrow || p.outputs > kNarrow) return false;
   return p.channels == 1 || p.taps() > 1;  // pointwise groups are matrix products
 }
 

@@ -32,6 +32,7 @@ class LaneConvolver {
         at_(workspace.take<Index>(stage_.pixels(p))),
         weight_at_(workspace.take<Index>(padded_products(p))) {
     stage_.tap_offsets(p, tap_);
+    for (Index c = 0; flipped() && c < p.channels; ++c) std::reverse(tap_ + c * p.taps(), tap_ + (c + 1) * p.taps());
     stage_.pixel_offsets(p, at_);
     for (Index i = 0; i < padded_products(p); ++i) weight_at_[i] = i * k_.lanes;
     std::fill_n(raw_weights_, padded_products(p) * k_.lanes, T(0));
@@ -79,24 +80,41 @@ class LaneConvolver {
   static Index padded_products(const Problem& p) { return round_up(p.channels * p.taps(), kernels().of<T>().lanes); }
   Index products() const { return p_.channels * p_.taps(); }
 
+  // Dense windows are copied as they lie in memory, flipped ones backwards: the order of the taps is the offsets'
+  // affair.
+  bool flipped() const {
+    const Index kh = p_.height().kernel, kw = p_.width().kernel;
+    return p_.taps() > 1 && (kw == 1 || p_.w.space[kWidth] == -1) && (kh == 1 || p_.w.space[kHeight] == -kw);
+  }
+  bool dense() const {
+    const Index kh = p_.height().kernel, kw = p_.width().kernel;
+    return (kw == 1 || p_.w.space[kWidth] == 1) && (kh == 1 || p_.w.space[kHeight] == kw);
+  }
+
   // Weights of one output channel, [group][products], rounded up to whole vectors; then transposed.
   void pack_weights(Index g, Index groups) {
     packed_ = g;
     const Index lanes = k_.lanes, row = padded_products(p_);
     for (Index o = 0; o < p_.outputs; ++o) {
-      for (Index l = 0; l < groups; ++l) {
-        if (a_.bias != nullptr) bias_[o * lanes + l] = a_.bias[(g + l) * p_.outputs + o];
-        gather_weights(a_.w + (g + l) * p_.w.group + o * p_.w.out, raw_weights_ + l * row);
+      for (Index l = 0; a_.bias != nullptr && l < groups; ++l) bias_[o * lanes + l] = a_.bias[(g + l) * p_.outputs + o];
+      for (Index c = 0; c < p_.channels; ++c) {
+        gather_weights(a_.w + g * p_.w.group + o * p_.w.out + c * p_.w.in, groups, raw_weights_ + c * p_.taps());
       }
       k_.planes_to_lanes({row, groups, row, weight_at_}, raw_weights_, weights_ + o * row * lanes);
     }
   }
 
-  void gather_weights(const T* w, T* to) const {
-    for (Index c = 0; c < p_.channels; ++c) {
+  // One window of each group.
+  void gather_weights(const T* w, Index groups, T* to) const {
+    const Index row = padded_products(p_);
+    if (dense() || flipped()) {
+      k_.copy({flipped() ? w - (p_.taps() - 1) : w, p_.w.group, groups, p_.taps(), to, row});
+      return;
+    }
+    for (Index l = 0; l < groups; ++l, w += p_.w.group, to += row) {
+      T* next = to;
       for (Index r = 0; r < p_.height().kernel; ++r) {
-        const T* row = w + c * p_.w.in + r * p_.w.space[kHeight];
-        for (Index s = 0; s < p_.width().kernel; ++s) *to++ = row[s * p_.w.space[kWidth]];
+        for (Index s = 0; s < p_.width().kernel; ++s) *next++ = w[r * p_.w.space[kHeight] + s * p_.w.space[kWidth]];
       }
     }
   }

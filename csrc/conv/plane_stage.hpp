@@ -41,13 +41,13 @@ class PlaneStage {
 
   // Where the taps of the first output's window lie, channel by channel.
   void tap_offsets(const Problem& p, Index* to) const {
-    for (Index i = 0; i < p.channels * p.depth().kernel; ++i) {
-      for (Index r = 0; r < p.height().kernel; ++r) {
-        for (Index s = 0; s < p.width().kernel; ++s) {
-          *to++ = i * plane() + axis_offset(p.height(), r, phase_h(), pitch_) + axis_offset(p.width(), s, phase(), 1);
-        }
-      }
+    const Index taps = p.height().kernel * p.width().kernel, all = p.channels * p.depth().kernel * taps;
+    Index* next = to;
+    for (Index r = 0; r < p.height().kernel; ++r) {
+      const Index row = axis_offset(p.height(), r, phase_h(), pitch_);
+      for (Index s = 0; s < p.width().kernel; ++s) *next++ = row + axis_offset(p.width(), s, phase(), 1);
     }
+    for (Index i = taps; i < all; ++i) to[i] = to[i - taps] + plane();
   }
 
   // Copies the planes of all channels and depth taps of a group, whose first starts at x, for the outputs from (oh,
@@ -66,7 +66,7 @@ class PlaneStage {
  private:
   static Index axis_offset(const Axis& a, Index tap, Index phase, Index step) {
     const Index at = tap * a.dilation;
-    return at % a.stride * phase + at / a.stride * step;
+    return a.stride == 1 ? at * step : at % a.stride * phase + at / a.stride * step;
   }
   // Copies the input plane at x (null: all of it is padding) for the outputs from (oh, ow).
   template <class T>

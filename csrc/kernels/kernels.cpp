@@ -76,6 +76,7 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.tap_sums[1] = tap_sums<T, 2>;
   k.tap_sums[2] = tap_sums<T, 3>;
   k.tap_sums[3] = tap_sums<T, 4>;
+  k.sum_lanes = sum_lanes<T>;
   k.add_rows = add_rows<T>;
   k.sum = sum<T>;
   k.fma_burst = fma_burst<T>;

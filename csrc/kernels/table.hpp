@@ -159,8 +159,9 @@ struct Kernels {
   void (*lane_rows)(const LaneRows<T>&);
   void (*planes_to_lanes)(const PlanesToLanes<T>&, const T* planes, T* lanes);  // lanes behind t.lanes are zero
   void (*lanes_to_planes)(const PlanesToLanes<T>&, const T* lanes, T* planes);
-  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);       // [outputs - 1]
-  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);  // sum[i] += src[i]
+  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);               // [outputs - 1]
+  void (*sum_lanes)(const T* vectors, std::ptrdiff_t n, T* totals);  // the sum of each of n vectors
+  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);          // sum[i] += src[i]
   T (*sum)(const T* src, std::ptrdiff_t n);
   // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
   double (*fma_burst)(std::ptrdiff_t iterations);

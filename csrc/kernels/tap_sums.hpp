@@ -55,16 +55,19 @@ inline void tap_tiles(const TapSums<T>& t, const T* x, const T* dy, std::ptrdiff
   }
 }
 
-// Of 4 to 8 vectors the number that leaves the fewest of a row over.
+// OB * NB vectors of dy, two chains for each output and one vector of x must fit the registers.
+template <int OB>
+inline constexpr int kTapVectors = kRunVectors<4> == 2 ? (OB == 2 ? 4 : 2) : (OB == 2 ? 7 : 5);
+
 template <class T, int Step, int OB>
 void tap_sums(const TapSums<T>& t) {
   if (OB > 1) {
-    constexpr int NB = OB > 2 && kRunVectors<4> == 2 ? 2 : 4;  // OB * NB vectors of dy, of 16 or 32 registers
     for (std::ptrdiff_t i = 0; i < t.rows; ++i) {
-      tap_tiles<T, Step, OB, NB>(t, t.x + i * t.x_row, t.dy + i * t.dy_row, t.width);
+      tap_tiles<T, Step, OB, kTapVectors<OB>>(t, t.x + i * t.x_row, t.dy + i * t.dy_row, t.width);
     }
     return;
   }
+  // Of 5 to 8 vectors a number that leaves none of a row over.
   const auto row = t.width % 8 == 0   ? tap_tiles<T, Step, OB, 8>
                    : t.width % 7 == 0 ? tap_tiles<T, Step, OB, 7>
                    : t.width % 6 == 0 ? tap_tiles<T, Step, OB, 6>
@@ -81,6 +84,28 @@ void tap_sums(const TapSums<T>& t) {
     tap_sums<T, 2, OB>(t);
   } else {
     tap_sums<T, 0, OB>(t);
+  }
+}
+
+// totals[i] = the sum of the lanes of vector i, by transposing VL of them at a time.
+template <class T>
+void sum_lanes(const T* vectors, std::ptrdiff_t n, T* totals) {
+  constexpr int VL = kLanes<T>;
+  for (std::ptrdiff_t first = 0; first < n; first += VL) {
+    Vector<T> v[VL];
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; ++i) v[i] = first + i < n ? load(vectors + (first + i) * VL) : Vector<T>{};
+    transpose<T>(v);
+#pragma GCC unroll 4
+    for (int half = VL / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+      for (int i = 0; i < half; ++i) v[i] += v[i + half];
+    }
+    if (first + VL <= n) {
+      store(totals + first, v[0]);
+    } else {
+      store_tail(totals + first, v[0], static_cast<int>(n - first));
+    }
   }
 }
 
