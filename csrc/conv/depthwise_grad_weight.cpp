@@ -23,7 +23,9 @@ namespace fastconv {
 namespace {
 
 constexpr Index kVectorsPerFold = 1024;  // 128 additions in a chain, for tiles of 8 vectors
-constexpr Index kPartTasks = 16;         // as many tasks as the images are cut for
+// Of channels in and out: 16 a side have sums beyond L1, and enough to reuse for a GEMM.
+constexpr Index kMostPairs = 64;
+constexpr Index kPartTasks = 16;  // as many tasks as the images are cut for
 
 template <class T>
 struct GradWeightCall {
@@ -315,7 +317,7 @@ void run_tasks(const GradWeightCall<T>& call, Index block_groups, T* gradient, i
 template <class T>
 bool depthwise_grad_weight(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
   DepthwisePlan plan;
-  if (!plan_depthwise<T>(p, threads, plan)) return false;
+  if (p.channels * p.outputs > kMostPairs || !plan_depthwise<T>(p, threads, plan)) return false;
   const GradWeightCall<T> call{p, plan, x, grad_output, kernels().of<T>()};
   if (plan.kernel == DepthwiseKernel::kLanes) {
     run_tasks<LaneGradWeight<T>>(call, call.kernels.lanes, grad_weight, plan.threads);
