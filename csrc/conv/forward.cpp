@@ -1,5 +1,6 @@
 // Forward convolution: walks the road that the plan chose.
 #include "conv.hpp"
+#include "depthwise.hpp"
 #include "direct.hpp"
 #include "store.hpp"
 #include "winograd.hpp"
@@ -12,7 +13,9 @@ void conv_forward(const Problem& p, const ConvPlan& plan, const Operands<T>& a, 
     fill_with_bias(p, a.y, a.bias);
     return;
   }
-  if (plan.algorithm == Algorithm::kWinograd) {
+  if (plan.algorithm == Algorithm::kDepthwise) {
+    depthwise_forward(p, plan.depthwise, a);
+  } else if (plan.algorithm == Algorithm::kWinograd) {
     winograd_forward(p, plan.winograd, a, packed);
   } else {
     direct_forward(p, plan.direct, a, packed);

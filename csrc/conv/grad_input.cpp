@@ -1,5 +1,6 @@
 // The gradient of the input is a convolution again: see grad_input_phase in problem.hpp.
 #include "conv.hpp"
+#include "depthwise.hpp"
 #include "store.hpp"
 
 namespace fastconv {
@@ -7,6 +8,7 @@ namespace fastconv {
 template <class T>
 void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
                      int threads) {
+  if (bias == nullptr && depthwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
   for (Index i = 0; i < count_phases(forward); ++i) {
     const GradInputPhase phase = grad_input_phase(forward, i);
     T* dx = grad_input + phase.x_offset;

@@ -42,6 +42,12 @@ template <class T>
 ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm wanted) {
   check_algorithm(wanted, p.axis);
   ConvPlan plan;
+  if (wanted == Algorithm::kAuto && plan_depthwise<T>(p, threads, plan.depthwise)) {
+    plan.algorithm = Algorithm::kDepthwise;
+    plan.threads = plan.depthwise.threads;
+    plan.workspace = plan.depthwise.workspace;
+    return plan;
+  }
   if (chooses_winograd<T>(p, prepacked, wanted)) {
     plan.algorithm = Algorithm::kWinograd;
     plan.winograd = plan_winograd<T>(p, prepacked, threads);
@@ -58,6 +64,7 @@ ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm want
 }
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan) {
+  if (plan.algorithm == Algorithm::kDepthwise) return explain(p, plan.depthwise);
   if (plan.algorithm == Algorithm::kWinograd) {
     const WinogradPlan& w = plan.winograd;
     const std::string outputs = std::to_string(w.tile), taps = std::to_string(w.taps());
@@ -77,6 +84,7 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
 }
 
 int packed_form(const ConvPlan& plan) {
+  if (plan.algorithm == Algorithm::kDepthwise) return -1;
   if (plan.algorithm == Algorithm::kWinograd) return 2 + plan.winograd.form;
   return plan.direct.lanes == Orientation::kChannelLanes ? 0 : 1;
 }

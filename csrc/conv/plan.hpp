@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "depthwise.hpp"
 #include "direct_plan.hpp"
 #include "winograd_plan.hpp"
 
@@ -24,6 +25,7 @@ struct ConvPlan {
   std::size_t shared = 0;     // bytes for the call
   DirectPlan direct;
   WinogradPlan winograd;
+  DepthwisePlan depthwise;
 };
 
 // Throws std::invalid_argument where an algorithm that the caller asked for (kAuto, kDirect or kWinograd) does not

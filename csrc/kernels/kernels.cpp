@@ -1,6 +1,8 @@
 // One source for every ISA: compiled with -DFASTCONV_ISA_NAME=<isa> and that ISA's flags, it leaves
 // one table behind. See table.hpp for what the kernels compute.
 #include "copy.hpp"
+#include "depthwise_lanes.hpp"
+#include "depthwise_rows.hpp"
 #include "dot_tile.hpp"
 #include "elementwise.hpp"
 #include "gather.hpp"
@@ -8,6 +10,9 @@
 #include "interleave.hpp"
 #include "pool_fold.hpp"
 #include "reduce.hpp"
+#include "shifted_tile.hpp"
+#include "stage_rows.hpp"
+#include "tap_sums.hpp"
 #include "transpose.hpp"
 #include "winograd_product.hpp"
 #include "winograd_tile.hpp"
@@ -73,6 +78,12 @@ constexpr void (*winograd_product_or_null())(const fastconv::WinogradProduct<T>&
   }
 }
 
+template <class T, int K>
+constexpr void fill_depthwise(void (*(&rows)[fastconv::kDepthwiseStrides])(const DepthwiseRows<T>&)) {
+  rows[0] = depthwise_rows<T, K, 1>;
+  rows[1] = depthwise_rows<T, K, 2>;
+}
+
 template <class T>
 constexpr fastconv::Kernels<T> kernels_of() {
   fastconv::Kernels<T> k{};
@@ -96,6 +107,22 @@ constexpr fastconv::Kernels<T> kernels_of() {
   k.interleave = interleave<T>;
   k.copy = copy_rows<T>;
   k.take_every = take_every<T>;
+  k.stage_rows = stage_rows<T>;
+  fill_depthwise<T, 3>(k.depthwise_rows[0]);
+  fill_depthwise<T, 5>(k.depthwise_rows[1]);
+  fill_depthwise<T, 7>(k.depthwise_rows[2]);
+  k.shifted_run[0] = shifted_run<T, 1>;
+  k.shifted_run[1] = shifted_run<T, 2>;
+  k.shifted_run[2] = shifted_run<T, 3>;
+  k.shifted_run[3] = shifted_run<T, 4>;
+  k.lane_rows = lane_rows<T>;
+  k.planes_to_lanes = planes_to_lanes<T>;
+  k.lanes_to_planes = lanes_to_planes<T>;
+  k.tap_sums[0] = tap_sums<T, 1>;
+  k.tap_sums[1] = tap_sums<T, 2>;
+  k.tap_sums[2] = tap_sums<T, 3>;
+  k.tap_sums[3] = tap_sums<T, 4>;
+  k.sum_lanes = sum_lanes<T>;
   k.add_rows = add_rows<T>;
   k.sum = sum<T>;
   k.fold[fastconv::kFoldMax] = fold<T, Leaf::kDense, Maxima>;

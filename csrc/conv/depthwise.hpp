@@ -1,0 +1,61 @@
+// Depthwise and narrow-group convolution: few channels in a group, so that a GEMM would have nothing to reuse.
+//
+// The planes of one group are copied to L1 with their padding, block by block (plane_stage.hpp), and convolved by
+// shifted loads: windows of 3, 5 or 7 rows over one channel by the kernel of kernels/depthwise_rows.hpp, all others by
+// that of kernels/shifted_tile.hpp.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../problem.hpp"
+#include "blocking.hpp"
+
+namespace fastconv {
+
+enum class DepthwiseKernel {
+  kRows,   // windows of 3, 5 or 7 rows over one plane: kernels/depthwise_rows.hpp
+  kRuns,   // all others, along the flattened stage: kernels/shifted_tile.hpp
+  kLanes,  // a group in each lane, for channels-last arrays and small planes: kernels/depthwise_lanes.hpp
+};
+
+struct DepthwisePlan {
+  DepthwiseKernel kernel = DepthwiseKernel::kRuns;
+  Index group_blocks = 0;
+  Index block_height = 0, block_width = 0;
+  Index blocks_h = 0, blocks_w = 0;
+  Index blocks_per_task = 0, tasks = 0;
+  int threads = 1;
+  std::size_t workspace = 0;  // bytes for each thread
+
+  Index blocks(const Problem& p) const { return p.batch * group_blocks * p.depth().out * blocks_h * blocks_w; }
+};
+
+// Whether the problem is one for this algorithm; then plan is complete.
+template <class T>
+bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan);
+
+std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan);
+
+// Whether groups are enough for the lanes, and lie so that it pays for results that a stride keeps apart.
+template <class T>
+bool fills_lanes(const Problem& p);
+
+template <class T>
+std::size_t lane_workspace(const Problem& p, const DepthwisePlan& plan);
+template <class T>
+void lane_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
+
+// The gradient of the input for strides above 1 with groups in the lanes; false where other roads are as good.
+template <class T>
+bool depthwise_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input, int threads);
+
+// grad_weight is laid out as p.w says, taps side by side. False where the problem is none for this algorithm.
+template <class T>
+bool depthwise_grad_weight(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads);
+
+template <class T>
+void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
+
+}  // namespace fastconv

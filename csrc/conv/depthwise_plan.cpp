@@ -1,0 +1,120 @@
+#include "../cpu.hpp"
+#include "../workspace.hpp"
+#include "depthwise.hpp"
+#include "depthwise_task.hpp"
+#include "direct_plan.hpp"
+#include "lane_stage.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Index kNarrow = 16;          // channels of a group, in and out
+constexpr Index kMostProducts = 1024;  // of one output: a single chain of additions has to stay accurate
+constexpr Index kSmallImage = 1024;    // a single plane below it is a small call: the direct road has less to set up
+constexpr double kTaskFlops = 4e5;     // a few microseconds
+
+bool narrow(const Problem& p) {
+  if (p.groups == 1) return p.channels == 1 && p.outputs == 1 && p.pixels() >= kSmallImage;
+  if (p.channels > kNarrow || p.outputs > kNarrow) return false;
+  return p.channels == 1 || p.taps() > 1;  // pointwise groups are matrix products
+}
+
+bool has_row_kernel(const Problem& p) {
+  const Axis &h = p.height(), &w = p.width();
+  return p.channels == 1 && p.depth().kernel == 1 && h.dilation == 1 && w.dilation == 1 && h.stride == w.stride &&
+         h.stride <= kDepthwiseStrides && h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5 || h.kernel == 7);
+}
+
+bool can_fill_lanes(const Problem& p, Index lanes) {
+  return p.depth().kernel == 1 && p.depth().in == 1 && p.depth().out == 1 && p.depth().pad == 0 && 2 * p.groups > lanes;
+}
+
+// Blocks whose stage leaves half of L1 to the output.
+bool choose_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
+  const Index planes = p.channels * p.depth().kernel;
+  Index height = p.height().out, width = std::min<Index>(p.width().out, 1024);
+  const auto fits = [&](Index h, Index w) { return PlaneStage(p, h, w, lanes).fits(planes, most); };
+  while (!fits(height, width) && height > 4) height = ceil_div(height, 2);
+  while (!fits(height, width) && width > 4 * lanes) width = ceil_div(width, 2);
+  if (!fits(height, width) && !PlaneStage(p, height, width, lanes).fits(planes, 16 * most)) return false;
+  plan.group_blocks = p.groups;
+  plan.blocks_h = ceil_div(p.height().out, height);
+  plan.blocks_w = ceil_div(p.width().out, width);
+  plan.block_height = ceil_div(p.height().out, plan.blocks_h);
+  plan.block_width = ceil_div(p.width().out, plan.blocks_w);
+  return true;
+}
+
+// Channels-last arrays lie so. Planes are transposed there and back, at some ten cycles for each vector of outputs,
+// which pays where rows would waste lanes, where windows are so large that they cost more than that, and where a stride
+// would take the row apart.
+bool wants_lanes(const Problem& p, Index lanes) {
+  if (!can_fill_lanes(p, lanes)) return false;
+  if (p.x.space[kWidth] != 1) return true;
+  if (p.channels > 1) return false;
+  const Index narrow_row = p.taps() < 25 ? 2 * lanes : std::max<Index>(2 * lanes, 32);
+  return p.width().stride > 1 || p.width().out <= narrow_row;
+}
+
+bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
+  constexpr Index kSide = 4096;  // beyond it no block fits, and sizes might not fit 64 bits
+  if (p.width().in > kSide || p.width().span() > kSide || p.height().span() > kSide || p.height().stride > kSide)
+    return false;
+  const auto fits = [&](Index height) { return LaneStage(p, height, lanes).elements(p) <= most; };
+  Index height = std::min(p.height().out, kSide);
+  while (!fits(height) && height > 1) height = ceil_div(height, 2);
+  if (!fits(height)) return false;
+  plan.group_blocks = ceil_div(p.groups, lanes);
+  plan.blocks_w = 1;
+  plan.block_width = p.width().out;
+  plan.blocks_h = ceil_div(p.height().out, height);
+  plan.block_height = ceil_div(p.height().out, plan.blocks_h);
+  return true;
+}
+
+}  // namespace
+
+template <class T>
+bool fills_lanes(const Problem& p) {
+  return narrow(p) && can_fill_lanes(p, kernels().of<T>().lanes) &&
+         (p.x.space[kWidth] != 1 || p.channels * p.outputs == 1);
+}
+
+template <class T>
+bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan) {
+  if (!narrow(p) || p.flops() == 0 || p.channels * p.taps() > kMostProducts) return false;
+  const Index lanes = kernels().of<T>().lanes;
+  if (wants_lanes(p, lanes) && choose_lane_block(p, lanes, caches().l2 / 8 / static_cast<Index>(sizeof(T)), plan)) {
+    plan.kernel = DepthwiseKernel::kLanes;
+  } else if (choose_block(p, lanes, caches().l1 / 2 / static_cast<Index>(sizeof(T)), plan)) {
+    plan.kernel = has_row_kernel(p) ? DepthwiseKernel::kRows : DepthwiseKernel::kRuns;
+  } else {
+    return false;
+  }
+  const Index blocks = plan.blocks(p);
+  const double each = p.flops() / static_cast<double>(blocks);
+  plan.threads = useful_threads(p.flops(), blocks, threads);
+  plan.blocks_per_task = std::clamp<Index>(static_cast<Index>(kTaskFlops / each), 1, ceil_div(blocks, plan.threads));
+  plan.tasks = ceil_div(blocks, plan.blocks_per_task);
+  plan.workspace =
+      plan.kernel == DepthwiseKernel::kLanes ? lane_workspace<T>(p, plan) : DepthwiseTask<T>::bytes(p, plan);
+  return true;
+}
+
+std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan) {
+  if (plan.kernel == DepthwiseKernel::kLanes) {
+    return {{"lanes", "groups"}, {"pixels of a block", std::to_string(plan.block_height * plan.block_width)}};
+  }
+  return {{"lanes", "output pixels"},
+          {"kernel", plan.kernel == DepthwiseKernel::kRows
+                         ? std::to_string(p.height().kernel) + " rows of taps, 4 rows of outputs at a time"
+                         : "shifted loads, up to " + std::to_string(kMaxRunOutputs) + " outputs each"},
+          {"pixels of a block", std::to_string(plan.block_height * plan.block_width) + ", read from a padded copy"}};
+}
+
+template bool fills_lanes<float>(const Problem&);
+template bool fills_lanes<double>(const Problem&);
+template bool plan_depthwise<float>(const Problem&, int, DepthwisePlan&);
+template bool plan_depthwise<double>(const Problem&, int, DepthwisePlan&);
+
+}  // namespace fastconv

@@ -1,0 +1,73 @@
+// What one thread does for depthwise_forward: block after block of one group's output planes.
+#pragma once
+
+#include "../cpu.hpp"
+#include "../workspace.hpp"
+#include "depthwise.hpp"
+#include "plane_stage.hpp"
+
+namespace fastconv {
+
+template <class T>
+class DepthwiseTask {
+ public:
+  DepthwiseTask(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a)
+      : p_(p),
+        plan_(plan),
+        a_(a),
+        k_(kernels().of<T>()),
+        stage_geometry_(stage_geometry(p, plan)),
+        workspace_(bytes(p, plan)),
+        stage_(workspace_.template take<T>(planes(p) * stage_geometry_.plane())),
+        offset_(workspace_.template take<Index>(products(p))),
+        weights_(workspace_.template take<T>(weights(p))),
+        sums_(workspace_.template take<T>(sums(p, plan))) {
+    stage_geometry_.tap_offsets(p, offset_);
+  }
+
+  void run(Index first, Index end);
+
+  static std::size_t bytes(const Problem& p, const DepthwisePlan& plan) {
+    return Workspace::piece_bytes<T>(planes(p) * stage_geometry(p, plan).plane()) +
+           Workspace::piece_bytes<Index>(products(p)) + Workspace::piece_bytes<T>(weights(p)) +
+           Workspace::piece_bytes<T>(sums(p, plan));
+  }
+
+ private:
+  static PlaneStage stage_geometry(const Problem& p, const DepthwisePlan& plan) {
+    return {p, plan.block_height, plan.block_width,
+            plan.kernel == DepthwiseKernel::kRows ? kernels().of<T>().lanes : 1};
+  }
+  static Index planes(const Problem& p) { return p.channels * p.depth().kernel; }
+  static Index products(const Problem& p) { return p.channels * p.taps(); }
+  static bool dense_weights(const Problem& p);
+  static Index weights(const Problem& p) { return dense_weights(p) ? 0 : p.outputs * products(p); }
+  static bool rows_in_place(const Problem& p, const DepthwisePlan& plan);
+  static Index row_of_sums(const DepthwisePlan& plan);
+  // Of one output channel: the flattened stage, or the rows as they will be stored.
+  static Index sums_of_channel(const Problem& p, const DepthwisePlan& plan);
+  static Index sums(const Problem& p, const DepthwisePlan& plan);
+
+  struct Block {
+    Index n, g, od, oh, ow, height, width;
+  };
+  void convolve(const Block& b);
+  const T* group_weights(Index g);
+  T* output(const Block& b, Index o) const;
+  void convolve_planes(const Block& b);
+  void convolve_runs(const Block& b);
+  void store(const Block& b, Index o, const T* sums, Index pitch) const;
+
+  const Problem& p_;
+  const DepthwisePlan& plan_;
+  const Operands<T>& a_;
+  const Kernels<T>& k_;
+  PlaneStage stage_geometry_;
+  Workspace workspace_;
+  T* stage_;
+  Index* offset_;
+  T* weights_;
+  T* sums_;
+};
+
+}  // namespace fastconv

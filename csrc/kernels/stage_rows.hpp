@@ -1,0 +1,81 @@
+// Copies rows of a plane into a padded, deinterleaved plane: what every shifted load of the depthwise kernels reads.
+#pragma once
+
+#include "simd.hpp"
+#include "table.hpp"
+
+namespace {
+
+using fastconv::StageRows;
+
+// Zeros to dst[0..n), and up to a vector more. One vector nearly always does; a call of memset would cost more.
+template <class T>
+inline void clear(T* dst, std::ptrdiff_t n) {
+  store(dst, Vector<T>{});
+  if (__builtin_expect(n <= kLanes<T>, 1)) return;
+  for (std::ptrdiff_t i = kLanes<T>; i < n; i += kLanes<T>) store(dst + i, Vector<T>{});
+}
+
+template <class T>
+inline void copy_dense(const T* src, std::ptrdiff_t n, T* dst) {
+  constexpr int VL = kLanes<T>;
+  if (n < VL) {
+#pragma GCC unroll 4
+    for (int half = VL / 2; half > 0; half /= 2) {
+      if ((n & half) == 0) continue;
+      __builtin_memcpy(dst, src, static_cast<std::size_t>(half) * sizeof(T));
+      src += half;
+      dst += half;
+    }
+    return;
+  }
+  for (std::ptrdiff_t i = 0; i + VL <= n; i += VL) store(dst + i, load(src + i));
+  store(dst + n - VL, load(src + n - VL));  // overlaps what is there already
+}
+
+template <class V, int... I>
+inline V every_second(V low, V high, Indices<I...>) {
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(low, high, (2 * I < n ? 2 * I : 2 * I + 1)...);
+}
+
+// src[0], src[2], ... The upper half is loaded one element early, so that nothing behind the last one that is wanted is
+// read.
+template <class T>
+inline Vector<T> load_every_second(const T* src) {
+  constexpr int VL = kLanes<T>;
+  return every_second(load(src), load(src + VL - 1), typename MakeIndices<VL>::type{});
+}
+
+template <class T>
+inline void copy_every_second(const T* src, std::ptrdiff_t n, T* dst) {
+  constexpr int VL = kLanes<T>;
+  if (n < VL) {
+    for (std::ptrdiff_t i = 0; i < n; ++i) dst[i] = src[2 * i];
+    return;
+  }
+  for (std::ptrdiff_t i = 0; i + VL <= n; i += VL) store(dst + i, load_every_second(src + 2 * i));
+  store(dst + n - VL, load_every_second(src + 2 * (n - VL)));
+}
+
+// Rows go upwards in memory, so that the zeros which overshoot one are overwritten by the next.
+template <class T>
+void stage_rows(const StageRows<T>& t) {
+  const T* src = t.src;
+  T* dst = t.dst;
+  for (std::ptrdiff_t row = 0; row < t.rows; ++row, dst += t.dst_row) {
+    clear(dst, t.left);
+    T* const to = dst + t.left;
+    if (t.step == 1) {
+      copy_dense(src, t.count, to);
+    } else if (t.step == 2) {
+      copy_every_second(src, t.count, to);
+    } else {
+      for (std::ptrdiff_t i = 0; i < t.count; ++i) to[i] = src[i * t.step];
+    }
+    clear(to + t.count, t.dst_row - t.left - t.count);
+    if (row + 1 < t.rows) src += t.src_row;
+  }
+}
+
+}  // namespace

@@ -1,0 +1,221 @@
+"""Promise: depthwise and narrow-group convolutions take their own road, and it is exact.
+
+The cases are small, but each drives another branch: both kinds of lanes, rows shorter and longer
+than a vector, one block and several, every size of kernel that has code of its own and those that
+have none, more groups than fill the lanes and fewer.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import cases
+import fastconv
+import guard
+from cases import ConvCase
+
+SQUARE = [
+    ((3, 3), 1, 1),
+    ((3, 3), 2, 1),
+    ((5, 5), 1, 1),
+    ((5, 5), 2, 1),
+    ((7, 7), 1, 1),
+    ((7, 7), 2, 1),
+]
+OTHERS = [
+    ((1, 5), 1, 1),
+    ((5, 1), (2, 1), 1),
+    ((3, 3), 1, 2),
+    ((3, 3), (1, 2), 1),
+    ((2, 4), 3, (2, 1)),
+    ((1, 1), 2, 1),
+    ((3, 2), 4, 1),
+]
+CHANNELS = [(1, 1), (1, 3), (2, 2), (4, 5), (16, 6)]  # of a group, in and out
+SIZES = [(7, 7, 37), (9, 20, 3), (33, 41, 18), (3, 140, 2)]  # height, width, groups
+DTYPES = ("float32", "float64")
+FORMATS = ("NCHW", "NHWC")
+
+
+def make_case(size, channels, window, padding=1, **changes) -> ConvCase:
+    (height, width, groups), (c, o), (kernel, stride, dilation) = size, channels, window
+    name = f"{height}x{width}g{groups}c{c}o{o}k{kernel}s{stride}d{dilation}p{padding}"
+    shape, weight = (2, groups * c, height, width), (groups * o, c, *kernel)
+    return ConvCase(name, shape, weight, stride, padding, dilation, groups).replace(**changes)
+
+
+def all_cases() -> list[ConvCase]:
+    """Every window with depthwise channels, the others in turn."""
+    problems = [
+        *itertools.product(SIZES, CHANNELS[:2], SQUARE + OTHERS, (0, 2)),
+        *itertools.product(SIZES, CHANNELS[2:], SQUARE[::3] + OTHERS[::2], (1,)),
+    ]
+    drawn = (make_case(*problem) for problem in problems)
+    return [c for c in drawn if min(c.output) > 0 and (c.weight[1] == 1 or c.weight[-2:] != (1, 1))]
+
+
+CASES = all_cases()
+SOME = CASES[::7]
+
+
+def plan_of(case: ConvCase, **changes):
+    return fastconv.conv2d_plan(
+        case.input_shape, case.weight, **case.geometry, dtype=case.dtype, **changes
+    )
+
+
+# ---- the choice ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "groups", "algorithm"),
+    [
+        ((1, 32, 112, 112), (32, 1, 3, 3), 32, "depthwise"),
+        ((1, 960, 7, 7), (960, 1, 3, 3), 960, "depthwise"),
+        ((1, 16, 20, 20), (64, 1, 5, 5), 16, "depthwise"),
+        ((1, 128, 56, 56), (128, 4, 3, 3), 32, "depthwise"),
+        ((1, 512, 14, 14), (512, 16, 3, 3), 32, "depthwise"),
+        ((1, 1, 64, 64), (1, 1, 7, 7), 1, "depthwise"),
+        ((1, 1, 8, 8), (1, 1, 3, 3), 1, "direct"),  # a small call
+        ((1, 64, 14, 14), (64, 32, 3, 3), 2, "direct"),
+        ((1, 240, 28, 28), (240, 8, 1, 1), 30, "direct"),  # a product of matrices
+        ((1, 1, 28, 28), (32, 1, 5, 5), 1, "direct"),
+        ((1, 4, 80, 80), (4, 1, 40, 40), 4, "direct"),  # too long for a single chain of additions
+    ],
+)
+def test_the_plan_names_it(shape, weight, groups, algorithm):
+    arguments = {"padding": (weight[2] // 2, weight[3] // 2), "groups": groups}
+    for prepacked in (False, True):
+        plan = fastconv.conv2d_plan(shape, weight, **arguments, prepacked=prepacked)
+        assert plan.algorithm == algorithm
+    assert (
+        fastconv.conv2d_plan(shape, weight, **arguments, algorithm="direct").algorithm == "direct"
+    )
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("batch", [1, 1000])
+@pytest.mark.parametrize("image", [(7, 7), (112, 112), (3, 100_000), (100_000, 3)], ids=str)
+def test_workspace_is_bounded(image, batch, data_format):
+    for channels, window in itertools.product(CHANNELS, SQUARE + OTHERS):
+        case = make_case((*image, 40), channels, window, 3, data_format=data_format)
+        plan = plan_of(case.replace(input=(batch, *case.input[1:])))
+        assert plan.workspace_bytes <= (1 << 20) * plan.threads, case
+
+
+# ---- exact --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_integers_are_exact(case, data_format, threads):
+    case = case.replace(data_format=data_format, dtype=DTYPES[len(case.name) % 2])
+    assert plan_of(case).algorithm == "depthwise"
+    arrays, expected, gradients = cases.integer_problem(case)
+    cases.assert_exact(cases.conv(case, arrays), expected, case)
+    relu = case.replace(activation="relu")
+    cases.assert_exact(cases.conv(relu, arrays), np.maximum(expected, 0), relu)
+    for name, grad, wanted in zip("xwb", cases.backward(case, arrays), gradients, strict=True):
+        cases.assert_exact(grad, wanted, f"gradient {name} of {case!r}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", SOME, ids=str)
+def test_normal_data_is_accurate(case, dtype):
+    case = case.replace(dtype=dtype)
+    a = case.normal()
+    cases.check_conv(case, a, cases.conv(case, a), "direct")
+    cases.check_backward(case, a, cases.backward(case, a))
+
+
+@pytest.mark.parametrize("how", sorted(cases.AWKWARD))
+@pytest.mark.parametrize("case", SOME[::3], ids=str)
+def test_any_strides(case, how):
+    arrays, expected, gradients = cases.integer_problem(case)
+    awkward = arrays.map(lambda a: None if a is None else cases.AWKWARD[how](a))
+    cases.assert_exact(cases.conv(case, awkward), expected, case)
+    for grad, wanted in zip(cases.backward(case, awkward), gradients, strict=True):
+        cases.assert_exact(grad, wanted, case)
+    if how in cases.AWKWARD_OUT:
+        out = cases.AWKWARD_OUT[how](np.full(case.output_shape, np.nan, np.float32))
+        cases.assert_exact(np.ascontiguousarray(cases.conv(case, arrays, out=out)), expected, case)
+
+
+def test_a_long_sum_stays_accurate():
+    """A weight of the gradient sums half a million products: not in a single chain."""
+    case = ConvCase("", (8, 3, 256, 256), (3, 1, 3, 3), padding=1, groups=3)
+    a = case.normal().map(lambda x: None if x is None else np.abs(x))
+    _, grad, _ = fastconv.conv2d_backward(
+        a.grad_output, a.input, a.weight, **case.geometry, output_mask=(False, True, False)
+    )
+    wide = a.astype("float64")
+    _, wanted, _ = fastconv.conv2d_backward(
+        wide.grad_output, wide.input, wide.weight, **case.geometry, output_mask=(False, True, False)
+    )
+    assert np.abs(grad / wanted - 1).max() < 1e-6
+
+
+# ---- NaN and Inf --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("case", SOME, ids=str)
+def test_nan_and_inf_reach_exactly_their_outputs(case, data_format):
+    case = case.replace(data_format=data_format)
+    a = case.integers()
+    flat = a.input.reshape(-1)
+    flat[[0, flat.size // 2, -1]] = np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        expected, (_, grad_weight, _) = (
+            cases.expected_conv(case, a),
+            cases.expected_backward(case, a),
+        )
+        plain = cases.pair(case.stride) == cases.pair(case.dilation) == (1, 1)
+        assert not (plain and np.isfinite(expected).all())  # others may skip those pixels
+        cases.assert_exact(cases.conv(case, a), expected, case)
+        cases.assert_exact(cases.backward(case, a)[1], grad_weight, case)
+        a = case.integers()
+        a.grad_output.reshape(-1)[[0, -1]] = np.nan, np.inf
+        for grad, wanted in zip(
+            cases.backward(case, a), cases.expected_backward(case, a), strict=True
+        ):
+            cases.assert_exact(grad, wanted, case)
+
+
+# ---- memory and threads -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", guard.SIDES)
+@pytest.mark.parametrize("case", SOME, ids=str)
+def test_nothing_outside_the_arrays_is_touched(case, side):
+    arrays, expected, gradients = cases.integer_problem(case)
+    for make in guard.MAKERS.values():
+        guarded = arrays.map(lambda a, make=make: None if a is None else make(a, side))
+        out = guard.empty(case.output_shape, np.float32, side)
+        cases.assert_exact(cases.conv(case, guarded, out=out), expected, case)
+        for grad, wanted in zip(cases.backward(case, guarded), gradients, strict=True):
+            cases.assert_exact(grad, wanted, case)
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("case", SOME[::2], ids=str)
+def test_threads_leave_every_bit_alone(case, data_format):
+    case = case.replace(data_format=data_format, input=(9, *case.input[1:]))
+    a = case.normal()
+    results = []
+    for n in (1, 2, 5):
+        with cases.thread_count(n):
+            results.append((cases.conv(case, a), *cases.backward(case, a)))
+    for other in results[1:]:
+        for one, same in zip(results[0], other, strict=True):
+            assert one.tobytes() == same.tobytes(), case
+
+
+def test_prepacked_is_the_same_to_the_bit():
+    for case in SOME:
+        a = case.normal()
+        packed = fastconv.conv2d_prepack(a.weight, a.bias, **case.geometry)
+        assert packed(a.input).tobytes() == cases.conv(case, a).tobytes(), case
