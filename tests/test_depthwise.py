@@ -80,7 +80,7 @@ def plan_of(case: ConvCase, **changes):
         ((1, 512, 14, 14), (512, 16, 3, 3), 32, "depthwise"),
         ((1, 1, 64, 64), (1, 1, 7, 7), 1, "depthwise"),
         ((1, 1, 8, 8), (1, 1, 3, 3), 1, "direct"),  # a small call
-        ((1, 64, 14, 14), (64, 32, 3, 3), 2, "direct"),
+        ((1, 64, 14, 14), (64, 32, 7, 7), 2, "direct"),
         ((1, 240, 28, 28), (240, 8, 1, 1), 30, "direct"),  # a product of matrices
         ((1, 1, 28, 28), (32, 1, 5, 5), 1, "direct"),
         ((1, 4, 80, 80), (4, 1, 40, 40), 4, "direct"),  # too long for a single chain of additions

@@ -16,6 +16,8 @@ bool reduction_contiguous(const Problem& p) {
 
 namespace {
 
+constexpr Index kMostBackwards = 64;  // taps of a kernel that is packed by whole vectors
+
 // Calls f(step of the block, offset of the weight within its output channel).
 template <class F>
 void for_each_step(const Problem& p, const Reduction::Block& b, F&& f) {
@@ -29,10 +31,35 @@ void for_each_step(const Problem& p, const Reduction::Block& b, F&& f) {
   }
 }
 
+// The gradient of the input's weights: an output's kernel lies backwards, one output's beside the next one's.
+bool kernels_backwards(const Problem& p) {
+  const auto& s = p.w.space;
+  const Index kw = p.width().kernel, kh = p.height().kernel, kd = p.depth().kernel;
+  return (kw == 1 || s[kWidth] == -1) && (kh == 1 || s[kHeight] == -kw) && (kd == 1 || s[kDepth] == -kw * kh) &&
+         p.w.out == p.taps() && p.taps() > 1 && p.taps() <= kMostBackwards;
+}
+
+// A vector of outputs and all taps of a channel at a time.
+template <class T>
+void pack_backwards(const Problem& p, const T* w, const Reduction::Block& b, Index outputs, Index width, T* dst) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index taps = p.taps(), lanes = k.lanes;
+  alignas(64) T piece[kMostBackwards * 64 / sizeof(T)];
+  for (Index c = 0; c < b.channels; ++c, dst += taps * width) {
+    const T* last = w + (b.channel + c) * p.w.in - (taps - 1);
+    for (Index o = 0; o < outputs; o += lanes) {
+      k.interleave({last + o * p.w.out, p.w.out, std::min(lanes, outputs - o), taps, piece});
+      k.copy({piece + (taps - 1) * lanes, -lanes, taps, lanes, dst + o, width});
+    }
+  }
+}
+
 template <class T>
 void pack_lanes(const Problem& p, const T* w, const Reduction::Block& b, Index outputs, Index width, T* dst) {
   if (reduction_contiguous(p)) {
     kernels().of<T>().transpose({w + b.first(p.taps()), p.w.out, outputs, b.depth(), dst, width, nullptr, false});
+  } else if (b.taps == p.taps() && kernels_backwards(p)) {
+    pack_backwards(p, w, b, outputs, width, dst);
   } else {
     for_each_step(p, b, [&](Index step, Index offset) {
       T* to = dst + step * width;
@@ -86,6 +113,9 @@ Ahead weight_panel_ahead(const Problem& p, const DirectPlan& plan, const T* w, c
   const Index outputs = std::min(plan.panels.size(panel) * unit, p.outputs - start);
   if (p.w.out == 1 && p.taps() == 1) {  // the transpose of a dense matrix: the outputs of one channel follow each other
     return {w + b.channel * p.w.in + start, b.channels, outputs, p.w.in};
+  }
+  if (kernels_backwards(p)) {
+    return {w + start * p.w.out + b.channel * p.w.in - (p.taps() - 1), b.channels, outputs * p.taps(), p.w.in};
   }
   if (!reduction_contiguous(p)) return {};
   return {w + start * p.w.out + b.first(p.taps()), outputs, b.depth(), p.w.out};
