@@ -35,6 +35,15 @@ bool in_place(const Problem& p, Orientation lanes) {
 // / (2 * lanes), a stored sum depth / (2 * lanes).
 double share(double work, double overhead) { return work / (work + overhead); }
 
+// Cycles to bring a weight into a row (pixels in the lanes) or into a vector of outputs.
+double row_cost(const Problem& p) {
+  return reduction_contiguous(p) ? 0.1 : p.taps() == 1 ? 0.5 : kernels_backwards(p) ? 1.0 : 4.0;
+}
+double vector_cost(const Problem& p) {
+  if (p.w.out == 1) return 0.2;  // they lie in vectors already
+  return reduction_contiguous(p) ? 1.2 : kernels_backwards(p) ? 0.7 : 2.0;
+}
+
 // Packing weights transposes them: read badly, written well.
 double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double rate = 2.0 * static_cast<double>(lanes);
@@ -46,8 +55,8 @@ double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double narrow = p.outputs <= lanes ? 0.85 : p.outputs <= 2 * lanes ? 0.93 : 1;
   const double vectors = std::min(4.0, std::ceil(static_cast<double>(p.outputs) / static_cast<double>(lanes)));
   const double start = share(depth * 3 * vectors, 50);  // what a tile of 6 rows costs beside its products
-  return lane_use(p.outputs, lanes) * share(depth, rate * store) * share(pixels, prepacked ? 0 : rate * 1.2) *
-         share(fed, rate * stage) * narrow * start;
+  return lane_use(p.outputs, lanes) * share(depth, rate * store) *
+         share(pixels, prepacked ? 0 : rate * vector_cost(p)) * share(fed, rate * stage) * narrow * start;
 }
 
 // Packing pixels copies runs of a row, for all channels of a block: some dozen cycles for each, and more
@@ -67,12 +76,12 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
       direct ? 1 : share(depth, rate * 3) * share(std::min(pixels, 6.0 * static_cast<double>(lanes)), 16);
   const double rows = std::min(1.0, outputs / 6);  // fewer leave the FMA units waiting for loads
   return lane_use(p.height().out * p.width().out, lanes) * rows * store * share(outputs, rate * pack) *
-         share(pixels, prepacked ? 0 : rate * 0.1);
+         share(pixels, prepacked ? 0 : rate * row_cost(p));
 }
 
 // Loads of raw pixels cross cache lines, so that fewer than three rows of weights leave the FMA units waiting; copying
 // the input costs a fraction of a cycle an element, and more where its columns lie apart.
-double raw_pixels_efficiency(const Problem& p, Index lanes) {
+double raw_pixels_efficiency(const Problem& p, Index lanes, bool prepacked) {
   if (p.y.space[kWidth] != 1 || RawStage(p, 1, p.width().out).elements() > kRawStageLimit) return 0;
   const double rate = 2.0 * static_cast<double>(lanes);
   const double depth = static_cast<double>(p.channels * p.taps());
@@ -84,7 +93,10 @@ double raw_pixels_efficiency(const Problem& p, Index lanes) {
                       static_cast<double>(p.height().stride * std::min(p.width().stride, p.width().span()));
   const bool tails = p.width().out < lanes || p.channels * p.taps() > 256;
   const double store = p.width().out % lanes == 0 ? 4 : tails ? 24 : 5;
-  return lane_use(p.width().out, lanes) * loads * share(uses, rate * copy) * share(depth, store);
+  const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
+  const double weights = prepacked || reduction_contiguous(p) ? 0 : rate * row_cost(p);
+  return lane_use(p.width().out, lanes) * loads * share(uses, rate * copy) * share(depth, store) *
+         share(pixels, weights);
 }
 
 // The largest rectangle of output pixels whose input, with all channels, stays in half of L2 if it is copied there.
@@ -220,7 +232,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
       Stage::elements(p, 1, std::min<Index>(8, p.width().out)) <= kStageLimit / static_cast<Index>(sizeof(T));
   plan.staged = Stage::wanted(p);
   const double channels = plan.staged && !small_stage ? 0 : channel_lanes_efficiency(p, lanes, prepacked);
-  const double pixels = pixel_lanes_efficiency(p, lanes, prepacked), raw = raw_pixels_efficiency(p, lanes);
+  const double pixels = pixel_lanes_efficiency(p, lanes, prepacked), raw = raw_pixels_efficiency(p, lanes, prepacked);
   plan.lanes = raw > std::max(pixels, channels) ? Orientation::kRawPixels
                : pixels > channels              ? Orientation::kPixelLanes
                                                 : Orientation::kChannelLanes;

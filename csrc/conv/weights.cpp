@@ -18,6 +18,17 @@ namespace {
 
 constexpr Index kMostBackwards = 64;  // taps of a kernel that is packed by whole vectors
 
+}  // namespace
+
+bool kernels_backwards(const Problem& p) {
+  const auto& s = p.w.space;
+  const Index kw = p.width().kernel, kh = p.height().kernel, kd = p.depth().kernel;
+  return (kw == 1 || s[kWidth] == -1) && (kh == 1 || s[kHeight] == -kw) && (kd == 1 || s[kDepth] == -kw * kh) &&
+         p.w.out == p.taps() && p.taps() > 1 && p.taps() <= kMostBackwards;
+}
+
+namespace {
+
 // Calls f(step of the block, offset of the weight within its output channel).
 template <class F>
 void for_each_step(const Problem& p, const Reduction::Block& b, F&& f) {
@@ -29,14 +40,6 @@ void for_each_step(const Problem& p, const Reduction::Block& b, F&& f) {
         c * p.w.in + t / (kw * kh) * p.w.space[kDepth] + t / kw % kh * p.w.space[kHeight] + t % kw * p.w.space[kWidth]);
     }
   }
-}
-
-// The gradient of the input's weights: an output's kernel lies backwards, one output's beside the next one's.
-bool kernels_backwards(const Problem& p) {
-  const auto& s = p.w.space;
-  const Index kw = p.width().kernel, kh = p.height().kernel, kd = p.depth().kernel;
-  return (kw == 1 || s[kWidth] == -1) && (kh == 1 || s[kHeight] == -kw) && (kd == 1 || s[kDepth] == -kw * kh) &&
-         p.w.out == p.taps() && p.taps() > 1 && p.taps() <= kMostBackwards;
 }
 
 // A vector of outputs and all taps of a channel at a time.
@@ -81,6 +84,14 @@ void pack_rows(const Problem& p, const T* w, const Reduction::Block& b, Index ou
     kernels().of<T>().copy({w + b.first(p.taps()), p.w.out, outputs, depth, dst, depth});
   } else if (p.w.out == 1 && p.taps() == 1) {  // the transpose of a dense matrix
     kernels().of<T>().transpose({w + b.channel * p.w.in, p.w.in, depth, outputs, dst, depth, nullptr, false});
+  } else if (kernels_backwards(p)) {
+    for (Index c = 0; c < b.channels; ++c) {
+      const T* tap = w + (b.channel + c) * p.w.in - b.tap;
+      T* row = dst + c * b.taps;
+      for (Index o = 0; o < outputs; ++o, tap += p.w.out, row += depth) {
+        for (Index t = 0; t < b.taps; ++t) row[t] = tap[-t];
+      }
+    }
   } else {
     for_each_step(p, b, [&](Index step, Index offset) {
       for (Index o = 0; o < outputs; ++o) dst[o * depth + step] = w[offset + o * p.w.out];
@@ -114,8 +125,10 @@ Ahead weight_panel_ahead(const Problem& p, const DirectPlan& plan, const T* w, c
   if (p.w.out == 1 && p.taps() == 1) {  // the transpose of a dense matrix: the outputs of one channel follow each other
     return {w + b.channel * p.w.in + start, b.channels, outputs, p.w.in};
   }
-  if (kernels_backwards(p)) {
-    return {w + start * p.w.out + b.channel * p.w.in - (p.taps() - 1), b.channels, outputs * p.taps(), p.w.in};
+  if (p.w.in > p.w.out && p.w.out > 0) {  // the gradient's: a channel's kernels lie together, backwards
+    Index first = start * p.w.out + b.channel * p.w.in;
+    for (std::size_t s = 0; s < kSpatial; ++s) first += std::min<Index>(0, p.w.space[s]) * (p.axis[s].kernel - 1);
+    return {w + first, b.channels, outputs * p.w.out, p.w.in};
   }
   if (!reduction_contiguous(p)) return {};
   return {w + start * p.w.out + b.first(p.taps()), outputs, b.depth(), p.w.out};

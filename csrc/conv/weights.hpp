@@ -33,6 +33,8 @@ void pack_weight_panel(const Problem& p, const DirectPlan& plan, const T* w, con
 
 // Elements (channel, tap) of one output channel follow each other, as in a contiguous OIHW array.
 bool reduction_contiguous(const Problem& p);
+// The weights of the input's gradient: an output's kernel lies backwards, one output's beside the next one's.
+bool kernels_backwards(const Problem& p);
 
 // What pack_weight_panel will read.
 template <class T>
