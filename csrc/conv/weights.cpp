@@ -61,6 +61,8 @@ template <class T>
 void pack_lanes(const Problem& p, const T* w, const Reduction::Block& b, Index outputs, Index width, T* dst) {
   if (reduction_contiguous(p)) {
     kernels().of<T>().transpose({w + b.first(p.taps()), p.w.out, outputs, b.depth(), dst, width, nullptr, false});
+  } else if (p.w.out == 1 && p.taps() == 1) {  // a dense matrix, transposed: its rows are vectors of outputs
+    kernels().of<T>().copy({w + b.channel * p.w.in, p.w.in, b.channels, outputs, dst, width});
   } else if (b.taps == p.taps() && kernels_backwards(p)) {
     pack_backwards(p, w, b, outputs, width, dst);
   } else {
