@@ -23,7 +23,7 @@ TESTS = Path(__file__).resolve().parent
 KERNELS = TESTS.parent / "csrc" / "kernels" / "kernels.cpp"
 VALUE_FILES = [
     *("conv", "dimensions", "conv_transpose", "grad", "pool", "prepack", "accuracy", "arrays"),
-    "depthwise",
+    *("depthwise", "few_channels", "winograd"),
     "nn_core",
 ]
 if importlib.util.find_spec("torch"):

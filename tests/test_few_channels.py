@@ -1,0 +1,128 @@
+"""Promise: layers with few channels and small images take roads of their own, and they are exact.
+
+First layers of networks, gradients of their inputs, last layers with few outputs: vectors of pixels
+are loaded straight from a padded copy of some rows, forward and in the weights' gradient. Images of
+a few pixels share one block.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cases
+import fastconv
+import guard
+from cases import ConvCase
+
+
+def make_case(batch, channels, image, outputs, kernel, stride=1, padding=0, dilation=1) -> ConvCase:
+    size = "x".join(map(str, image))
+    name = f"{batch}x{channels}x{size}o{outputs}k{kernel}s{stride}p{padding}d{dilation}"
+    shape, weight = (batch, channels, *image), (outputs, channels, *kernel)
+    return ConvCase(name, shape, weight, stride, padding, dilation)
+
+
+CASES = [
+    # rows shorter than a vector, exactly one, a bit more, several blocks of rows
+    *(make_case(2, 1, (9, width), 5, (3, 3)) for width in (3, 6, 10, 18, 19, 35, 66)),
+    make_case(3, 1, (28, 28), 30, (5, 5)),
+    make_case(1, 3, (70, 64), 8, (3, 3), padding=1),
+    # stems: the columns fall apart by their residue modulo the stride
+    make_case(1, 3, (37, 45), 16, (7, 7), 2, 3),
+    make_case(2, 3, (41, 47), 12, (11, 11), 4, 2),
+    make_case(2, 3, (32, 36), 24, (4, 4), 4),
+    make_case(1, 2, (20, 31), 7, (2, 3), (1, 3), (1, 0)),
+    make_case(1, 3, (24, 40), 6, (3, 3), 1, 4, 4),
+    make_case(1, 1, (23, 33), 9, (3, 2), 2, 2, (1, 3)),
+    # few outputs of many channels: the reduction is cut, sums are added to what the output holds
+    make_case(1, 64, (12, 20), 3, (3, 3), padding=1),
+    make_case(2, 100, (9, 33), 1, (3, 3), padding=1),
+    make_case(1, 40, (11, 18), 2, (5, 5), padding=2),
+    # images of a few pixels: several in a block, the last block smaller
+    *(make_case(batch, 96, (7, 7), 40, (1, 1)) for batch in (2, 5, 11)),
+    make_case(7, 40, (5, 3), 70, (3, 3), 1, 1),
+    make_case(9, 300, (4, 4), 33, (1, 1)),
+]
+FORMATS = ("NCHW", "NHWC")
+DTYPES = ("float32", "float64")
+
+
+def conv(case, arrays, **changes):
+    return cases.conv(case, arrays, algorithm="direct", **changes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "stride", "raw"),
+    [
+        ((1, 3, 224, 224), (64, 3, 3, 3), 1, True),
+        ((1, 3, 224, 224), (32, 3, 3, 3), 2, True),
+        ((50, 1, 28, 28), (32, 1, 5, 5), 1, True),
+        ((1, 64, 56, 56), (3, 64, 3, 3), 1, True),
+        ((1, 64, 56, 56), (64, 64, 3, 3), 1, False),
+        ((1, 256, 14, 14), (256, 256, 3, 3), 1, False),
+    ],
+)
+def test_the_plan_names_the_road(shape, weight, stride, raw):
+    text = str(fastconv.conv2d_plan(shape, weight, stride, 1, algorithm="direct"))
+    assert ("output pixels" in text and "padded copy" in text) == raw
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_integers_are_exact(case, dtype, data_format, threads):
+    case = case.replace(data_format=data_format, dtype=dtype)
+    arrays, expected, gradients = cases.integer_problem(case)
+    cases.assert_exact(conv(case, arrays), expected, case)
+    relu = case.replace(activation="relu")
+    cases.assert_exact(conv(relu, arrays), np.maximum(expected, 0), relu)
+    # Winograd may have grad_input; its rounding is tested elsewhere.
+    _, grad_weight, grad_bias = cases.backward(case, arrays)
+    cases.assert_exact(grad_weight, gradients[1], case)
+    cases.assert_exact(grad_bias, gradients[2], case)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES[::2], ids=str)
+def test_normal_data_is_accurate(case, dtype):
+    case = case.replace(dtype=dtype)
+    a = case.normal()
+    cases.check_conv(case, a, conv(case, a), "direct")
+    cases.check_backward(case, a, cases.backward(case, a))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("case", CASES[:16], ids=str)
+def test_nan_and_inf_reach_exactly_their_outputs(case, value):
+    a = case.integers()
+    for where in (0, -1):  # a corner meets one tap only
+        a.input.reshape(-1)[where] = value
+    with np.errstate(invalid="ignore"):
+        expected, gradients = cases.expected_conv(case, a), cases.expected_backward(case, a)
+    np.testing.assert_array_equal(np.isfinite(conv(case, a)), np.isfinite(expected))
+    np.testing.assert_array_equal(
+        np.isfinite(cases.backward(case, a)[1]), np.isfinite(gradients[1])
+    )
+
+
+@pytest.mark.parametrize("side", guard.SIDES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_nothing_outside_the_arrays_is_touched(case, side):
+    arrays, expected, gradients = cases.integer_problem(case)
+    for make in guard.MAKERS.values():
+        guarded = arrays.map(lambda a, make=make: None if a is None else make(a, side))
+        out = guard.empty(case.output_shape, np.float32, side)
+        cases.assert_exact(conv(case, guarded, out=out), expected, case)
+        cases.assert_exact(cases.backward(case, guarded)[1], gradients[1], case)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.input[0] > 1], ids=str)
+def test_a_sample_does_not_depend_on_its_batch(case):
+    a = case.normal()
+    whole = conv(case, a)
+    for i in range(case.input[0]):
+        alone = fastconv.conv2d(
+            a.input[i : i + 1], a.weight, a.bias, **case.geometry, algorithm="direct"
+        )
+        np.testing.assert_array_equal(whole[i], alone[0])
