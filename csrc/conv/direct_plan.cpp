@@ -95,8 +95,9 @@ double raw_pixels_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double store = p.width().out % lanes == 0 ? 4 : tails ? 24 : 5;
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
   const double weights = prepacked || reduction_contiguous(p) ? 0 : rate * row_cost(p);
+  const double stream = p.channels * p.taps() > 128 ? 0.72 : 1;  // a tile's input comes from L2 then
   return lane_use(p.width().out, lanes) * loads * share(uses, rate * copy) * share(depth, store) *
-         share(pixels, weights);
+         share(pixels, weights) * stream;
 }
 
 // The largest rectangle of output pixels whose input, with all channels, stays in half of L2 if it is copied there.
