@@ -9,7 +9,7 @@ namespace fastconv {
 namespace {
 
 // GCC and Clang read cpuid and, for the vector registers, what the operating system saves (xgetbv).
-bool runs_avx2() {
+[[maybe_unused]] bool runs_avx2() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
@@ -17,7 +17,7 @@ bool runs_avx2() {
 #endif
 }
 
-bool runs_avx512() {
+[[maybe_unused]] bool runs_avx512() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && runs_avx2();
