@@ -146,6 +146,7 @@ ConvShapes conv_shapes(ShapeView input, ShapeView weight, const ConvOptions& o) 
     if (a.in < 1) throw ValueError("input: a spatial axis is empty, size " + shape_text(input));
     if (o.padding.is_same()) after[s] = pad_same(a, o.padding.kind == Padding::kSameLower);
     space[s] = a.out = output_size(a.in, a.pad, after[s], a, false);
+    if (a.out == 1) a.stride = std::min(a.stride, a.in);  // never taken, and it may be huge
   }
   check_output(p, after, o.dims);
   check_bytes(p.batch, weight[0], space);

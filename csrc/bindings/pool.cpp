@@ -70,6 +70,7 @@ PoolShapes pool_shapes(ShapeView input, const char* name, const PoolOptions& o) 
                        std::to_string(a.kernel) + " and dilation " + std::to_string(a.dilation));
     }
     a.out = output_size(a.in, a.pad, p.pad_after[s], a, o.ceil_mode);
+    if (a.out == 1) a.stride = std::min(a.stride, a.in);  // never taken, and it may be huge
     if (a.out < 1) {
       throw ValueError("kernel_size: the window of " + std::to_string(span) + " exceeds the padded " + name + " of " +
                        std::to_string(a.in + a.pad + p.pad_after[s]) + "; the output would be empty");
