@@ -15,6 +15,12 @@ inline Index quotient(Index a, Index b) {
 inline Index ceil_div(Index a, Index b) { return quotient(a + b - 1, b); }
 inline Index round_up(Index a, Index b) { return ceil_div(a, b) * b; }
 
+// For cost models: the part of n's vectors that is not idle lanes, and the part that work has in work and overhead.
+inline double lane_use(Index n, Index lanes) {
+  return static_cast<double>(n) / static_cast<double>(round_up(n, lanes));
+}
+inline double share(double work, double overhead) { return work / (work + overhead); }
+
 // `total` units in the fewest panels of at most `most`; the first ones are a unit larger.
 struct Panels {
   Index total = 0, count = 0, base = 0, extra = 0;

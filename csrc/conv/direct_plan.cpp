@@ -16,9 +16,6 @@ constexpr Index kStageLimit = Index{6} << 20;     // bytes; beyond, pixels are p
 constexpr Index kRawStageLimit = Index{1} << 20;  // elements of one row of outputs and all its taps
 constexpr double kFlopsPerThread = 1.5e6;         // about ten microseconds
 
-// Lanes of the last vector that stand idle.
-double lane_use(Index n, Index lanes) { return static_cast<double>(n) / static_cast<double>(round_up(n, lanes)); }
-
 // Pixels of one depth slice that follow each other in memory, row upon row.
 bool rows_join(const Axis& width, const ImageStrides& s) { return s.space[kHeight] == width.out * s.space[kWidth]; }
 
@@ -33,8 +30,6 @@ bool in_place(const Problem& p, Orientation lanes) {
 // each element that is packed or stored (estimates, in line with measurements on Cascade Lake). An FMA unit pair does 2
 // * lanes products a cycle, so a packed weight brings pixels / (2 * lanes) cycles of arithmetic, a packed pixel outputs
 // / (2 * lanes), a stored sum depth / (2 * lanes).
-double share(double work, double overhead) { return work / (work + overhead); }
-
 // Cycles to bring a weight into a row (pixels in the lanes) or into a vector of outputs.
 double row_cost(const Problem& p) {
   return reduction_contiguous(p) ? 0.1 : p.taps() == 1 ? 0.5 : kernels_backwards(p) ? 1.0 : 4.0;

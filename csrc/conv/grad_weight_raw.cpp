@@ -185,10 +185,6 @@ class RawGradTask {
   Index* step_offset_;
 };
 
-double share(double work, double overhead) { return work / (work + overhead); }
-
-double in_use(Index n, Index lanes) { return static_cast<double>(n) / static_cast<double>(round_up(n, lanes)); }
-
 }  // namespace
 
 // The two algorithms' efficiencies: lanes in use, then the arithmetic beside what is spent on copying (raw) or
@@ -204,10 +200,11 @@ bool grad_weight_raw_wins(const Problem& p) {
   const double m = std::min<double>(k.dot_rows, static_cast<double>(p.outputs));
   const double n = std::min<double>(k.dot_columns, columns);
   const double steps = static_cast<double>(kSteps);
-  const double raw = in_use(width, k.lanes) * std::min({1.0, m * n / (m + 2 * n), m * n / 8}) *
+  const double raw = lane_use(width, k.lanes) * std::min({1.0, m * n / (m + 2 * n), m * n / 8}) *
                      share(steps * m * n / 2, 60) * share(columns, rate * 0.25) *
                      share(static_cast<double>(p.outputs * p.taps()), rate * 0.25);
-  const double general = in_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(columns, rate * 1.2);
+  const double general =
+      lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(columns, rate * 1.2);
   return raw > general;
 }
 

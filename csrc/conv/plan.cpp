@@ -74,13 +74,13 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
   }
   const DirectPlan& direct = plan.direct;
   const bool channels = direct.lanes == Orientation::kChannelLanes;
-  const bool raw = direct.lanes == Orientation::kRawPixels;
+  const char* how = direct.lanes == Orientation::kPixelLanes ? ", packed panel by panel"
+                    : direct.staged                          ? ", read from a padded copy"
+                                                             : ", read in place";
   return {{"lanes", channels ? "output channels" : "output pixels"},
           {"reduction", std::to_string(p.channels * p.taps()) + " in blocks of " +
                             std::to_string(p.taps() == 0 ? 0 : direct.reduction.depth())},
-          {"pixels of a task", std::to_string(direct.block_images * direct.block_height * direct.block_width) +
-                                   (channels || raw ? direct.staged ? ", read from a padded copy" : ", read in place"
-                                                    : ", packed panel by panel")}};
+          {"pixels of a task", std::to_string(direct.block_images * direct.block_height * direct.block_width) + how}};
 }
 
 int packed_form(const ConvPlan& plan) {
