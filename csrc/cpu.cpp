@@ -27,29 +27,38 @@ namespace {
 }
 
 struct Isa {
-  const KernelTable* table;
+  KernelTable table;
   bool runs;
 };
 
-std::vector<Isa> built() {
-  return {
+#define FASTCONV_TABLE(isa)                                              \
+  KernelTable {                                                          \
+    #isa, {dense_##isa.f32,     moves_##isa.f32, winograd_##isa.f32,     \
+           depthwise_##isa.f32, pool_##isa.f32,  elementwise_##isa.f32}, \
+        {dense_##isa.f64,     moves_##isa.f64, winograd_##isa.f64,       \
+         depthwise_##isa.f64, pool_##isa.f64,  elementwise_##isa.f64},   \
+  }
+
+const std::vector<Isa>& built() {
+  static const std::vector<Isa> isas{
 #ifdef FASTCONV_HAVE_AVX512
-      {&fastconv_kernels_avx512, runs_avx512()},
+      {FASTCONV_TABLE(avx512), runs_avx512()},
 #endif
 #ifdef FASTCONV_HAVE_AVX2
-      {&fastconv_kernels_avx2, runs_avx2()},
+      {FASTCONV_TABLE(avx2), runs_avx2()},
 #endif
 #ifdef FASTCONV_HAVE_NEON
-      {&fastconv_kernels_neon, true},
+      {FASTCONV_TABLE(neon), true},
 #endif
-      {&fastconv_kernels_scalar, true},
+      {FASTCONV_TABLE(scalar), true},
   };
+  return isas;
 }
 
 std::vector<std::string> names(bool only_available) {
   std::vector<std::string> result;
   for (const Isa& isa : built()) {
-    if (isa.runs || !only_available) result.emplace_back(isa.table->name);
+    if (isa.runs || !only_available) result.emplace_back(isa.table.name);
   }
   return result;
 }
@@ -66,7 +75,7 @@ std::ptrdiff_t cache_size(int name, std::ptrdiff_t otherwise) {
 }
 
 // Written once, at import, under the interpreter's import lock; read-only ever after.
-const KernelTable* chosen = &fastconv_kernels_scalar;
+const KernelTable* chosen = nullptr;
 
 }  // namespace
 
@@ -77,8 +86,8 @@ void init_kernels() {
   const char* wanted = std::getenv("FASTCONV_ISA");
   const bool any = wanted == nullptr || *wanted == '\0';
   for (const Isa& isa : built()) {
-    if (!isa.runs || !(any || isa.table->name == std::string(wanted))) continue;
-    chosen = isa.table;
+    if (!isa.runs || !(any || isa.table.name == std::string(wanted))) continue;
+    chosen = &isa.table;
     return;
   }
   throw std::invalid_argument("FASTCONV_ISA is '" + std::string(wanted) +

@@ -1,4 +1,4 @@
-// Sums and the FMA burst: the small kernels beside the tile.
+// Sums: the small kernels beside the tiles.
 #pragma once
 
 #include "simd.hpp"
@@ -30,24 +30,26 @@ T sum(const T* src, std::ptrdiff_t n) {
   return total;
 }
 
-// Ten chains cover two FMA units of five cycles' latency, and fit 16 registers with their factors.
-// Every value comes from the argument: of constants, the optimiser would find that the chain which
-// starts at 1 stays there (1 * 0.999 + 0.001), drop it, and report 10/9 of the peak.
+// totals[i] = the sum of the lanes of vector i, by transposing VL of them at a time.
 template <class T>
-double fma_burst(std::ptrdiff_t iterations) {
-  constexpr int chains = 10;
-  const T tiny = T(1) / static_cast<T>(iterations + 1);
-  const Vector<T> a = broadcast(T(1) - tiny), b = broadcast(tiny * tiny);
-  Vector<T> acc[chains];
-  for (int i = 0; i < chains; ++i) acc[i] = broadcast(tiny * T(i));
-  for (std::ptrdiff_t k = 0; k < iterations; ++k) {
-#pragma GCC unroll 10
-    for (int i = 0; i < chains; ++i) acc[i] = acc[i] * a + b;
+void sum_lanes(const T* vectors, std::ptrdiff_t n, T* totals) {
+  constexpr int VL = kLanes<T>;
+  for (std::ptrdiff_t first = 0; first < n; first += VL) {
+    Vector<T> v[VL];
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; ++i) v[i] = first + i < n ? load(vectors + (first + i) * VL) : Vector<T>{};
+    transpose<T>(v);
+#pragma GCC unroll 4
+    for (int half = VL / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+      for (int i = 0; i < half; ++i) v[i] += v[i + half];
+    }
+    if (first + VL <= n) {
+      store(totals + first, v[0]);
+    } else {
+      store_tail(totals + first, v[0], static_cast<int>(n - first));
+    }
   }
-  Vector<T> all{};
-  for (int i = 0; i < chains; ++i) all += acc[i];
-  asm volatile("" : : "m"(all));
-  return 2.0 * chains * kLanes<T> * static_cast<double>(iterations);
 }
 
 }  // namespace

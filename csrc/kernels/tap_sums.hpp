@@ -87,26 +87,4 @@ void tap_sums(const TapSums<T>& t) {
   }
 }
 
-// totals[i] = the sum of the lanes of vector i, by transposing VL of them at a time.
-template <class T>
-void sum_lanes(const T* vectors, std::ptrdiff_t n, T* totals) {
-  constexpr int VL = kLanes<T>;
-  for (std::ptrdiff_t first = 0; first < n; first += VL) {
-    Vector<T> v[VL];
-#pragma GCC unroll 16
-    for (int i = 0; i < VL; ++i) v[i] = first + i < n ? load(vectors + (first + i) * VL) : Vector<T>{};
-    transpose<T>(v);
-#pragma GCC unroll 4
-    for (int half = VL / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-      for (int i = 0; i < half; ++i) v[i] += v[i + half];
-    }
-    if (first + VL <= n) {
-      store(totals + first, v[0]);
-    } else {
-      store_tail(totals + first, v[0], static_cast<int>(n - first));
-    }
-  }
-}
-
 }  // namespace

@@ -1,0 +1,87 @@
+// Kernels of dense products: tiles of a matrix product, in three orientations, and of dot products.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fastconv {
+
+// One tile of the product C[rows][lanes] (+)= sum_k A[row, k] * B[k, lane]: A is broadcast, B comes in
+// vectors. What lies in the lanes is the orientation:
+//
+//   channels in lanes   A[i, k] = a[row_offset[i] + k_offset[k]]   B[k, j] = b[k * width + j]
+//   pixels in lanes     A[i, k] = a[i * lda + k]                   B[k, j] = b[k * width + j]
+//   raw pixels          A[i, k] = a[i * lda + k]                   B[k, j] = slot[j].b[k_offset[k]]
+//
+// with width the tile's vectors, and j in the last line a vector, wherever it starts. With channels in the lanes, b is
+// packed weights and a is the input itself, met through two tables of offsets: row_offset says where a pixel's window
+// starts, k_offset where a tap lies within a window. That sum is all of im2col; the matrix never exists. Swap the two
+// tables, with the gradient as b, and the same kernel computes the weight gradient.
+template <class T>
+struct Slot {
+  const T* b;            // where the vector's first product lies, less the tap's offset
+  T* c;                  // where its first sum goes
+  std::ptrdiff_t lanes;  // how many of its lanes exist
+};
+
+template <class T>
+struct Tile {
+  std::ptrdiff_t depth;  // K: how many products are summed
+  const T* a;
+  const T* b;
+  std::ptrdiff_t lda;                // pixels in lanes only
+  const std::ptrdiff_t* row_offset;  // channels in lanes only
+  const std::ptrdiff_t* k_offset;    // channels in lanes, raw pixels
+  const Slot<T>* slot;               // raw pixels only, one for each vector
+  std::ptrdiff_t c_shift;            // raw pixels only: from slot.c to the first row's sum
+  T* c;
+  std::ptrdiff_t ldc;    // elements from a row of C to the next
+  std::ptrdiff_t lanes;  // lanes of C that exist; others are neither read nor written
+  bool accumulate;       // add to what C holds
+  bool relu;             // after the bias
+  const T* bias;         // or null: per lane for channels in lanes, else per row
+  // What will be read after this tile: a line to ask for at every second step of the reduction, or null. Asked for in
+  // bursts, the lines would block the loads that the tile itself needs.
+  const void* ahead;
+  std::ptrdiff_t ahead_step;  // bytes from a line to the next
+};
+
+// sums[row][column], a vector each: += sum over steps of A[row] * B[column], lane by lane. See dot_tile.hpp.
+template <class T>
+struct DotTile {
+  const T* a;  // vector k of a row: a[row * lda + k * lanes of a vector]; in masked steps from masked_a on
+  const T* masked_a;
+  std::ptrdiff_t lda;
+  const T* b;  // vector k of a column: b[column_offset[column] + step_offset[k]]
+  const std::ptrdiff_t* column_offset;
+  const std::ptrdiff_t* step_offset;
+  const std::ptrdiff_t* masked_offset;
+  std::ptrdiff_t steps, masked_steps;
+  std::ptrdiff_t lanes;  // of B that take part in masked steps
+  T* sums;
+  std::ptrdiff_t ld;  // vectors from a row of sums to the next
+};
+
+constexpr int kMaxDotRows = 4;
+constexpr int kMaxDotColumns = 6;
+
+constexpr int kMaxTileRows = 6;
+constexpr int kMaxTileVectors = 4;
+
+template <class T>
+struct DenseKernels {
+  using TileKernel = void (*)(const Tile<T>&);
+  int lanes;      // elements in a vector
+  int tile_rows;  // rows and vectors of the largest tile that stays in registers
+  int tile_vectors;
+  TileKernel channel_lanes[kMaxTileRows][kMaxTileVectors];  // [rows - 1][vectors - 1]
+  TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];
+  TileKernel raw_pixels[kMaxTileRows][kMaxTileVectors];
+  using DotKernel = void (*)(const DotTile<T>&);
+  int dot_rows, dot_columns;
+  DotKernel dot[kMaxDotRows][kMaxDotColumns];
+  // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
+  double (*fma_burst)(std::ptrdiff_t iterations);
+};
+
+}  // namespace fastconv

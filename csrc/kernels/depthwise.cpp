@@ -1,0 +1,36 @@
+// Depthwise convolutions and narrow groups; see depthwise_table.hpp.
+#include "depthwise_lanes.hpp"
+#include "depthwise_rows.hpp"
+#include "part.hpp"
+#include "shifted_tile.hpp"
+#include "tap_sums.hpp"
+
+namespace {
+
+template <class T, int K>
+constexpr void fill_depthwise(void (*(&rows)[fastconv::kDepthwiseStrides])(const DepthwiseRows<T>&)) {
+  rows[0] = depthwise_rows<T, K, 1>;
+  rows[1] = depthwise_rows<T, K, 2>;
+}
+
+template <class T>
+constexpr fastconv::DepthwiseKernels<T> depthwise() {
+  fastconv::DepthwiseKernels<T> k{};
+  fill_depthwise<T, 3>(k.depthwise_rows[0]);
+  fill_depthwise<T, 5>(k.depthwise_rows[1]);
+  fill_depthwise<T, 7>(k.depthwise_rows[2]);
+  k.shifted_run[0] = shifted_run<T, 1>;
+  k.shifted_run[1] = shifted_run<T, 2>;
+  k.shifted_run[2] = shifted_run<T, 3>;
+  k.shifted_run[3] = shifted_run<T, 4>;
+  k.lane_rows = lane_rows<T>;
+  k.tap_sums[0] = tap_sums<T, 1>;
+  k.tap_sums[1] = tap_sums<T, 2>;
+  k.tap_sums[2] = tap_sums<T, 3>;
+  k.tap_sums[3] = tap_sums<T, 4>;
+  return k;
+}
+
+}  // namespace
+
+FASTCONV_PART(DepthwiseKernels, depthwise, depthwise)

@@ -1,0 +1,83 @@
+// Kernels of depthwise convolutions and narrow groups, and of their weight gradients.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fastconv {
+
+// Rows of one plane of a depthwise convolution, K x K and stride S (the kernel's own constants): y[i, j] = bias + sum
+// over r and s of w[r * K + s] * x[i * S + r, j * S + s], where row t starts at x + t % S * x_row_phase + t / S *
+// x_row, and column u of it is at u % S * x_column_phase + u / S. Rows of y hold at least a vector.
+template <class T>
+struct DepthwiseRows {
+  const T* x;
+  std::ptrdiff_t x_row, x_row_phase, x_column_phase;
+  const T* w;
+  T* y;
+  std::ptrdiff_t y_row;
+  std::ptrdiff_t rows, width;
+  T bias;
+  bool relu;
+};
+
+// sums[o * sums_row + f] = bias[o] + sum_k w[o * w_row + k] * x[offset[k] + f] for f < length; the vector that holds
+// the last f is read and written whole.
+template <class T>
+struct ShiftedRun {
+  std::ptrdiff_t depth;  // K
+  const T* x;
+  const std::ptrdiff_t* offset;
+  const T* w;
+  std::ptrdiff_t w_row;
+  T* sums;
+  std::ptrdiff_t sums_row, length;
+  const T* bias;  // or null
+  bool relu;
+};
+
+// Groups in the lanes: rows of outputs of one output channel, `lanes` of the vector stored. w is [depth][lane], bias a
+// vector; x is read in whole vectors.
+template <class T>
+struct LaneRows {
+  std::ptrdiff_t depth;  // K
+  const T* x;
+  const std::ptrdiff_t* offset;
+  std::ptrdiff_t x_step, x_row;
+  const T* w;
+  T* y;
+  std::ptrdiff_t y_step, y_row;
+  std::ptrdiff_t rows, width, lanes;
+  const T* bias;
+  bool relu;
+};
+
+// sums[o * sums_row + k * lanes + l] += sum over rows i and vectors j < width of dy(o, i, j)[l] * x(i, j)[offset[k] +
+// l], where dy(o, i, j) = dy + o * dy_output + i * dy_row + j * dy_step and x(i, j) = x + i * x_row + j * x_step.
+template <class T>
+struct TapSums {
+  std::ptrdiff_t depth;  // taps
+  const T* x;
+  const std::ptrdiff_t* offset;
+  std::ptrdiff_t x_step, x_row;
+  const T* dy;
+  std::ptrdiff_t dy_step, dy_row, dy_output;
+  std::ptrdiff_t rows, width;
+  T* sums;
+  std::ptrdiff_t sums_row;
+};
+
+constexpr int kMaxTapOutputs = 4;
+constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
+constexpr int kDepthwiseStrides = 2;
+constexpr int kMaxRunOutputs = 4;
+
+template <class T>
+struct DepthwiseKernels {
+  void (*depthwise_rows[kDepthwiseKernels][kDepthwiseStrides])(const DepthwiseRows<T>&);  // [(K - 3) / 2][S - 1]
+  void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);                              // [outputs - 1]
+  void (*lane_rows)(const LaneRows<T>&);
+  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);  // [outputs - 1]
+};
+
+}  // namespace fastconv

@@ -1,0 +1,73 @@
+// Kernels that move elements, or add them up.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fastconv {
+
+// dst[col * ld_dst + row] = src[row * ld_src + col], plus what a finished output needs.
+template <class T>
+struct Transpose {
+  const T* src;
+  std::ptrdiff_t ld_src;
+  std::ptrdiff_t rows, cols;
+  T* dst;
+  std::ptrdiff_t ld_dst;
+  const T* bias;  // or null; one for each col
+  bool relu;
+};
+
+// dst[row * ld_dst + i] = src[row * ld_src + i] for i < count.
+template <class T>
+struct Copy {
+  const T* src;
+  std::ptrdiff_t ld_src;
+  std::ptrdiff_t rows, count;
+  T* dst;
+  std::ptrdiff_t ld_dst;
+};
+
+// dst[column * lanes + lane] = src[lane * channel + column]: planes of channels become pixels with a vector of
+// channels. Lanes beyond `channels` repeat the last channel.
+template <class T>
+struct Interleave {
+  const T* src;
+  std::ptrdiff_t channel;
+  std::ptrdiff_t channels, columns;
+  T* dst;
+};
+
+// Rows of a plane on their way into a stage: `count` elements, `step` apart, `left` zeros before and zeros behind them
+// up to `dst_row`, and less than a vector of zeros behind the last row.
+template <class T>
+struct StageRows {
+  const T* src;
+  std::ptrdiff_t step, src_row;
+  std::ptrdiff_t rows, count;
+  T* dst;
+  std::ptrdiff_t dst_row, left;
+};
+
+// The pixels of `lanes` planes, `plane` apart, and the vectors that hold them: pixel i of all planes is at at[i].
+template <class T>
+struct PlanesToLanes {
+  std::ptrdiff_t plane, lanes, pixels;
+  const std::ptrdiff_t* at;
+};
+
+template <class T>
+struct MoveKernels {
+  void (*transpose)(const Transpose<T>&);
+  void (*interleave)(const Interleave<T>&);
+  void (*copy)(const Copy<T>&);
+  void (*take_every)(const T* src, std::ptrdiff_t step, std::ptrdiff_t count, T* dst);  // dst[i] = src[i * step]
+  void (*stage_rows)(const StageRows<T>&);
+  void (*planes_to_lanes)(const PlanesToLanes<T>&, const T* planes, T* lanes);  // lanes behind t.lanes are zero
+  void (*lanes_to_planes)(const PlanesToLanes<T>&, const T* lanes, T* planes);
+  void (*sum_lanes)(const T* vectors, std::ptrdiff_t n, T* totals);  // the sum of each of n vectors
+  void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);          // sum[i] += src[i]
+  T (*sum)(const T* src, std::ptrdiff_t n);
+};
+
+}  // namespace fastconv

@@ -1,0 +1,38 @@
+// Winograd's transforms and products; see winograd_table.hpp.
+#include "part.hpp"
+#include "tile_shape.hpp"
+#include "winograd_product.hpp"
+#include "winograd_tile.hpp"
+
+namespace {
+
+template <class T, int M, int R>
+constexpr fastconv::WinogradTransforms<T> winograd_of() {
+  return {winograd_input<T, M, R>, winograd_output<T, M, R>, winograd_weights<T, M, R>};
+}
+
+template <class T, int NV>
+constexpr void (*winograd_product_or_null())(const fastconv::WinogradProduct<T>&) {
+  if constexpr (NV <= kVectors) {
+    return &winograd_product<T, kRows, NV>;
+  } else {
+    return nullptr;
+  }
+}
+
+template <class T>
+constexpr fastconv::WinogradKernels<T> winograd() {
+  fastconv::WinogradKernels<T> k{};
+  k.winograd[fastconv::kF4x3] = winograd_of<T, 4, 3>();
+  k.winograd[fastconv::kF2x3] = winograd_of<T, 2, 3>();
+  k.winograd[fastconv::kF2x5] = winograd_of<T, 2, 5>();
+  k.winograd_product[0] = winograd_product_or_null<T, 1>();
+  k.winograd_product[1] = winograd_product_or_null<T, 2>();
+  k.winograd_product[2] = winograd_product_or_null<T, 3>();
+  k.winograd_product[3] = winograd_product_or_null<T, 4>();
+  return k;
+}
+
+}  // namespace
+
+FASTCONV_PART(WinogradKernels, winograd, winograd)
