@@ -1,14 +1,54 @@
 // The gradient of the input is a convolution again: see grad_input_phase in problem.hpp.
+#include "../cpu.hpp"
+#include "../memory.hpp"
+#include "../parallel.hpp"
+#include "../workspace.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
 #include "store.hpp"
+#include "weights.hpp"
 
 namespace fastconv {
+namespace {
+
+constexpr Index kTurnedBytes = Index{16} << 20;
+constexpr Index kMostTurned = 64;  // taps
+
+// A phase takes every s-th tap of the weights, transposed. All of them read a copy, [output][tap][channel], where that
+// is a matter of whole vectors.
+bool worth_turning(const Problem& p, Index phases, Index lanes, std::size_t element) {
+  const Index kernels = checked_multiply(checked_multiply(p.groups, p.outputs), p.taps());
+  const Index most = kTurnedBytes / static_cast<Index>(element);
+  return phases > 1 && p.taps() > 1 && p.taps() <= kMostTurned && p.channels >= lanes && kernels <= most / p.channels &&
+         reduction_contiguous(p);
+}
 
 template <class T>
-void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
-                     int threads) {
-  if (bias == nullptr && depthwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
+void turn_weights(const Problem& p, const T* w, T* turned, int threads) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index taps = p.taps(), size = taps * p.channels;
+  parallel_for(threads, p.groups * p.outputs, [&](Index i) {
+    const T* from = w + i / p.outputs * p.w.group + i % p.outputs * p.w.out;
+    alignas(kCacheLine) T piece[kMostTurned * kCacheLine / sizeof(T)];
+    for (Index c = 0; c < p.channels; c += k.lanes) {
+      const Index lanes = std::min<Index>(k.lanes, p.channels - c);
+      k.interleave({from + c * taps, taps, lanes, taps, piece});
+      k.copy({piece, k.lanes, taps, lanes, turned + i * size + c, p.channels});
+    }
+  });
+}
+
+Problem with_turned_weights(Problem p) {
+  p.w.in = 1;
+  p.w.out = p.taps() * p.channels;
+  p.w.group = p.outputs * p.w.out;
+  for (Index& step : p.w.space) step *= p.channels;
+  return p;
+}
+
+template <class T>
+void conv_grad_input_phases(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
+                            int threads) {
   for (Index i = 0; i < count_phases(forward); ++i) {
     const GradInputPhase phase = grad_input_phase(forward, i);
     T* dx = grad_input + phase.x_offset;
@@ -20,6 +60,24 @@ void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, c
     const ConvPlan plan = plan_conv<T>(p, false, threads);
     conv_forward<T>(p, plan, {grad_output, w + phase.w_offset, bias, dx}, nullptr);
   }
+}
+
+}  // namespace
+
+template <class T>
+void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
+                     int threads) {
+  if (bias == nullptr && depthwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
+  const Index lanes = kernels().of<T>().lanes;
+  if (!worth_turning(forward, count_phases(forward), lanes, sizeof(T))) {
+    conv_grad_input_phases(forward, grad_output, w, bias, grad_input, threads);
+    return;
+  }
+  const Index elements = forward.groups * forward.outputs * forward.taps() * forward.channels;
+  const RecycledBlock turned(static_cast<std::size_t>(elements) * sizeof(T));
+  const double cost = 8 * static_cast<double>(elements);
+  turn_weights(forward, w, turned.as<T>(), useful_threads(cost, forward.groups * forward.outputs, threads));
+  conv_grad_input_phases(with_turned_weights(forward), grad_output, turned.as<const T>(), bias, grad_input, threads);
 }
 
 template void conv_grad_input(const Problem&, const float*, const float*, const float*, float*, int);

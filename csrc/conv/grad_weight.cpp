@@ -71,6 +71,12 @@ void choose_pixel_block(const Problem& p, Index depth, GradWeightPlan& plan) {
   plan.blocks_n = ceil_div(p.batch, plan.images);
 }
 
+// Whether dW has no gaps: partial sums are laid out as it is.
+bool dense_gradient(const Problem& p) {
+  if (p.w.in == p.taps()) return true;
+  return p.taps() == 1 && p.w.out == 1 && p.w.in == p.outputs;  // the transposed one of pointwise layers
+}
+
 template <class T>
 GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   const Kernels<T>& k = kernels().of<T>();
@@ -91,7 +97,7 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
   const Index gradient = p.groups * p.outputs * p.channels * p.taps();
   plan.parts = 1;
-  if (gradient <= kSmallGradient && p.w.in == p.taps()) {  // partial sums need a dense dW
+  if (gradient <= kSmallGradient && dense_gradient(p)) {
     const Index memory = kPartialBytes / (gradient * static_cast<Index>(sizeof(T)));
     plan.parts = std::clamp<Index>(std::min(plan.pixel_blocks(p) / 8, memory), 1, 16);
   }
@@ -268,6 +274,10 @@ class GradWeightTask {
       call_.kernels.transpose({sums_, width_, rows_, outputs, dst, p.w.out, nullptr, false});
       return;
     }
+    if (p.w.out == 1 && p.taps() == 1) {
+      call_.kernels.copy({sums_, width_, rows_, outputs, dst, p.w.in});
+      return;
+    }
     for (Index o = 0; o < outputs; ++o) {
       for (Index row = 0; row < rows_; ++row) {
         dst[o * p.w.out + row / task_.taps * p.w.in + row % task_.taps] = sums_[row * width_ + o];
@@ -307,6 +317,29 @@ void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_outpu
 
 }  // namespace
 
+// Without taps dW is a product of two matrices of pixels, either of which may be the one that is transposed: the one
+// with fewer channels, if these fill the lanes.
+template <class T>
+bool better_swapped(const Problem& p) {
+  const auto pointwise = [](const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out; };
+  if (p.w.in != 1 || !std::all_of(p.axis.begin(), p.axis.end(), pointwise)) return false;
+  const Index lanes = kernels().of<T>().lanes;
+  const auto cost = [&](Index packed, Index rows, const ImageStrides& s) {
+    const double pack = s.space[kWidth] == 1 ? 1.2 : s.channel == 1 ? 0.3 : 3.0;
+    return static_cast<double>(round_up(packed, lanes)) *
+           (pack + static_cast<double>(rows) / (2.0 * static_cast<double>(lanes)));
+  };
+  return cost(p.channels, p.outputs, p.x) < cost(p.outputs, p.channels, p.y);
+}
+
+// dW^T of a pointwise problem: x and dY change places.
+Problem swapped(Problem p) {
+  std::swap(p.channels, p.outputs);
+  std::swap(p.x, p.y);
+  std::swap(p.w.in, p.w.out);
+  return p;
+}
+
 // grad_weight is laid out as forward.w says, taps side by side.
 template <class T>
 void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
@@ -325,6 +358,10 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
   // (Parts of the raw one's sums need a dense dW, see p.w.)
   if (p.w.in == p.taps() && grad_weight_raw_wins<T>(p)) {
     conv_grad_weight_raw(p, x, grad_output, grad_weight, threads);
+    return;
+  }
+  if (better_swapped<T>(p)) {
+    conv_grad_weight(swapped(p), grad_output, x, grad_weight, threads);
     return;
   }
   threads = useful_threads(p.flops(), threads, threads);
