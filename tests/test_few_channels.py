@@ -44,7 +44,7 @@ CASES = [
     make_case(7, 40, (5, 3), 70, (3, 3), 1, 1),
     make_case(9, 300, (4, 4), 33, (1, 1)),
 ]
-# Gradients with roads of their own: the phases of a strided one share weights that are turned once, or
+# Gradients with roads of their own: phases of strided ones share weights that are turned once, or
 # scatter rows of few channels; pointwise ones transpose the array with fewer channels.
 GRADIENTS = [
     make_case(2, 40, (13, 11), 24, (3, 3), 2, 1),
