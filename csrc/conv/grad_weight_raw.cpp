@@ -203,8 +203,8 @@ bool grad_weight_raw_wins(const Problem& p) {
                      share(steps * m * n / 2, 60) * share(columns, rate * 0.25) *
                      share(static_cast<double>(p.outputs * p.taps()), rate * 0.25) *
                      share(pixels / static_cast<double>(plan_raw<T>(p).parts), rate * 6);
-  const double general =
-      lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(columns, rate * 1.2);
+  const double uses = p.taps() == 1 ? std::max(columns, static_cast<double>(p.outputs)) : columns;
+  const double general = lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(uses, rate * 1.2);
   return raw > general;
 }
 
