@@ -11,10 +11,10 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kSharedWeights = Index{4} << 20;  // bytes of weights worth packing up front
-constexpr Index kStageLimit = Index{6} << 20;     // bytes; beyond, pixels are packed panel by panel
-constexpr Index kRawStageLimit = Index{1} << 20;  // elements of one row of outputs and all its taps
-constexpr double kFlopsPerThread = 1.5e6;         // about ten microseconds
+constexpr Index kSharedWeights = Index{10} << 20;  // bytes of weights worth packing up front
+constexpr Index kStageLimit = Index{6} << 20;      // bytes; beyond, pixels are packed panel by panel
+constexpr Index kRawStageLimit = Index{1} << 20;   // elements of one row of outputs and all its taps
+constexpr double kFlopsPerThread = 1.5e6;          // about ten microseconds
 
 // Pixels of one depth slice that follow each other in memory, row upon row.
 bool rows_join(const Axis& width, const ImageStrides& s) { return s.space[kHeight] == width.out * s.space[kWidth]; }

@@ -204,7 +204,7 @@ bool grad_weight_raw_wins(const Problem& p) {
                      share(static_cast<double>(p.outputs * p.taps()), rate * 0.25) *
                      share(pixels / static_cast<double>(plan_raw<T>(p).parts), rate * 6);
   const double uses = p.taps() == 1 ? std::max(columns, static_cast<double>(p.outputs)) : columns;
-  const double general = lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(uses, rate * 1.2);
+  const double general = lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(uses, rate * 0.8);
   return raw > general;
 }
 
