@@ -20,6 +20,7 @@
 #include "depthwise.hpp"
 #include "grad_weight_raw.hpp"
 #include "stage.hpp"
+#include "winograd_grad_weight.hpp"
 
 namespace fastconv {
 namespace {
@@ -405,6 +406,10 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
   // (Parts of the raw one's sums need a dense dW, see p.w.)
   if (p.w.in == p.taps() && grad_weight_raw_wins<T>(p)) {
     conv_grad_weight_raw(p, x, grad_output, grad_weight, threads);
+    return;
+  }
+  if (p.w.in == p.taps() && winograd_grad_weight_wins<T>(p)) {
+    winograd_grad_weight(p, x, grad_output, grad_weight, threads);
     return;
   }
   if (better_swapped<T>(p)) {
