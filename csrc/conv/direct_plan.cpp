@@ -150,13 +150,13 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
 }
 
 // A run of pixels of the flattened plane: whole vector panels, and few enough that the weights are
-// fetched once for many of them.
+// fetched once for many of them; but there is one for each thread, if there are as many panels.
 void choose_run(const Problem& p, Index panel, bool buffered, DirectPlan& plan) {
-  const Index plane = p.height().out * p.width().out;
+  const Index plane = p.height().out * p.width().out, others = p.batch * p.groups * p.depth().out;
   const Index most = round_up(buffered ? 2 * panel : 768, panel);
   plan.block_height = 1;
   plan.blocks_h = 1;
-  plan.blocks_w = ceil_div(plane, most);
+  plan.blocks_w = std::max(ceil_div(plane, most), std::min(ceil_div(plan.threads, others), ceil_div(plane, panel)));
   plan.block_width = std::min(plane, round_up(ceil_div(plane, plan.blocks_w), buffered ? 1 : panel));
   plan.blocks_w = ceil_div(plane, plan.block_width);
 }

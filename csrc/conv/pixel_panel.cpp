@@ -36,15 +36,19 @@ void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, c
   if (inside > 0) {
     src = image + b.channel * p.x.channel + tap.id * p.x.space[kDepth] + ih * p.x.space[kHeight] +
           w.input_of(ow + before, tap.kw) * p.x.space[kWidth];
+    const Kernels<T>& k = kernels().of<T>();
     if (step == 1) {
-      kernels().of<T>().copy({src, p.x.channel, b.channels, inside, dst + before, ld});
+      k.copy({src, p.x.channel, b.channels, inside, dst + before, ld});
+    } else if (p.x.channel == 1) {  // pixels are rows of channels
+      k.transpose({src, step, inside, b.channels, dst + before, ld, nullptr, false});
     }
   }
-  if (before == 0 && after == 0 && step == 1) return;
+  const bool moved = step == 1 || p.x.channel == 1;
+  if (before == 0 && after == 0 && moved) return;
   for (Index c = 0; c < b.channels; ++c, dst += ld) {
     std::fill_n(dst, before, T(0));
     std::fill_n(dst + before + inside, after, T(0));
-    if (step == 1 || inside == 0) continue;
+    if (moved || inside == 0) continue;
     for (Index i = 0; i < inside; ++i) dst[before + i] = src[c * p.x.channel + i * step];
   }
 }
