@@ -186,6 +186,13 @@ def test_strides_and_dilations_are_direct(changes):
         plan_of(case, algorithm="winograd")
 
 
+@pytest.mark.parametrize("weight", [(8, 7, 3, 3), (7, 8, 3, 3), (16, 8, 3, 3)])
+def test_too_few_channels_are_refused_before_the_first_call(weight):
+    groups = 4 if weight[0] == 16 else 1
+    with pytest.raises(ValueError, match="algorithm: 'winograd' needs 8"):
+        fastconv.conv2d_prepack(np.ones(weight, np.float32), groups=groups, algorithm="winograd")
+
+
 @pytest.mark.parametrize("prepacked", [False, True])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_choice_does_not_depend_on_threads(case, prepacked):

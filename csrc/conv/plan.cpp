@@ -27,13 +27,18 @@ void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes) {
   throw std::invalid_argument("algorithm: 'winograd' needs a 3x3 or 5x5 kernel with stride 1 and dilation 1");
 }
 
+void check_algorithm(Algorithm wanted, Index channels, Index outputs) {
+  if (wanted != Algorithm::kWinograd || channels * outputs == 0 || winograd_applies(channels, outputs)) return;
+  throw std::invalid_argument("algorithm: 'winograd' needs 8 input and 8 output channels in each group");
+}
+
 namespace {
 
 template <class T>
 bool chooses_winograd(const Problem& p, bool prepacked, Algorithm wanted) {
   if (wanted != Algorithm::kWinograd) return wanted == Algorithm::kAuto && winograd_wins<T>(p, prepacked);
-  if (p.flops() == 0 || winograd_applies(p.channels, p.outputs)) return true;
-  throw std::invalid_argument("algorithm: 'winograd' needs 8 input and 8 output channels in each group");
+  if (p.flops() > 0) check_algorithm(wanted, p.channels, p.outputs);
+  return true;
 }
 
 }  // namespace
