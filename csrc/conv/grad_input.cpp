@@ -2,6 +2,7 @@
 #include "conv.hpp"
 #include "depthwise.hpp"
 #include "store.hpp"
+#include "tap_products.hpp"
 
 namespace fastconv {
 
@@ -9,6 +10,7 @@ template <class T>
 void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
                      int threads) {
   if (bias == nullptr && depthwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
+  if (tap_products_grad_input(forward, grad_output, w, bias, grad_input, threads)) return;
   for (Index i = 0; i < count_phases(forward); ++i) {
     const GradInputPhase phase = grad_input_phase(forward, i);
     T* dx = grad_input + phase.x_offset;
