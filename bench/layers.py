@@ -151,7 +151,7 @@ Convolution = Conv | ConvNd
 
 
 def _products(layer: Convolution) -> int:
-    """Multiplications: for each output's window, or each input's if the convolution is transposed."""
+    """Multiplications: a window for each output, or for each input if it is transposed."""
     windows = layer.input_shape if layer.transposed else layer.output_shape
     return prod(windows) * prod(layer.weight_shape[1:])
 
