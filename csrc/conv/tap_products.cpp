@@ -24,7 +24,7 @@ namespace {
 
 constexpr Index kMostChannels = 5;                 // a tile has six rows
 constexpr Index kMostUnstrided = 2;                // where there is one residue, its rows share the loads of all taps
-constexpr Index kFewestProducts = 16;              // of P's elements: fewer would cost less than the sums afterwards
+constexpr Index kFewestProducts = 8;              // of P's elements: fewer would cost less than the sums afterwards
 constexpr Index kMostWeights = Index{1} << 20;     // elements, packed anew by each call
 constexpr Index kMostWorkspace = Index{12} << 20;  // bytes
 constexpr Index kMostPhases = 256;                 // residues; larger strides leave most of dx without any tap
