@@ -46,10 +46,32 @@ void absorb_stride(Problem& p, int s) {
   a.in = a.out;
 }
 
+constexpr Index kLargeImage = Index{1} << 16;  // elements: a fourth of L2
+
+// Rows of a dilated window meet every d-th row only. As slices of the unused depth axis, one for each residue, rows
+// that belong together are neighbours, and a block's windows reach no further than undilated ones do.
+void split_dilated_rows(Problem& p) {
+  Axis &h = p.axis[kHeight], &depth = p.axis[kDepth];
+  const Index d = h.dilation;
+  if (h.kernel == 1 || d == 1 || h.stride != 1 || depth.in != 1 || depth.kernel != 1 || depth.out != 1) return;
+  if (depth.pad != 0 || h.in % d != 0 || h.out % d != 0 || h.pad % d != 0) return;
+  if (static_cast<double>(p.channels) * static_cast<double>(h.in * p.width().in) < kLargeImage) return;
+  depth.in = depth.out = d;
+  h.in /= d;
+  h.out /= d;
+  h.pad /= d;
+  h.dilation = 1;
+  for (ImageStrides* s : {&p.x, &p.y}) {
+    s->space[kDepth] = s->space[kHeight];
+    s->space[kHeight] *= d;
+  }
+}
+
 }  // namespace
 
 Problem simplified(Problem p) {
   for (int s = 0; s < kSpatial; ++s) absorb_stride(p, s);
+  split_dilated_rows(p);
   Axis& width = p.axis[kWidth];
   for (const std::size_t outer : {kHeight, kDepth}) {
     Axis& a = p.axis[outer];

@@ -49,6 +49,19 @@ CASES = [
     make_case(7, 40, (5, 3), 70, (3, 3), 1, 1),
     make_case(9, 300, (4, 4), 33, (1, 1)),
 ]
+# Gradients with roads of their own: phases of strided ones share weights that are turned once, or
+# scatter rows of few channels; pointwise ones transpose the array with fewer channels.
+GRADIENTS = [
+    make_case(2, 40, (13, 11), 24, (3, 3), 2, 1),
+    make_case(1, 35, (9, 14), 20, (4, 4), 2, 1),
+    make_case(1, 67, (12, 10), 5, (5, 2), (3, 2), 2, (1, 2)),
+    make_case(2, 3, (37, 45), 33, (7, 7), 2, 3),
+    make_case(1, 2, (70, 131), 40, (3, 4), (2, 3), 1),
+    make_case(1, 5, (20, 24), 300, (4, 4), 4),
+    make_case(2, 20, (9, 11), 70, (1, 1)),
+    make_case(1, 70, (9, 11), 20, (1, 1)),
+    make_case(3, 33, (10, 7), 90, (1, 1), 2),
+]
 FORMATS = ("NCHW", "NHWC")
 DTYPES = ("float32", "float64")
 
@@ -86,6 +99,26 @@ def test_integers_are_exact(case, dtype, data_format, threads):
     _, grad_weight, grad_bias = cases.backward(case, arrays)
     cases.assert_exact(grad_weight, gradients[1], case)
     cases.assert_exact(grad_bias, gradients[2], case)
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", GRADIENTS, ids=str)
+def test_gradients_of_integers_are_exact(case, dtype, data_format, threads):
+    case = case.replace(data_format=data_format, dtype=dtype)
+    arrays, _, gradients = cases.integer_problem(case)
+    for result, expected in zip(cases.backward(case, arrays), gradients, strict=True):
+        cases.assert_exact(result, expected, case)
+
+
+@pytest.mark.parametrize("side", guard.SIDES)
+@pytest.mark.parametrize("case", GRADIENTS, ids=str)
+def test_gradients_touch_nothing_outside_the_arrays(case, side):
+    arrays, _, gradients = cases.integer_problem(case)
+    for make in guard.MAKERS.values():
+        guarded = arrays.map(lambda a, make=make: None if a is None else make(a, side))
+        for result, expected in zip(cases.backward(case, guarded), gradients, strict=True):
+            cases.assert_exact(result, expected, case)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

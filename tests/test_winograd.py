@@ -224,6 +224,60 @@ def test_gradient_of_the_input(kernel, padding, dtype, threads):
     cases.assert_accurate(grad, wanted, cases.WINOGRAD[dtype], case.terms()[1])
 
 
+# Enough channels, outputs and tiles that the weights' gradient goes by Winograd, too.
+LARGE = [
+    ConvCase("several_panels", (2, 70, 29, 31), (83, 70, 3, 3), padding=1),
+    ConvCase("parts_of_tiles", (3, 32, 57, 58), (40, 32, 3, 3), padding=1),
+    ConvCase("no_padding", (5, 33, 15, 13), (64, 33, 3, 3)),
+    ConvCase("groups", (4, 64, 18, 17), (96, 32, 3, 3), padding=1, groups=2),
+    ConvCase("asymmetric", (4, 32, 20, 19), (48, 32, 3, 3), padding=((0, 3), (2, 1))),
+    ConvCase("tiny", (16, 64, 2, 2), (64, 64, 3, 3), padding=1),
+    ConvCase("5x5", (2, 34, 21, 24), (50, 34, 5, 5), padding=2),
+]  # fmt: skip
+
+
+def gradient_of_the_weight(case, a):
+    return cases.backward(case, a, output_mask=(False, True, False))[1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("case", LARGE, ids=str)
+def test_gradient_of_the_weight(case, data_format, dtype):
+    case = case.replace(data_format=data_format, dtype=dtype)
+    a = case.normal()
+    results = []
+    for n in (1, 2, 5):
+        with cases.thread_count(n):
+            results.append(gradient_of_the_weight(case, a))
+    wanted = cases.expected_backward(case, a)[1]
+    cases.assert_accurate(results[0], wanted, cases.WINOGRAD[dtype], case.terms()[2])
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
+@pytest.mark.parametrize("case", LARGE, ids=str)
+def test_gradients_are_adjoint(case):
+    """<conv(x, w), g> = <x, grad_input(g, w)> = <w, grad_weight(x, g)>, in float64."""
+    case = case.replace(dtype="float64", bias=False)
+    a = case.normal()
+    grad_input, grad_weight, _ = cases.backward(case, a)
+    wanted = np.vdot(cases.conv(case, a), a.grad_output)
+    scale = np.linalg.norm(a.grad_output) * np.linalg.norm(cases.conv(case, a))
+    assert abs(np.vdot(a.input, grad_input) - wanted) < 1e-12 * scale
+    assert abs(np.vdot(a.weight, grad_weight) - wanted) < 1e-12 * scale
+
+
+@pytest.mark.parametrize("side", guard.SIDES)
+@pytest.mark.parametrize("case", LARGE, ids=str)
+def test_gradient_of_the_weight_between_guard_pages(case, side):
+    a = case.normal()
+    expected = gradient_of_the_weight(case, a)
+    for make in guard.MAKERS.values():
+        guarded = a.map(lambda array, make=make: None if array is None else make(array, side))
+        np.testing.assert_array_equal(gradient_of_the_weight(case, guarded), expected)
+
+
 # ---- reading and writing ------------------------------------------------------------------------
 
 

@@ -24,11 +24,13 @@ class Ahead {
       : Ahead(first, (elements * static_cast<Index>(sizeof(T)) + kLine - 1) / kLine, 1,
               kLine / static_cast<Index>(sizeof(T))) {}
 
+  bool finished() const { return line_ >= lines_; }
+
   template <class T>
   void give_share(Tile<T>& tile) {
     tile.ahead = nullptr;
     tile.ahead_step = 0;
-    if (line_ >= lines_) return;
+    if (finished()) return;
     tile.ahead = first_ + row_ * step_ + line_ * kLine;
     tile.ahead_step = step_;
     row_ += tile.depth / 2;

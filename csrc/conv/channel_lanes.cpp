@@ -16,6 +16,8 @@
 namespace fastconv {
 namespace {
 
+constexpr double kFarInput = 8 << 20;  // bytes: more than stays in a cache from one use to the next
+
 Rectangle rectangle_of(const Problem& p, const DirectPlan& plan, const Task& t) {
   const Index oh = t.bh * plan.block_height, ow = t.bw * plan.block_width;
   return {t.n * plan.block_images,
@@ -120,7 +122,20 @@ class ChannelLanesTask {
       tile.c = sums(panel);
       tile.ldc = tile.lanes = width(panel);
     }
-    sweep_pixels(tile, plan.panels.size(panel), next_weights(panel, k));
+    const Ahead input = panel == task_.first_panel ? next_input(k) : Ahead();
+    sweep_pixels(tile, plan.panels.size(panel), call_.ahead(next_weights(panel, k)), input);
+  }
+
+  // Where pixels are rows of channels, read in place from far away: those of the next block, at last of the pixels that
+  // follow.
+  Ahead next_input(Index k) const {
+    const Problem& p = call_.p;
+    if (call_.plan.staged || p.taps() != 1 || p.x.channel != 1 || p.height().out != 1 || images_ != 1) return {};
+    if (static_cast<double>(p.channels) * static_cast<double>(p.width().out) * sizeof(T) < kFarInput) return {};
+    const bool last = k + 1 == call_.plan.reduction.count();
+    const Reduction::Block b = call_.plan.reduction.block(last ? 0 : k + 1);
+    const Index pixels = rectangle_.pixels(), step = p.width().stride * p.x.space[kWidth];
+    return {windows_.data + b.channel + (last ? pixels * step : 0), pixels, b.channels, step};
   }
 
   // The panel that follows this one in run()'s order.
@@ -133,14 +148,13 @@ class ChannelLanesTask {
     return {task_.g, panel + 1, call_.plan.reduction.block(call_.plan.reduction_outer ? k : 0)};
   }
 
-  // All pixels against one weight panel. Meanwhile the next weights are asked for, or their way from L3
+  // All pixels against one weight panel. Meanwhile the next weights and pixels are asked for, or their way from L3
   // would show.
-  void sweep_pixels(const Tile<T>& first, Index vectors, const NextWeights& next) {
+  void sweep_pixels(const Tile<T>& first, Index vectors, Ahead weights, Ahead input) {
     const Panels rows(images_ * rectangle_.pixels(), call_.kernels.tile_rows);
-    Ahead ahead = call_.ahead(next);
     Tile<T> tile = first;
     for (Index i = 0; i < rows.count; ++i) {
-      ahead.give_share(tile);
+      (weights.finished() ? input : weights).give_share(tile);
       tile.row_offset = pixel_offset_ + rows.start(i);
       tile.c = first.c + rows.start(i) * first.ldc;
       call_.kernels.channel_lanes[rows.size(i) - 1][vectors - 1](tile);

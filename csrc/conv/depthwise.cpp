@@ -1,5 +1,6 @@
 #include "depthwise.hpp"
 
+#include "../memory.hpp"
 #include "../parallel.hpp"
 #include "depthwise_task.hpp"
 
@@ -84,22 +85,27 @@ void DepthwiseTask<T>::convolve(const Block& b) {
   }
 }
 
+// One group's, dense.
+template <class T>
+void DepthwiseTask<T>::copy_weights(const Problem& p, const T* w, T* to) {
+  for (Index o = 0; o < p.outputs; ++o) {
+    for (Index c = 0; c < p.channels; ++c) {
+      for (Index d = 0; d < p.depth().kernel; ++d) {
+        for (Index r = 0; r < p.height().kernel; ++r) {
+          const T* row = w + o * p.w.out + c * p.w.in + d * p.w.space[kDepth] + r * p.w.space[kHeight];
+          for (Index s = 0; s < p.width().kernel; ++s) *to++ = row[s * p.w.space[kWidth]];
+        }
+      }
+    }
+  }
+}
+
 // [output][channel, tap] of one group.
 template <class T>
 const T* DepthwiseTask<T>::group_weights(Index g) {
   const T* w = a_.w + g * p_.w.group;
   if (dense_weights(p_)) return w;
-  T* to = weights_;
-  for (Index o = 0; o < p_.outputs; ++o) {
-    for (Index c = 0; c < p_.channels; ++c) {
-      for (Index d = 0; d < p_.depth().kernel; ++d) {
-        for (Index r = 0; r < p_.height().kernel; ++r) {
-          const T* row = w + o * p_.w.out + c * p_.w.in + d * p_.w.space[kDepth] + r * p_.w.space[kHeight];
-          for (Index s = 0; s < p_.width().kernel; ++s) *to++ = row[s * p_.w.space[kWidth]];
-        }
-      }
-    }
-  }
+  copy_weights(p_, w, weights_);
   return weights_;
 }
 
@@ -167,10 +173,32 @@ void DepthwiseTask<T>::store(const Block& b, Index o, const T* sums, Index pitch
   }
 }
 
+namespace {
+
+constexpr Index kSharedWeights = Index{1} << 20;  // elements of weights that are copied once for all blocks
+
+// OIHW, dense.
+Problem with_dense_weights(Problem p) {
+  p.w.space = {p.height().kernel * p.width().kernel, p.width().kernel, 1};
+  p.w.in = p.taps();
+  p.w.out = p.channels * p.w.in;
+  p.w.group = p.outputs * p.w.out;
+  return p;
+}
+
+}  // namespace
+
 template <class T>
 void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a) {
   if (plan.kernel == DepthwiseKernel::kLanes) return lane_forward(p, plan, a);
-  const Index blocks = plan.blocks(p);
+  const Index blocks = plan.blocks(p), group = p.outputs * p.channels * p.taps();
+  if (!DepthwiseTask<T>::dense_weights(p) && p.groups <= kSharedWeights / group && blocks > p.groups) {
+    const RecycledBlock dense(static_cast<std::size_t>(p.groups * group) * sizeof(T));
+    T* const w = dense.as<T>();
+    for (Index g = 0; g < p.groups; ++g) DepthwiseTask<T>::copy_weights(p, a.w + g * p.w.group, w + g * group);
+    depthwise_forward<T>(with_dense_weights(p), plan, {a.x, w, a.bias, a.y});
+    return;
+  }
   parallel_for(plan.threads, plan.tasks, [&](Index i) {
     DepthwiseTask<T> task(p, plan, a);
     const Index first = i * plan.blocks_per_task;

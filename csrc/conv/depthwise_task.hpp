@@ -27,6 +27,9 @@ class DepthwiseTask {
 
   void run(Index first, Index end);
 
+  static bool dense_weights(const Problem& p);
+  static void copy_weights(const Problem& p, const T* w, T* to);
+
   static std::size_t bytes(const Problem& p, const DepthwisePlan& plan) {
     return Workspace::piece_bytes<T>(planes(p) * stage_geometry(p, plan).plane()) +
            Workspace::piece_bytes<Index>(products(p)) + Workspace::piece_bytes<T>(weights(p)) +
@@ -40,7 +43,6 @@ class DepthwiseTask {
   }
   static Index planes(const Problem& p) { return p.channels * p.depth().kernel; }
   static Index products(const Problem& p) { return p.channels * p.taps(); }
-  static bool dense_weights(const Problem& p);
   static Index weights(const Problem& p) { return dense_weights(p) ? 0 : p.outputs * products(p); }
   static bool rows_in_place(const Problem& p, const DepthwisePlan& plan);
   static Index row_of_sums(const DepthwisePlan& plan);

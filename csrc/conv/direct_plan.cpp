@@ -11,16 +11,17 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kSharedWeights = Index{4} << 20;  // bytes of weights worth packing up front
-constexpr Index kStageLimit = Index{6} << 20;     // bytes; beyond, pixels are packed panel by panel
-constexpr Index kRawStageLimit = Index{1} << 20;  // elements of one row of outputs and all its taps
-constexpr double kFlopsPerThread = 1.5e6;         // about ten microseconds
+constexpr Index kSharedWeights = Index{10} << 20;  // bytes of weights worth packing up front
+constexpr Index kStageLimit = Index{6} << 20;      // bytes; beyond, pixels are packed panel by panel
+constexpr Index kRawStageLimit = Index{1} << 20;   // elements of one row of outputs and all its taps
+constexpr double kFlopsPerThread = 1.5e6;          // about ten microseconds
 
 // Pixels of one depth slice that follow each other in memory, row upon row.
 bool rows_join(const Axis& width, const ImageStrides& s) { return s.space[kHeight] == width.out * s.space[kWidth]; }
 
 // The tiles may write the output itself if their lanes lie side by side in it.
 bool in_place(const Problem& p, Orientation lanes) {
+  if (lanes == Orientation::kRawPixels) return p.y.space[kWidth] == 1;
   const bool joined = p.height().out == 1 || rows_join(p.width(), p.y);
   if (lanes == Orientation::kPixelLanes) return p.y.space[kWidth] == 1 && joined;
   return p.y.channel == 1 && joined;
@@ -77,7 +78,9 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
 // Loads of raw pixels cross cache lines, so that fewer than three rows of weights leave the FMA units waiting; copying
 // the input costs a fraction of a cycle an element, and more where its columns lie apart.
 double raw_pixels_efficiency(const Problem& p, Index lanes, bool prepacked) {
-  if (p.y.space[kWidth] != 1 || RawStage(p, 1, p.width().out).elements() > kRawStageLimit) return 0;
+  const bool scattered = !in_place(p, Orientation::kRawPixels);
+  if (scattered && p.outputs * p.width().out > kRawStageLimit / 4) return 0;
+  if (RawStage(p, 1, p.width().out).elements() > kRawStageLimit) return 0;
   const double rate = 2.0 * static_cast<double>(lanes);
   const double depth = static_cast<double>(p.channels * p.taps());
   const double rows = static_cast<double>(p.outputs) / static_cast<double>(ceil_div(p.outputs, 6));
@@ -87,7 +90,7 @@ double raw_pixels_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double uses = static_cast<double>(p.outputs * p.taps()) /
                       static_cast<double>(p.height().stride * std::min(p.width().stride, p.width().span()));
   const bool tails = p.width().out < lanes || p.channels * p.taps() > 256;
-  const double store = p.width().out % lanes == 0 ? 4 : tails ? 24 : 5;
+  const double store = (p.width().out % lanes == 0 ? 4.0 : tails ? 24 : 5) + (scattered ? rate * 1.5 : 0);
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
   const double weights = prepacked || reduction_contiguous(p) ? 0 : rate * row_cost(p);
   const double stream = p.channels * p.taps() > 128 ? 0.72 : 1;  // a tile's input comes from L2 then
@@ -134,7 +137,9 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
   const Index size = static_cast<Index>(sizeof(T));
   const Index l1 = caches().l1 * 3 / 4 / size, l2 = caches().l2 / 2 / size;
   Index height = std::min<Index>(p.height().out, 64), width = p.width().out;
-  const auto stage = [&] { return RawStage(p, height, width).elements(); };
+  const auto stage = [&] {
+    return RawStage(p, height, width).elements() + (plan.in_place ? 0 : p.outputs * height * width);
+  };
   while (height > 4 && stage() > l1) height = ceil_div(height, 2);
   while (height > 1 && stage() > l2) height = ceil_div(height, 2);
   while (width > 64 && stage() > l2) width = ceil_div(width, 2);
@@ -187,7 +192,9 @@ std::size_t raw_pixels_workspace(const Problem& p, const DirectPlan& plan, Index
   return Workspace::piece_bytes<Index>(p.channels * p.taps()) +
          Workspace::piece_bytes<Slot<T>>(ceil_div(plan.block_width, lanes) * plan.block_height) +
          Workspace::piece_bytes<T>(plan.reduction.depth() * rows) +
-         Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width).elements() + lanes);
+         Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width).elements() + lanes) +
+         Workspace::piece_bytes<T>(plan.in_place ? 0
+                                                 : plan.panels_per_task * rows * plan.block_height * plan.block_width);
 }
 
 template <class T>

@@ -2,48 +2,54 @@
 #include "../cpu.hpp"
 #include "../memory.hpp"
 #include "../parallel.hpp"
+#include "../workspace.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
-#include "direct_plan.hpp"
 #include "store.hpp"
 #include "tap_products.hpp"
+#include "weights.hpp"
 
 namespace fastconv {
 namespace {
 
-constexpr std::size_t kMostCopied = std::size_t{16} << 20;  // bytes
-constexpr Index kFewestLanes = 8;
+constexpr Index kTurnedBytes = Index{16} << 20;
+constexpr Index kMostTurned = 64;  // taps
 
-// With a stride, the taps of one phase lie apart in w, and every phase would gather its own one by one. Transposed to
-// [o][tap][c] they are rows of channels, which is what the lanes want.
-bool wants_rows_of_channels(const Problem& forward, std::size_t bytes) {
-  Index dense = 1;
-  for (std::size_t s = kSpatial; s-- > 0;) {
-    if (forward.axis[s].kernel > 1 && forward.w.space[s] != dense) return false;
-    dense *= forward.axis[s].kernel;
-  }
-  return count_phases(forward) > 1 && dense > 1 && forward.w.in == dense && forward.channels >= kFewestLanes &&
-         forward.outputs > 1 && bytes <= kMostCopied;
+// A phase takes every s-th tap of the weights, transposed. All of them read a copy, [output][tap][channel], where that
+// is a matter of whole vectors.
+bool worth_turning(const Problem& p, Index phases, Index lanes, std::size_t element) {
+  const Index kernels = checked_multiply(checked_multiply(p.groups, p.outputs), p.taps());
+  const Index most = kTurnedBytes / static_cast<Index>(element);
+  return phases > 1 && p.taps() > 1 && p.taps() <= kMostTurned && p.channels >= lanes && kernels <= most / p.channels &&
+         reduction_contiguous(p);
 }
 
 template <class T>
-Problem with_rows_of_channels(const Problem& forward, const T* w, T* to, int threads) {
-  Problem p = forward;
-  const Index taps = p.taps(), each = taps * p.channels, count = p.groups * p.outputs;
-  parallel_for(useful_threads(static_cast<double>(count * each), count, threads), count, [&](Index i) {
+void turn_weights(const Problem& p, const T* w, T* turned, int threads) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index taps = p.taps(), size = taps * p.channels;
+  parallel_for(threads, p.groups * p.outputs, [&](Index i) {
     const T* from = w + i / p.outputs * p.w.group + i % p.outputs * p.w.out;
-    kernels().of<T>().transpose({from, taps, p.channels, taps, to + i * each, p.channels, nullptr, false});
+    alignas(kCacheLine) T piece[kMostTurned * kCacheLine / sizeof(T)];
+    for (Index c = 0; c < p.channels; c += k.lanes) {
+      const Index lanes = std::min<Index>(k.lanes, p.channels - c);
+      k.interleave({from + c * taps, taps, lanes, taps, piece});
+      k.copy({piece, k.lanes, taps, lanes, turned + i * size + c, p.channels});
+    }
   });
+}
+
+Problem with_turned_weights(Problem p) {
   p.w.in = 1;
-  p.w.out = each;
-  p.w.group = p.outputs * each;
+  p.w.out = p.taps() * p.channels;
+  p.w.group = p.outputs * p.w.out;
   for (Index& step : p.w.space) step *= p.channels;
   return p;
 }
 
 template <class T>
-void convolve_phases(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
-                     int threads) {
+void conv_grad_input_phases(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
+                            int threads) {
   for (Index i = 0; i < count_phases(forward); ++i) {
     const GradInputPhase phase = grad_input_phase(forward, i);
     T* dx = grad_input + phase.x_offset;
@@ -64,14 +70,16 @@ void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, c
                      int threads) {
   if (bias == nullptr && depthwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
   if (tap_products_grad_input(forward, grad_output, w, bias, grad_input, threads)) return;
-  const Index weights = forward.groups * forward.outputs * forward.channels * forward.taps();
-  const std::size_t bytes = static_cast<std::size_t>(weights) * sizeof(T);
-  if (!wants_rows_of_channels(forward, bytes)) {
-    return convolve_phases(forward, grad_output, w, bias, grad_input, threads);
+  const Index lanes = kernels().of<T>().lanes;
+  if (!worth_turning(forward, count_phases(forward), lanes, sizeof(T))) {
+    conv_grad_input_phases(forward, grad_output, w, bias, grad_input, threads);
+    return;
   }
-  const RecycledBlock rows(bytes);
-  const Problem p = with_rows_of_channels(forward, w, rows.as<T>(), threads);
-  convolve_phases<T>(p, grad_output, rows.as<T>(), bias, grad_input, threads);
+  const Index elements = forward.groups * forward.outputs * forward.taps() * forward.channels;
+  const RecycledBlock turned(static_cast<std::size_t>(elements) * sizeof(T));
+  const double cost = 8 * static_cast<double>(elements);
+  turn_weights(forward, w, turned.as<T>(), useful_threads(cost, forward.groups * forward.outputs, threads));
+  conv_grad_input_phases(with_turned_weights(forward), grad_output, turned.as<const T>(), bias, grad_input, threads);
 }
 
 template void conv_grad_input(const Problem&, const float*, const float*, const float*, float*, int);

@@ -15,10 +15,12 @@
 #include "../memory.hpp"
 #include "../parallel.hpp"
 #include "../workspace.hpp"
+#include "ahead.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
 #include "grad_weight_raw.hpp"
 #include "stage.hpp"
+#include "winograd_grad_weight.hpp"
 
 namespace fastconv {
 namespace {
@@ -71,12 +73,25 @@ void choose_pixel_block(const Problem& p, Index depth, GradWeightPlan& plan) {
   plan.blocks_n = ceil_div(p.batch, plan.images);
 }
 
+// Without taps the reduction runs along the pixels of a tile's channels, as they lie; unless those share cache sets.
+template <class T>
+bool worth_staging(const Problem& p) {
+  if (p.taps() > 1 || p.padded()) return Stage::wanted(p);
+  return p.x.channel * static_cast<Index>(sizeof(T)) % 2048 == 0 && p.x.channel > 1;
+}
+
+// Whether dW has no gaps: partial sums are laid out as it is.
+bool dense_gradient(const Problem& p) {
+  if (p.w.in == p.taps()) return true;
+  return p.taps() == 1 && p.w.out == 1 && p.w.in == p.outputs;  // the transposed one of pointwise layers
+}
+
 template <class T>
 GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   const Kernels<T>& k = kernels().of<T>();
   GradWeightPlan plan{};
   plan.lanes = k.lanes;
-  plan.staged = Stage::wanted(p);
+  plan.staged = worth_staging<T>(p);
   plan.outputs = Panels(ceil_div(p.outputs, plan.lanes), k.tile_vectors);
   choose_pixel_block(p, reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(k.lanes)), plan);
 
@@ -91,7 +106,7 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
   const Index gradient = p.groups * p.outputs * p.channels * p.taps();
   plan.parts = 1;
-  if (gradient <= kSmallGradient && p.w.in == p.taps()) {  // partial sums need a dense dW
+  if (gradient <= kSmallGradient && dense_gradient(p)) {
     const Index memory = kPartialBytes / (gradient * static_cast<Index>(sizeof(T)));
     plan.parts = std::clamp<Index>(std::min(plan.pixel_blocks(p) / 8, memory), 1, 16);
   }
@@ -180,7 +195,11 @@ class GradWeightTask {
     const Panels parts(blocks, std::max<Index>(1, ceil_div(blocks, plan.parts)));
     if (task_.part < parts.count) {
       const Index first = parts.start(task_.part);
-      for (Index i = first; i < first + parts.size(task_.part); ++i) add_block(i);
+      const Index end = first + parts.size(task_.part);
+      for (Index i = first; i < end; ++i) {
+        const Rectangle next = block_at(std::min(i + 1, end - 1)).r;
+        add_block(block_at(i), gradient_ahead(next), input_ahead(next));
+      }
     }
     store(gradient);
   }
@@ -195,22 +214,32 @@ class GradWeightTask {
  private:
   Index stage_elements() const { return Stage::elements(problem_, call_.plan.height, call_.plan.width); }
 
-  void add_block(Index block) {
+  struct Block {
+    Rectangle r;  // of the first image
+    Index images;
+  };
+  Block block_at(Index i) const {
     const GradWeightPlan& plan = call_.plan;
     const Problem& p = problem_;
     Rectangle r{};
     r.g = task_.g;
-    r.ow = block % plan.blocks_w * plan.width;
-    block /= plan.blocks_w;
-    r.oh = block % plan.blocks_h * plan.height;
-    block /= plan.blocks_h;
-    r.od = block % p.depth().out;
-    const Index first_image = block / p.depth().out * plan.images;
-    r.height = std::min(plan.height, p.height().out - r.oh);
-    r.width = std::min(plan.width, p.width().out - r.ow);
-    if (r.height <= 0 || r.width <= 0) return;
-    const Index images = std::min(plan.images, p.batch - first_image);
-    const Index pixels = images * r.pixels();
+    r.ow = i % plan.blocks_w * plan.width;
+    i /= plan.blocks_w;
+    r.oh = i % plan.blocks_h * plan.height;
+    i /= plan.blocks_h;
+    r.od = i % p.depth().out;
+    r.n = i / p.depth().out * plan.images;
+    r.height = std::max<Index>(0, std::min(plan.height, p.height().out - r.oh));
+    r.width = std::max<Index>(0, std::min(plan.width, p.width().out - r.ow));
+    return {r, std::min(plan.images, p.batch - r.n)};
+  }
+
+  void add_block(const Block& block, Ahead gradient, Ahead input) {
+    const GradWeightPlan& plan = call_.plan;
+    const Problem& p = problem_;
+    Rectangle r = block.r;
+    const Index first_image = r.n, images = block.images, pixels = images * r.pixels();
+    if (pixels == 0) return;
 
     const T* x = call_.x + task_.channel * p.x.channel;
     Windows<T> windows{};
@@ -225,7 +254,30 @@ class GradWeightTask {
       pack_panels(r, pixels, m * r.pixels());
     }
     windows.tap_offsets(p, {0, p.channels, task_.tap, task_.taps}, tap_offset_);
-    multiply(data, pixels);
+    multiply(data, pixels, gradient, input);
+  }
+
+  // The gradient and the input of a block, where they are runs of a channel.
+  Ahead gradient_ahead(const Rectangle& r) const {
+    const Problem& p = call_.p;
+    if (p.y.channel == 1 || r.width < p.width().out || p.y.space[kHeight] > p.width().out * p.y.space[kWidth]) {
+      if (p.height().out > 1) return {};
+    }
+    const T* first = call_.dy + image_offset(p.y, r, r.oh, r.ow) + first_lane_ * p.y.channel;
+    return {first, std::min(width_, p.outputs - first_lane_), r.pixels() * p.y.space[kWidth], p.y.channel};
+  }
+  Ahead input_ahead(const Rectangle& r) const {
+    const Problem& p = problem_;
+    if (p.x.channel == 1 || r.width < p.width().out || p.x.space[kHeight] > p.width().in * p.x.space[kWidth]) {
+      if (p.height().out > 1) return {};
+    }
+    const Index top = std::max<Index>(0, p.height().input_of(r.oh, 0)), left = p.height().out > 1 ? 0 : r.ow;
+    const Index rows = (r.height - 1) * p.height().stride + 1, columns = p.height().out > 1 ? p.width().in : r.width;
+    const T* first = call_.x + task_.channel * p.x.channel + image_offset(p.x, r, top, left);
+    return {first, p.channels, rows * columns * p.x.space[kWidth], p.x.channel};
+  }
+  static Index image_offset(const ImageStrides& s, const Rectangle& r, Index row, Index column) {
+    return r.n * s.batch + r.g * s.group + r.od * s.space[kDepth] + row * s.space[kHeight] + column * s.space[kWidth];
   }
 
   // dy_ holds the panels one behind the other, each [pixels][its width].
@@ -238,7 +290,8 @@ class GradWeightTask {
     }
   }
 
-  void multiply(const T* x, Index pixels) {
+  // Meanwhile asks for the next block.
+  void multiply(const T* x, Index pixels, Ahead gradient, Ahead input) {
     const GradWeightPlan& plan = call_.plan;
     const Panels rows(rows_, call_.kernels.tile_rows);
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
@@ -255,6 +308,7 @@ class GradWeightTask {
       for (Index j = 0; j < rows.count; ++j) {
         tile.row_offset = tap_offset_ + rows.start(j);
         tile.c = sums_ + rows.start(j) * width_ + lane;
+        (gradient.finished() ? input : gradient).give_share(tile);
         call_.kernels.channel_lanes[rows.size(j) - 1][vectors - 1](tile);
       }
     }
@@ -266,6 +320,10 @@ class GradWeightTask {
     T* dst = gradient + task_.g * p.w.group + first_lane_ * p.w.out + task_.channel * p.w.in + task_.tap;
     if (p.w.in == p.taps()) {  // taps are split for single channels only, so the rows join in dW
       call_.kernels.transpose({sums_, width_, rows_, outputs, dst, p.w.out, nullptr, false});
+      return;
+    }
+    if (p.w.out == 1 && p.taps() == 1) {
+      call_.kernels.copy({sums_, width_, rows_, outputs, dst, p.w.in});
       return;
     }
     for (Index o = 0; o < outputs; ++o) {
@@ -307,6 +365,29 @@ void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_outpu
 
 }  // namespace
 
+// Without taps dW is a product of two matrices of pixels, either of which may be the one that is transposed: the one
+// with fewer channels, if these fill the lanes.
+template <class T>
+bool better_swapped(const Problem& p) {
+  const auto pointwise = [](const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out; };
+  if (p.w.in != 1 || !std::all_of(p.axis.begin(), p.axis.end(), pointwise)) return false;
+  const Index lanes = kernels().of<T>().lanes;
+  const auto cost = [&](Index packed, Index rows, const ImageStrides& s) {
+    const double pack = s.space[kWidth] == 1 ? 1.2 : s.channel == 1 ? 0.3 : 3.0;
+    return static_cast<double>(round_up(packed, lanes)) *
+           (pack + static_cast<double>(rows) / (2.0 * static_cast<double>(lanes)));
+  };
+  return cost(p.channels, p.outputs, p.x) < cost(p.outputs, p.channels, p.y);
+}
+
+// dW^T of a pointwise problem: x and dY change places.
+Problem swapped(Problem p) {
+  std::swap(p.channels, p.outputs);
+  std::swap(p.x, p.y);
+  std::swap(p.w.in, p.w.out);
+  return p;
+}
+
 // grad_weight is laid out as forward.w says, taps side by side.
 template <class T>
 void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
@@ -325,6 +406,14 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
   // (Parts of the raw one's sums need a dense dW, see p.w.)
   if (p.w.in == p.taps() && grad_weight_raw_wins<T>(p)) {
     conv_grad_weight_raw(p, x, grad_output, grad_weight, threads);
+    return;
+  }
+  if (p.w.in == p.taps() && winograd_grad_weight_wins<T>(p)) {
+    winograd_grad_weight(p, x, grad_output, grad_weight, threads);
+    return;
+  }
+  if (better_swapped<T>(p)) {
+    conv_grad_weight(swapped(p), grad_output, x, grad_weight, threads);
     return;
   }
   threads = useful_threads(p.flops(), threads, threads);

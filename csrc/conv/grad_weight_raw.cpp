@@ -94,11 +94,8 @@ class RawGradTask {
   void run(Index first_block, Index blocks, T* to) {
     for (Index i = first_block; i < first_block + blocks; ++i) add_block(i);
     T* row = to + group_ * p_.w.group + first_ * p_.w.out;
-    const T* sum = sums_;
-    for (Index o = 0; o < outputs_; ++o, row += p_.w.out) {
-      for (Index c = 0; c < p_.channels; ++c) {
-        for (Index t = 0; t < p_.taps(); ++t, sum += plan_.lanes) row[c * p_.w.in + t] = kernels_.sum(sum, plan_.lanes);
-      }
+    for (Index o = 0; o < outputs_; ++o, row += p_.w.out) {  // columns lie side by side: see conv_grad_weight
+      kernels_.sum_lanes(sums_ + o * plan_.columns * plan_.lanes, plan_.columns, row);
     }
   }
 
@@ -231,7 +228,8 @@ class RawGradTask {
 }  // namespace
 
 // The two algorithms' efficiencies: lanes in use, then the arithmetic beside what is spent on copying (raw) or
-// transposing (general) each element of dY, in units of 2 * lanes products a cycle.
+// transposing (general) each element of dY, and on adding up the lanes of a finished sum (raw), in units of 2 * lanes
+// products a cycle.
 template <class T>
 bool grad_weight_raw_wins(const Problem& p) {
   const Kernels<T>& k = kernels().of<T>();
@@ -244,11 +242,13 @@ bool grad_weight_raw_wins(const Problem& p) {
   const double m = std::min<double>(k.dot_rows, static_cast<double>(p.outputs));
   const double n = std::min<double>(k.dot_columns, columns);
   const double steps = static_cast<double>(kSteps);
+  const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
   const double raw = lane_use(width, k.lanes) * std::min({1.0, m * n / (m + 2 * n), m * n / 8}) *
                      share(steps * m * n / 2, 60) * share(columns, rate * 0.25) *
-                     share(static_cast<double>(p.outputs * p.taps()), rate * 0.25);
-  const double general =
-      lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(columns, rate * 1.2);
+                     share(static_cast<double>(p.outputs * p.taps()), rate * 0.25) *
+                     share(pixels / static_cast<double>(plan.parts), rate * 6);
+  const double uses = p.taps() == 1 ? std::max(columns, static_cast<double>(p.outputs)) : columns;
+  const double general = lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(uses, rate * 0.8);
   return raw > general;
 }
 

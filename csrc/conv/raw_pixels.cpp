@@ -34,6 +34,15 @@ class RawPixelsTask {
     slots_ = workspace.take<Slot<T>>(vectors);
     weights_ = workspace.take<T>(call.plan.reduction.depth() * call.kernels.tile_rows);
     input_ = workspace.take<T>(stage_.elements() + call.kernels.lanes);
+    T* const y = call.a.y + task.n * p.y.batch + task.g * p.y.group + first_output_ * p.y.channel +
+                 task.od * p.y.space[kDepth] + oh_ * p.y.space[kHeight] + ow_ * p.y.space[kWidth];
+    if (call.plan.in_place) {
+      to_ = {y, p.y.channel, p.y.space[kHeight]};
+    } else {
+      const Index plane = call.plan.block_height * call.plan.block_width;
+      to_ = {workspace.take<T>(call.plan.panels_per_task * call.kernels.tile_rows * plane), plane, width_};
+      y_ = y;
+    }
   }
 
   void run() {
@@ -46,6 +55,7 @@ class RawPixelsTask {
     for (Index k = 0; k < reduction.count(); ++k) {
       for (Index i = task_.first_panel; i < task_.end_panel; ++i) add_panel(reduction.block(k), i, k);
     }
+    if (!call_.plan.in_place) scatter();
   }
 
  private:
@@ -55,14 +65,25 @@ class RawPixelsTask {
     const Problem& p = call_.p;
     const Index lanes = call_.kernels.lanes;
     const bool overlap = width_ >= lanes && call_.plan.reduction.count() == 1;
-    T* y = call_.a.y + task_.n * p.y.batch + task_.g * p.y.group + task_.od * p.y.space[kDepth] +
-           first_output_ * p.y.channel;
     for (Index i = 0; i < height_; ++i) {
       const T* row = input_ + stage_.row_offset(p, i);
-      T* to = y + (oh_ + i) * p.y.space[kHeight] + ow_;
+      T* to = to_.first + i * to_.row;
       for (Index j = 0; j < width_; j += lanes) {
         const Index at = overlap ? std::min(j, width_ - lanes) : j;
         slots_[slot_count_++] = {row + at, to + at, std::min(lanes, width_ - at)};
+      }
+    }
+  }
+
+  // Of an output whose columns lie apart, as those of a strided gradient do.
+  void scatter() const {
+    const Problem& p = call_.p;
+    const Index outputs = call_.plan.panels.start(task_.end_panel) - first_output_, step = p.y.space[kWidth];
+    for (Index o = 0; o < outputs; ++o) {
+      for (Index i = 0; i < height_; ++i) {
+        const T* from = to_.first + o * to_.channel + i * to_.row;
+        T* y = y_ + o * p.y.channel + i * p.y.space[kHeight];
+        for (Index j = 0; j < width_; ++j) y[j * step] = from[j];
       }
     }
   }
@@ -86,13 +107,13 @@ class RawPixelsTask {
     const Rows rows = weight_rows(b, panel);
     const Index output = plan.panels.start(panel);
     const Panels vectors(slot_count_, call_.kernels.tile_vectors);
-    const Index shift = (output - first_output_) * call_.p.y.channel;
+    const Index shift = (output - first_output_) * to_.channel;
     Tile<T> tile{};
     tile.depth = b.depth();
     tile.a = rows.data;
     tile.lda = rows.ld;
     tile.k_offset = tap_offset_ + b.first(call_.p.taps());
-    tile.ldc = call_.p.y.channel;
+    tile.ldc = to_.channel;
     tile.accumulate = k > 0;
     tile.relu = last && call_.p.relu;
     tile.bias = last ? call_.bias(task_.g, output) : nullptr;
@@ -103,6 +124,11 @@ class RawPixelsTask {
     }
   }
 
+  struct Sums {
+    T* first;  // of the task's first output and pixel
+    Index channel, row;
+  };
+
   const Call<T>& call_;
   const Task& task_;
   RawStage stage_;
@@ -112,6 +138,8 @@ class RawPixelsTask {
   Index slot_count_ = 0;
   T* weights_;  // of one panel, where they are neither packed nor used in place
   T* input_;    // the padded copy
+  Sums to_;     // the output itself, or sums that are scattered
+  T* y_ = nullptr;
 };
 
 }  // namespace

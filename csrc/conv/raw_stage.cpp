@@ -60,21 +60,18 @@ void RawStage::fill(const Problem& p, const T* x, const RawBlock& block, T* to) 
 }
 
 void RawStage::tap_offsets(const Problem& p, Index* offset) const {
-  const Index row = phases_ * phase_;
-  // The columns of the first row of taps, which take divisions; all other rows lie a row's distance further on.
-  for (Index kw = 0; kw < p.width().kernel; ++kw) {
-    const Index column = kw * p.width().dilation;
-    offset[kw] = column % p.width().stride * phase_ + column / p.width().stride;
-  }
-  const Index* const first = offset;
-  for (Index c = 0; c < p.channels; ++c) {
-    for (Index kd = 0; kd < p.depth().kernel; ++kd) {
-      for (Index kh = 0; kh < p.height().kernel; ++kh) {
-        const Index start = c * channel_ + (kd * rows_ + kh * p.height().dilation) * row;
-        for (Index kw = 0; kw < p.width().kernel; ++kw) *offset++ = start + first[kw];
+  const Index row = phases_ * phase_, taps = p.taps();
+  Index* first = offset;
+  for (Index kd = 0; kd < p.depth().kernel; ++kd) {
+    for (Index kh = 0; kh < p.height().kernel; ++kh) {
+      const Index start = (kd * rows_ + kh * p.height().dilation) * row;
+      for (Index kw = 0; kw < p.width().kernel; ++kw) {
+        const Index column = kw * p.width().dilation;
+        *first++ = start + column % p.width().stride * phase_ + column / p.width().stride;
       }
     }
   }
+  for (Index i = taps; i < p.channels * taps; ++i) offset[i] = offset[i - taps] + channel_;
 }
 
 template void RawStage::fill(const Problem&, const float*, const RawBlock&, float*) const;

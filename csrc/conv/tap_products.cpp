@@ -24,7 +24,7 @@ namespace {
 
 constexpr Index kMostChannels = 5;                 // a tile has six rows
 constexpr Index kMostUnstrided = 2;                // where there is one residue, its rows share the loads of all taps
-constexpr Index kFewestProducts = 8;              // of P's elements: fewer would cost less than the sums afterwards
+constexpr Index kFewestProducts = 8;               // of P's elements: fewer would cost less than the sums afterwards
 constexpr Index kMostWeights = Index{1} << 20;     // elements, packed anew by each call
 constexpr Index kMostWorkspace = Index{12} << 20;  // bytes
 constexpr Index kMostPhases = 256;                 // residues; larger strides leave most of dx without any tap
@@ -77,13 +77,13 @@ class TapProducts {
     }
   }
 
-  // Chooses the rectangle; false where even a small one is too large.
+  // Chooses the rectangle; false where even a small one would not stay in L2.
   bool plan() {
     height_ = hull_.height().out, width_ = std::min<Index>(hull_.width().out, 1024);
     while (bytes() > caches().l2 / 2 && height_ > 4) height_ = ceil_div(height_, 2);
     while (bytes() > caches().l2 / 2 && width_ > 8 * k_.lanes) width_ = ceil_div(width_, 2);
     bytes_ = bytes();
-    if (bytes_ > kMostWorkspace) return false;
+    if (bytes_ > caches().l2 * 5 / 8) return false;
     blocks_h_ = ceil_div(hull_.height().out, height_);
     blocks_w_ = ceil_div(hull_.width().out, width_);
     vectors_ = vectors();

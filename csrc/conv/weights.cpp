@@ -57,22 +57,30 @@ void pack_backwards(const Problem& p, const T* w, const Reduction::Block& b, Ind
   }
 }
 
+// Outputs lie side by side: whole vectors of them, a tap of all channels at a time.
+template <class T>
+void pack_vectors(const Problem& p, const T* w, const Reduction::Block& b, Index outputs, Index width, T* dst) {
+  const Index kw = p.width().kernel, kh = p.height().kernel;
+  const T* const from = w + b.channel * p.w.in;
+  for (Index t = 0; t < b.taps; ++t) {
+    const Index tap = b.tap + t;
+    const T* const src =
+        from + tap / (kw * kh) * p.w.space[kDepth] + tap / kw % kh * p.w.space[kHeight] + tap % kw * p.w.space[kWidth];
+    kernels().of<T>().copy({src, p.w.in, b.channels, outputs, dst + t * width, b.taps * width});
+  }
+}
+
 template <class T>
 void pack_lanes(const Problem& p, const T* w, const Reduction::Block& b, Index outputs, Index width, T* dst) {
   if (reduction_contiguous(p)) {
     kernels().of<T>().transpose({w + b.first(p.taps()), p.w.out, outputs, b.depth(), dst, width, nullptr, false});
-  } else if (p.w.out == 1 && p.taps() == 1) {  // a dense matrix, transposed: its rows are vectors of outputs
-    kernels().of<T>().copy({w + b.channel * p.w.in, p.w.in, b.channels, outputs, dst, width});
+  } else if (p.w.out == 1) {
+    pack_vectors(p, w, b, outputs, width, dst);
   } else if (b.taps == p.taps() && kernels_backwards(p)) {
     pack_backwards(p, w, b, outputs, width, dst);
   } else {
     for_each_step(p, b, [&](Index step, Index offset) {
-      T* to = dst + step * width;
-      if (p.w.out == 1) {
-        std::copy_n(w + offset, outputs, to);
-      } else {
-        for (Index o = 0; o < outputs; ++o) to[o] = w[offset + o * p.w.out];
-      }
+      for (Index o = 0; o < outputs; ++o) dst[step * width + o] = w[offset + o * p.w.out];
     });
   }
   if (outputs == width) return;

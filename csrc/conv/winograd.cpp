@@ -76,7 +76,8 @@ class Task {
 
   // V of the block of channels that starts with depth d.
   void transform_input(Index d) {
-    StagedRows<T> rows(call_.p, call_.plan, call_.a.x + g_ * call_.p.x.group, staged_);
+    const WinogradPlan& plan = call_.plan;
+    StagedRows<T> rows(call_.p, plan.tile, plan.span(), call_.a.x + g_ * call_.p.x.group, staged_);
     const Index lanes = call_.kernels.lanes, first = channel(d), end = channel(end_depth(d));
     for (Index c = first; c < end; c += lanes) {
       for_each_run(call_.p, call_.plan, first_tile_, tiles_, [&](const TileRun& run, Index at) {
@@ -204,7 +205,7 @@ WinogradRooms<T>::WinogradRooms(const WinogradPlan& plan) {
   u = plan.fleeting_weights ? plan.points * u_point : 0;
   v = plan.points * v_point;
   m = plan.points * m_point;
-  staged = plan.span() * ((run - 1) * plan.tile + plan.span()) * lanes;
+  staged = StagedRows<T>::elements(plan.tile, plan.span(), run, lanes);
   finished = plan.tile * run * plan.tile * lanes;
 }
 

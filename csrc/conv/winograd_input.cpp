@@ -8,11 +8,11 @@ namespace fastconv {
 
 template <class T>
 void StagedRows<T>::stage(const TileRun& run, Index c, Index channels, const T* (&rows)[kMaxWinogradSpan]) {
-  const Index span = plan_.span(), row = ((run.count - 1) * plan_.tile + span) * kernels().of<T>().lanes;
-  const Index held = below_last(run, c) ? span - plan_.tile : 0;
-  for (Index i = 0; i < span; ++i) {
-    const Index at = run.row * plan_.tile + i;
-    T* to = ring_ + at % span * row;
+  const Index row = ((run.count - 1) * tile_ + span_) * kernels().of<T>().lanes;
+  const Index held = below_last(run, c) ? span_ - tile_ : 0;
+  for (Index i = 0; i < span_; ++i) {
+    const Index at = run.row * tile_ + i;
+    T* to = ring_ + at % span_ * row;
     if (i >= held) stage_row(run, p_.height().input_of(at, 0), c, channels, to);
     rows[i] = to;
   }
@@ -28,8 +28,8 @@ bool StagedRows<T>::below_last(const TileRun& run, Index c) const {
 
 template <class T>
 void StagedRows<T>::stage_row(const TileRun& run, Index ih, Index c, Index channels, T* to) const {
-  const Index lanes = kernels().of<T>().lanes, width = (run.count - 1) * plan_.tile + plan_.span();
-  const Index iw = p_.width().input_of(run.column * plan_.tile, 0), id = p_.depth().input_of(run.od, 0);
+  const Index lanes = kernels().of<T>().lanes, width = (run.count - 1) * tile_ + span_;
+  const Index iw = p_.width().input_of(run.column * tile_, 0), id = p_.depth().input_of(run.od, 0);
   const Index before = std::clamp<Index>(-iw, 0, width);
   const Index inside = std::clamp<Index>(p_.width().in - (iw + before), 0, width - before);
   if (inside == 0 || ih < 0 || ih >= p_.height().in || id < 0 || id >= p_.depth().in) {

@@ -30,12 +30,17 @@ void for_each_run(const Problem& p, const WinogradPlan& plan, Index first, Index
   }
 }
 
-// A ring of input rows, [row % span][column][lane]. Tiles below each other share span - m rows, which are staged once.
+// A ring of input rows, [row % span][column][lane], for tiles that are `tile` apart and read `span`. Tiles below each
+// other share span - tile rows, which are staged once.
 template <class T>
 class StagedRows {
  public:
-  StagedRows(const Problem& p, const WinogradPlan& plan, const T* x, T* ring)
-      : p_(p), plan_(plan), x_(x), ring_(ring) {}
+  StagedRows(const Problem& p, Index tile, Index span, const T* x, T* ring)
+      : p_(p), tile_(tile), span_(span), x_(x), ring_(ring) {}
+
+  static Index elements(Index tile, Index span, Index run, Index lanes) {
+    return span * ((run - 1) * tile + span) * lanes;
+  }
 
   // The rows of a run for channels [c, c + channels); lanes beyond hold anything.
   void stage(const TileRun& run, Index c, Index channels, const T* (&rows)[kMaxWinogradSpan]);
@@ -46,7 +51,7 @@ class StagedRows {
   void copy(const T* src, Index columns, Index channels, T* to) const;
 
   const Problem& p_;
-  const WinogradPlan& plan_;
+  Index tile_, span_;
   const T* x_;
   T* ring_;
   TileRun last_{};

@@ -8,7 +8,8 @@ namespace {
 
 template <class T, int M, int R>
 constexpr fastconv::WinogradTransforms<T> winograd_of() {
-  return {winograd_input<T, M, R>, winograd_output<T, M, R>, winograd_weights<T, M, R>};
+  return {winograd_input<T, M, R>, winograd_output<T, M, R>, winograd_weights<T, M, R>,
+          winograd_output_gradient<T, M, R>, winograd_weight_gradient<T, M, R>};
 }
 
 template <class T, int NV>

@@ -74,6 +74,41 @@ struct WinogradPoints<6> {
     u[4] = T(-2.0 / 3) * even_b + T(b * 2 / 3) * odd_b;
     u[5] = g[Taps - 1];
   }
+
+  // A y: what the products' gradient is, transposing `output`.
+  template <class T, int Outputs>
+  static inline __attribute__((always_inline)) void output_gradient(const Vector<T> (&y)[Outputs], Vector<T> (&m)[6]) {
+    static_assert(Outputs == 2 || Outputs == 4);
+    Vector<T> even_a = y[0], odd_a = T(a) * y[1], even_b = y[0], odd_b = T(b) * y[1];
+    if constexpr (Outputs == 4) {
+      even_a += T(2) * y[2];
+      odd_a += T(2 * a) * y[3];
+      even_b += T(0.5) * y[2];
+      odd_b += T(0.5 * b) * y[3];
+    }
+    m[0] = y[0];
+    m[1] = even_a + odd_a;
+    m[2] = even_a - odd_a;
+    m[3] = even_b + odd_b;
+    m[4] = even_b - odd_b;
+    m[5] = y[Outputs - 1];
+  }
+
+  // G^T u, transposing `weights`.
+  template <class T, int Taps>
+  static inline __attribute__((always_inline)) void weights_gradient(const Vector<T> (&u)[6], Vector<T> (&g)[Taps]) {
+    static_assert(Taps == 3 || Taps == 5);
+    const Vector<T> even_a = T(1.0 / 6) * (u[1] + u[2]), odd_a = T(a / 6) * (u[1] - u[2]);
+    const Vector<T> even_b = T(-2.0 / 3) * (u[3] + u[4]), odd_b = T(b * 2 / 3) * (u[4] - u[3]);
+    g[0] = u[0] + even_a + even_b;
+    g[1] = odd_a + odd_b;
+    g[2] = T(2) * even_a + T(0.5) * even_b;
+    if constexpr (Taps == 5) {
+      g[3] = T(2) * odd_a + T(0.5) * odd_b;
+      g[4] = T(4) * even_a + T(0.25) * even_b;
+    }
+    g[Taps - 1] += u[5];
+  }
 };
 
 template <>
@@ -102,6 +137,24 @@ struct WinogradPoints<4> {
     u[1] = even + T(0.5) * g[1];
     u[2] = even - T(0.5) * g[1];
     u[3] = g[2];
+  }
+
+  template <class T, int Outputs>
+  static inline __attribute__((always_inline)) void output_gradient(const Vector<T> (&y)[Outputs], Vector<T> (&m)[4]) {
+    static_assert(Outputs == 2);
+    m[0] = y[0];
+    m[1] = y[0] + y[1];
+    m[2] = y[0] - y[1];
+    m[3] = y[1];
+  }
+
+  template <class T, int Taps>
+  static inline __attribute__((always_inline)) void weights_gradient(const Vector<T> (&u)[4], Vector<T> (&g)[Taps]) {
+    static_assert(Taps == 3);
+    const Vector<T> even = T(0.5) * (u[1] + u[2]);
+    g[0] = u[0] + even;
+    g[1] = T(0.5) * (u[1] - u[2]);
+    g[2] = even + u[3];
   }
 };
 

@@ -43,6 +43,15 @@ struct WinogradWeights {
   std::ptrdiff_t point, width;
 };
 
+// dg = G^T S G of several channels, one vector of outputs: src[point][channel][width], dst[channel][tap][lane].
+template <class T>
+struct WinogradWeightGradient {
+  const T* src;
+  std::ptrdiff_t point, width;
+  std::ptrdiff_t channels;
+  T* dst;
+};
+
 // One point's product, M[tile][lane] (+)= sum over c of V[tile][c] * U[c][lane]. Meanwhile asks for what follows U.
 template <class T>
 struct WinogradProduct {
@@ -60,6 +69,8 @@ struct WinogradTransforms {
   void (*input)(const WinogradInput<T>&);
   void (*output)(const WinogradOutput<T>&);
   void (*weights)(const WinogradWeights<T>&);
+  void (*output_gradient)(const WinogradInput<T>&);  // Z = A dy A^T: rows[m], as many columns for a tile
+  void (*weight_gradient)(const WinogradWeightGradient<T>&);
 };
 
 template <class T>

@@ -1,4 +1,5 @@
-// Winograd's three transforms of a tile in two dimensions: along the columns, then along the rows.
+// Winograd's three transforms of a tile in two dimensions, and the two transposed ones that the weights' gradient
+// needs: along the columns, then along the rows.
 //
 // A vector holds the same element of several channels, so there is nothing here but additions of whole vectors; odd
 // image sizes waste no lanes.
@@ -11,6 +12,7 @@ namespace {
 
 using fastconv::WinogradInput;
 using fastconv::WinogradOutput;
+using fastconv::WinogradWeightGradient;
 using fastconv::WinogradWeights;
 
 template <class T, int M, int R>
@@ -93,6 +95,61 @@ void winograd_weights(const WinogradWeights<T>& t) {
       WinogradPoints<P>::template weights<T, R>(half[i], u);
 #pragma GCC unroll 6
       for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, u[j]);
+    }
+  }
+}
+
+template <class T, int M, int R>
+void winograd_output_gradient(const WinogradInput<T>& t) {
+  constexpr int VL = kLanes<T>, P = M + R - 1;
+  const T* rows[M];
+  for (int i = 0; i < M; ++i) rows[i] = t.rows[i];
+  const std::ptrdiff_t tiles = t.tiles, point = t.point, next = t.tile;
+  T* dst = t.dst;
+  for (std::ptrdiff_t tile = 0; tile < tiles; ++tile, dst += next) {
+    Vector<T> half[P][M];
+#pragma GCC unroll 4
+    for (int j = 0; j < M; ++j) {
+      Vector<T> y[M], m[P];
+#pragma GCC unroll 4
+      for (int i = 0; i < M; ++i) y[i] = load(rows[i] + (tile * M + j) * VL);
+      WinogradPoints<P>::template output_gradient<T, M>(y, m);
+#pragma GCC unroll 6
+      for (int i = 0; i < P; ++i) half[i][j] = m[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < P; ++i) {
+      Vector<T> m[P];
+      WinogradPoints<P>::template output_gradient<T, M>(half[i], m);
+#pragma GCC unroll 6
+      for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, m[j]);
+    }
+  }
+}
+
+template <class T, int M, int R>
+void winograd_weight_gradient(const WinogradWeightGradient<T>& t) {
+  constexpr int VL = kLanes<T>, P = M + R - 1;
+  const std::ptrdiff_t point = t.point, width = t.width;
+  const T* src = t.src;
+  T* dst = t.dst;
+  for (std::ptrdiff_t c = t.channels; c > 0; --c, src += width, dst += R * R * VL) {
+    Vector<T> half[R][P];
+#pragma GCC unroll 6
+    for (int j = 0; j < P; ++j) {
+      Vector<T> u[P], g[R];
+#pragma GCC unroll 6
+      for (int i = 0; i < P; ++i) u[i] = load(src + (i * P + j) * point);
+      WinogradPoints<P>::template weights_gradient<T, R>(u, g);
+#pragma GCC unroll 5
+      for (int i = 0; i < R; ++i) half[i][j] = g[i];
+    }
+#pragma GCC unroll 5
+    for (int i = 0; i < R; ++i) {
+      Vector<T> g[R];
+      WinogradPoints<P>::template weights_gradient<T, R>(half[i], g);
+#pragma GCC unroll 5
+      for (int j = 0; j < R; ++j) store(dst + (i * R + j) * VL, g[j]);
     }
   }
 }

@@ -1,0 +1,254 @@
+// The weights' gradient by Winograd's algorithm. The forward's y = A^T [(G g G^T) * (B^T d B)] A is linear in g, so
+//
+//   dg = G^T S G     S[point][c][o] = sum over tiles of V[point][tile][c] * Z[point][tile][o]
+//                    V = B^T d B    Z = A dy A^T
+//
+// with V as in the forward, and P * P products of matrices whose reduction runs over tiles: the tile kernel again, rows
+// being channels and lanes outputs.
+//
+// A task owns a block of channels by a panel of outputs, so few that S stays in L2 while all tiles pass by, some at a
+// time. Where dW is so small that there are few tasks, the tiles are split too, into parts that follow from the problem
+// alone; their results are added in order, so the bits do not depend on the threads.
+#include "winograd_grad_weight.hpp"
+
+#include <algorithm>
+
+#include "../cpu.hpp"
+#include "../memory.hpp"
+#include "../parallel.hpp"
+#include "../workspace.hpp"
+#include "winograd_input.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Index kFewest = 16;                    // channels, outputs and tiles
+constexpr Index kMostChannels = 64;              // of a task
+constexpr Index kMostTiles = 24;                 // that are transformed at a time
+constexpr Index kPartialBytes = Index{4} << 20;  // of all parts together
+constexpr Index kSmallGradient = Index{64} << 10;
+
+template <class T>
+struct GradPlan {
+  WinogradPlan tiles;  // the form and how the tiles lie
+  Panels channels, panels, blocks;
+  Index parts = 1;
+  Index lanes, width, v_row;  // outputs of the widest panel; V's row
+  Index v_point, z_point, s_point;
+
+  explicit GradPlan(const Problem& p);
+  // Points are a cache line apart, too, or they would all fall into one set.
+  static Index apart(Index elements) { return round_up(elements, 16) + 16; }
+  Index most_channels() const { return WinogradPlan::most(channels); }
+  Index most_tiles() const { return WinogradPlan::most(blocks); }
+  Index most_run() const { return std::min(most_tiles(), tiles.tile_columns); }
+  Index input_rows() const { return StagedRows<T>::elements(tiles.tile, tiles.span(), most_run(), lanes); }
+  Index gradient_rows() const { return StagedRows<T>::elements(tiles.tile, tiles.tile, most_run(), lanes); }
+  Index finished() const { return most_channels() * tiles.taps() * tiles.taps() * lanes; }
+  std::size_t bytes() const {
+    std::size_t all = 2 * Workspace::piece_bytes<Index>(std::max(most_channels(), most_tiles()));
+    for (const Index room : {tiles.points * v_point, tiles.points * z_point, tiles.points * s_point, input_rows(),
+                             gradient_rows(), finished()}) {
+      all += Workspace::piece_bytes<T>(room);
+    }
+    return all;
+  }
+};
+
+// F(4x4, 3x3) for 3x3, unless half of its tiles would be padding.
+WinogradPlan tiles_of(const Problem& p) {
+  WinogradPlan plan;
+  const bool tiny = std::min(p.height().out, p.width().out) <= 2;
+  plan.form = p.height().kernel == 5 ? kF2x5 : tiny ? kF2x3 : kF4x3;
+  plan.tile = plan.form == kF4x3 ? 4 : 2;
+  plan.points = plan.span() * plan.span();
+  plan.tile_rows = ceil_div(p.height().out, plan.tile);
+  plan.tile_columns = ceil_div(p.width().out, plan.tile);
+  plan.tiles = p.batch * p.depth().out * plan.tile_rows * plan.tile_columns;
+  return plan;
+}
+
+template <class T>
+GradPlan<T>::GradPlan(const Problem& p) : tiles(tiles_of(p)) {
+  const Kernels<T>& k = kernels().of<T>();
+  lanes = k.lanes;
+  channels = Panels(p.channels, kMostChannels);
+  panels = Panels(ceil_div(p.outputs, lanes), k.tile_vectors);
+  blocks = Panels(tiles.tiles, kMostTiles);
+  width = WinogradPlan::most(panels) * lanes;
+  v_row = round_up(most_channels(), lanes);
+  v_point = apart(most_tiles() * v_row);
+  z_point = apart(most_tiles() * width);
+  s_point = apart(most_channels() * width);
+  const Index gradient = p.groups * p.outputs * p.channels * p.taps();
+  if (gradient <= kSmallGradient) {
+    const Index memory = kPartialBytes / (gradient * static_cast<Index>(sizeof(T)));
+    parts = std::clamp<Index>(std::min(blocks.count / 8, memory), 1, 16);
+  }
+}
+
+// The gradient as an image of its own: its tiles neither overlap nor meet padding, but at the end.
+Problem image_of_gradient(const Problem& p) {
+  Problem q = p;
+  q.x = p.y;
+  for (std::size_t s = 0; s < kSpatial; ++s) {
+    q.axis[s] = Axis{};
+    q.axis[s].in = q.axis[s].out = p.axis[s].out;
+  }
+  return q;
+}
+
+template <class T>
+class GradTask {
+ public:
+  GradTask(const Problem& p, const GradPlan<T>& plan, Index g, Index channels, Index panel)
+      : p_(p),
+        gradient_(image_of_gradient(p)),
+        plan_(plan),
+        k_(kernels().of<T>()),
+        g_(g),
+        channel_(plan.channels.start(channels)),
+        channels_(plan.channels.size(channels)),
+        output_(plan.panels.start(panel) * plan.lanes),
+        vectors_(plan.panels.size(panel)),
+        width_(vectors_ * plan.lanes),
+        workspace_(plan.bytes()) {
+    v_ = workspace_.take<T>(plan.tiles.points * plan.v_point);
+    z_ = workspace_.take<T>(plan.tiles.points * plan.z_point);
+    s_ = workspace_.take<T>(plan.tiles.points * plan.s_point);
+    input_rows_ = workspace_.take<T>(plan.input_rows());
+    gradient_rows_ = workspace_.take<T>(plan.gradient_rows());
+    finished_ = workspace_.take<T>(plan.finished());
+    row_offset_ = workspace_.take<Index>(plan.most_channels());
+    tile_offset_ = workspace_.take<Index>(plan.most_tiles());
+    for (Index i = 0; i < channels_; ++i) row_offset_[i] = i;
+    for (Index i = 0; i < plan.most_tiles(); ++i) tile_offset_[i] = i * plan.v_row;
+  }
+
+  void run(const T* x, const T* dy, Index first, Index blocks, T* to) {
+    for (Index i = 0; i < blocks; ++i) {
+      const Index tile = plan_.blocks.start(first + i), tiles = plan_.blocks.size(first + i);
+      transform_input(x, tile, tiles);
+      transform_gradient(dy, tile, tiles);
+      multiply(tiles, i > 0);
+    }
+    store(to + g_ * p_.w.group + output_ * p_.w.out + channel_ * p_.w.in);
+  }
+
+ private:
+  using Transform = void (*)(const WinogradInput<T>&);
+
+  // A vector of channels [first, last) after the other: rows of pixels, then tiles, to[point][tile][row].
+  void transform(StagedRows<T>& rows, Index first_tile, Index tiles, Index first, Index last, Transform kernel, T* to,
+                 Index point, Index row) {
+    for (Index c = first; c < last; c += plan_.lanes) {
+      for_each_run(p_, plan_.tiles, first_tile, tiles, [&](const TileRun& run, Index at) {
+        WinogradInput<T> input;
+        rows.stage(run, c, std::min(plan_.lanes, last - c), input.rows);
+        input.tiles = run.count;
+        input.dst = to + at * row + (c - first);
+        input.point = point;
+        input.tile = row;
+        kernel(input);
+      });
+    }
+  }
+
+  void transform_input(const T* x, Index first_tile, Index tiles) {
+    StagedRows<T> rows(p_, plan_.tiles.tile, plan_.tiles.span(), x + g_ * p_.x.group, input_rows_);
+    transform(rows, first_tile, tiles, channel_, channel_ + channels_, k_.winograd[plan_.tiles.form].input, v_,
+              plan_.v_point, plan_.v_row);
+  }
+
+  void transform_gradient(const T* dy, Index first_tile, Index tiles) {
+    StagedRows<T> rows(gradient_, plan_.tiles.tile, plan_.tiles.tile, dy + g_ * p_.y.group, gradient_rows_);
+    transform(rows, first_tile, tiles, output_, std::min(output_ + width_, p_.outputs),
+              k_.winograd[plan_.tiles.form].output_gradient, z_, plan_.z_point, width_);
+  }
+
+  void multiply(Index tiles, bool accumulate) {
+    const Panels rows(channels_, k_.tile_rows);
+    Tile<T> tile{};
+    tile.depth = tiles;
+    tile.k_offset = tile_offset_;
+    tile.ldc = width_;
+    tile.lanes = width_;
+    tile.accumulate = accumulate;
+    for (Index point = 0; point < plan_.tiles.points; ++point) {
+      tile.a = v_ + point * plan_.v_point;
+      tile.b = z_ + point * plan_.z_point;
+      for (Index i = 0; i < rows.count; ++i) {
+        tile.row_offset = row_offset_ + rows.start(i);
+        tile.c = s_ + point * plan_.s_point + rows.start(i) * width_;
+        k_.channel_lanes[rows.size(i) - 1][vectors_ - 1](tile);
+      }
+    }
+  }
+
+  void store(T* to) {
+    const Index taps = p_.taps(), lanes = plan_.lanes;
+    for (Index v = 0; v < vectors_; ++v) {
+      k_.winograd[plan_.tiles.form].weight_gradient({s_ + v * lanes, plan_.s_point, width_, channels_, finished_});
+      const Index outputs = std::min(lanes, p_.outputs - output_ - v * lanes);
+      k_.transpose({finished_, lanes, channels_ * taps, outputs, to + v * lanes * p_.w.out, p_.w.out, nullptr, false});
+    }
+  }
+
+  const Problem& p_;
+  Problem gradient_;
+  const GradPlan<T>& plan_;
+  const Kernels<T>& k_;
+  Index g_, channel_, channels_, output_, vectors_, width_;
+  Workspace workspace_;
+  T *v_, *z_, *s_, *input_rows_, *gradient_rows_, *finished_;
+  Index *row_offset_, *tile_offset_;
+};
+
+}  // namespace
+
+// Cycles on one core, as in winograd_plan.cpp: an FMA pair does two products of a vector in a cycle.
+template <class T>
+bool winograd_grad_weight_wins(const Problem& p) {
+  constexpr double transform = 11;  // for each point of a tile and vector of channels, staging included
+  constexpr double finish = 5;      // for each point, channel and vector of outputs
+  const WinogradPlan tiles = tiles_of(p);
+  if (!winograd_applies(p.axis) || std::min({p.channels, p.outputs, tiles.tiles}) < kFewest) return false;
+  const GradPlan<T> plan(p);
+  const double in = static_cast<double>(ceil_div(p.channels, plan.lanes)), out = static_cast<double>(plan.panels.total);
+  const double channels = static_cast<double>(p.channels), taps = static_cast<double>(p.taps());
+  const double points = static_cast<double>(tiles.points), count = static_cast<double>(tiles.tiles);
+  const double transforms =
+      count * points * transform *
+      (in * static_cast<double>(plan.panels.count) + out * static_cast<double>(plan.channels.count));
+  const double products = points * channels * out * (count / 2 / 0.7 + finish);
+  const double direct = static_cast<double>(p.batch * p.pixels()) * taps * channels * out / 2 / 0.8;
+  return transforms + products < 0.9 * direct;
+}
+
+template <class T>
+void winograd_grad_weight(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
+  const GradPlan<T> plan(p);
+  const Index elements = p.groups * p.outputs * p.channels * p.taps();
+  const RecycledBlock partial(plan.parts > 1 ? static_cast<std::size_t>(plan.parts * elements) * sizeof(T) : 0);
+  const Panels parts(plan.blocks.count, ceil_div(plan.blocks.count, plan.parts));
+  const Index tasks = parts.count * p.groups * plan.channels.count * plan.panels.count;
+  parallel_for(useful_threads(p.flops() / 3, tasks, threads), tasks, [&](Index i) {
+    const Index panel = i % plan.panels.count, channels = i / plan.panels.count % plan.channels.count;
+    const Index group = i / plan.panels.count / plan.channels.count % p.groups;
+    const Index part = i / plan.panels.count / plan.channels.count / p.groups;
+    T* to = plan.parts > 1 ? partial.as<T>() + part * elements : grad_weight;
+    GradTask<T>(p, plan, group, channels, panel).run(x, grad_output, parts.start(part), parts.size(part), to);
+  });
+  if (plan.parts == 1) return;
+  std::copy_n(partial.as<T>(), elements, grad_weight);
+  for (Index part = 1; part < parts.count; ++part) {
+    kernels().of<T>().add_rows(partial.as<T>() + part * elements, elements, grad_weight);
+  }
+}
+
+template bool winograd_grad_weight_wins<float>(const Problem&);
+template bool winograd_grad_weight_wins<double>(const Problem&);
+template void winograd_grad_weight(const Problem&, const float*, const float*, float*, int);
+template void winograd_grad_weight(const Problem&, const double*, const double*, double*, int);
+
+}  // namespace fastconv
