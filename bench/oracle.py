@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from layers import Conv, Pool
-from workload import Array, Data, Work, conv_args
+from layers import Convolution, Pool
+from workload import Array, Data, Work, conv_args, conv_name
 
 
 def truth(work: Work, data: Data) -> tuple[Array, ...]:
@@ -27,28 +27,34 @@ def _double(array: Array) -> Array:
     return array.astype(np.float64)
 
 
-def _forward(layer: Conv, data: Data, s: slice) -> Array:
+def _forward(layer: Convolution, data: Data, s: slice) -> Array:
     from fastconv import reference
 
-    out: Array = reference.conv2d(
-        _double(data.input[s]), _double(data.weight), None, *conv_args(layer)
-    )
+    function = getattr(reference, conv_name(layer))
+    out: Array = function(_double(data.input[s]), _double(data.weight), None, *conv_args(layer))
     return out
 
 
-def _backward(layer: Conv, data: Data) -> tuple[Array, ...]:
+def _backward(layer: Convolution, data: Data) -> tuple[Array, ...]:
     from fastconv import reference
 
+    function = getattr(reference, conv_name(layer) + "_backward")
     weight = _double(data.weight)
     grad_weight = np.zeros_like(weight)
     grad_input = np.empty(layer.input_shape)
     for n in range(layer.n):
         s = slice(n, n + 1)
-        grad_input[s], part, _ = reference.conv2d_backward(
+        grad_input[s], part, _ = function(
             _double(data.grad_output[s]), _double(data.input[s]), weight, *conv_args(layer)
         )
         grad_weight += part
-    return grad_input, grad_weight, data.grad_output.sum(axis=(0, 2, 3), dtype=np.float64)
+    return grad_input, grad_weight, _bias_gradient(data.grad_output)
+
+
+def _bias_gradient(grad_output: Array) -> Array:
+    axes = (0, *range(2, grad_output.ndim))
+    total: Array = grad_output.sum(axis=axes, dtype=np.float64)
+    return total
 
 
 def _pool(work: Work, data: Data, s: slice) -> tuple[Array, ...]:

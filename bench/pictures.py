@@ -128,7 +128,7 @@ def _roof_panel(ax: Axes, title: str, rows: Sequence[Row], roof: dict[str, float
     for axis in ("x", "y"):
         _log_axis(ax, axis)
     ax.set_xlabel("flop / byte, every array counted once")
-    conv = rows[0]["ops"] == "conv"
+    conv = rows[0]["ops"] != "pool"
     counted = "of direct convolution: Winograd may pass the roof" if conv else "per window element"
     ax.set_ylabel(f"GF/s ({counted})")
     ax.set_title(title, loc="left")

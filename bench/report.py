@@ -52,7 +52,7 @@ def ratio(row: Row) -> float | None:
 def speed(row: Row, entrant: str = OURS) -> float | None:
     """GFLOP/s of a convolution, GB/s of a pool."""
     time = seconds(row, entrant)
-    return row["flops" if row["ops"] == "conv" else "bytes"] / time / 1e9 if time else None
+    return row["flops" if row["ops"] != "pool" else "bytes"] / time / 1e9 if time else None
 
 
 def of_roof(row: Row, roof: str) -> float | None:
@@ -113,7 +113,7 @@ def text(result: dict[str, Any], markdown: bool = False, summary: bool = False) 
 
 def _table(rows: Sequence[Row]) -> tuple[Cells, list[Cells]]:
     entrants = _entrants(rows)
-    cost = "MFLOP" if rows[0]["ops"] == "conv" else "MB"
+    cost = "MFLOP" if rows[0]["ops"] != "pool" else "MB"
     head = ["layer", "N", cost, "µs", *entrants, "ratio", "fastest peer", "%fma", "%copy", "plan"]
     body = [_cells(row, entrants) for row in rows]
     blank = [""] * (len(entrants) + 2)
@@ -135,7 +135,7 @@ def _entrants(rows: Sequence[Row]) -> list[str]:
 
 
 def _cells(row: Row, entrants: Sequence[str]) -> Cells:
-    cost = row["flops" if row["ops"] == "conv" else "bytes"] / 1e6
+    cost = row["flops" if row["ops"] != "pool" else "bytes"] / 1e6
     time = seconds(row)
     return [
         row["name"] + " ~" * _disturbed(row),
@@ -145,7 +145,7 @@ def _cells(row: Row, entrants: Sequence[str]) -> Cells:
         *(_speed_cell(row, name) for name in entrants),
         _fixed(ratio(row)),
         fastest_peer(row) or "",
-        _percent(of_roof(row, "fma")) if row["ops"] == "conv" else "",
+        _percent(of_roof(row, "fma")) if row["ops"] != "pool" else "",
         _percent(of_roof(row, "copy")),
         row["algorithm"],
     ]
@@ -172,7 +172,7 @@ def _percent(value: float | None) -> str:
 
 
 def _caption(row: Row) -> str:
-    unit = "GFLOP/s" if row["ops"] == "conv" else "GB/s"
+    unit = "GFLOP/s" if row["ops"] != "pool" else "GB/s"
     return f"{unit} of each entrant; µs, %fma, %copy and plan are fastconv's."
 
 

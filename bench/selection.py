@@ -16,7 +16,7 @@ POOLS = ("max", "max_indices", "avg")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what")
-    what.add_argument("--ops", choices=("conv", "pool"), default="conv")
+    what.add_argument("--ops", choices=tuple(layers.KINDS), default="conv")
     what.add_argument("--direction", nargs="+", choices=DIRECTIONS, default=["forward"])
     what.add_argument("--pools", nargs="+", choices=POOLS, default=[])
     what.add_argument("--suite", nargs="+", default=[], help="suites of the table (default: all)")
@@ -47,7 +47,7 @@ def works(options: argparse.Namespace) -> dict[str, list[Work]]:
 
 
 def _operations(options: argparse.Namespace, direction: str) -> list[str]:
-    if options.ops == "conv":
+    if options.ops != "pool":
         return ["conv"]
     if options.pools:
         return list(options.pools)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layers import Conv, Layer, Pool
+from layers import KINDS, Convolution, Layer, Pool
 
 Array = NDArray[Any]
 
@@ -55,7 +55,7 @@ class Work:
     def flops(self) -> int:
         if isinstance(self.layer, Pool):
             return prod(self.layer.output_shape) * self.layer.k**2
-        forward = 2 * prod(self.layer.output_shape) * prod(self.layer.weight_shape[1:])
+        forward = 2 * self.layer.products
         return 2 * forward if self.direction == "backward" else forward
 
     @property
@@ -63,7 +63,7 @@ class Work:
         item = np.dtype(self.dtype).itemsize
         size_in, size_out = prod(self.layer.input_shape), prod(self.layer.output_shape)
         backward = self.direction == "backward"
-        if isinstance(self.layer, Conv):
+        if isinstance(self.layer, Convolution):
             elements = size_in + size_out + prod(self.layer.weight_shape)
             # Read input, weight and grad_output; write a gradient for each of the first two.
             return item * (2 * elements - size_out if backward else elements)
@@ -74,7 +74,7 @@ class Work:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "ops": "conv" if isinstance(self.layer, Conv) else "pool",
+            "ops": next(ops for ops, kind in KINDS.items() if isinstance(self.layer, kind)),
             "layer": asdict(self.layer),
             "op": self.op,
             "direction": self.direction,
@@ -83,12 +83,14 @@ class Work:
 
     @staticmethod
     def from_json(job: dict[str, Any]) -> Work:
-        kind = Conv if job["ops"] == "conv" else Pool
-        return Work(kind(**job["layer"]), job["op"], job["direction"], job["dtype"])
+        # JSON has no tuples, and only tuples can be hashed.
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in job["layer"].items()}
+        layer = KINDS[job["ops"]](**values)
+        return Work(layer, job["op"], job["direction"], job["dtype"])
 
 
 class Data:
-    """The arrays of a workload, N(0, 1) and plain NCHW; the same on every run."""
+    """The arrays of a workload, N(0, 1) and plain NC and the axes; the same on every run."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -104,7 +106,7 @@ class Data:
 
     @cached_property
     def weight(self) -> Array:
-        assert isinstance(self.work.layer, Conv)
+        assert isinstance(self.work.layer, Convolution)
         return self._normal(1, self.work.layer.weight_shape)
 
     @cached_property
@@ -112,19 +114,22 @@ class Data:
         return self._normal(2, self.work.layer.output_shape)
 
 
-def pair(a: int, b: int) -> int | tuple[int, int]:
-    """The argument as its users write it: one number where both axes agree."""
-    return a if a == b else (a, b)
+def written(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
+    """The argument as its users write it: one number where all axes agree."""
+    return sizes[0] if len(set(sizes)) == 1 else sizes
 
 
-def conv_args(layer: Conv) -> tuple[Any, ...]:
-    """Stride, padding, dilation and groups, in the order of `conv2d`."""
-    return (
-        pair(layer.sh, layer.sw),
-        pair(layer.ph, layer.pw),
-        pair(layer.dh, layer.dw),
-        layer.groups,
-    )
+def conv_args(layer: Convolution) -> tuple[Any, ...]:
+    """Stride, padding, dilation and groups, in the order of `conv2d` or of `conv_transpose2d`."""
+    stride, padding, dilation = map(written, (layer.stride, layer.padding, layer.dilation))
+    if layer.transposed:
+        return stride, padding, 0, layer.groups, dilation
+    return stride, padding, dilation, layer.groups
+
+
+def conv_name(layer: Convolution) -> str:
+    """The name of the function: conv2d, conv_transpose1d and so on."""
+    return f"conv{'_transpose' if layer.transposed else ''}{len(layer.stride)}d"
 
 
 def error(got: tuple[Array, ...], right: tuple[Array, ...]) -> float:

@@ -35,6 +35,11 @@ CASES = [
     make_case(1, 2, (20, 31), 7, (2, 3), (1, 3), (1, 0)),
     make_case(1, 3, (24, 40), 6, (3, 3), 1, 4, 4),
     make_case(1, 1, (23, 33), 9, (3, 2), 2, 2, (1, 3)),
+    # rows of more vectors than a block of the weights' gradient takes
+    make_case(2, 1, (1, 2117), 9, (1, 10), (1, 2)),
+    make_case(1, 2, (2, 1100), 17, (2, 3), padding=1),
+    # rows that are whole vectors: their gradients are read where they lie
+    make_case(2, 1, (9, 34), 11, (3, 3)),
     # few outputs of many channels: the reduction is cut, sums are added to what the output holds
     make_case(1, 64, (12, 20), 3, (3, 3), padding=1),
     make_case(2, 100, (9, 33), 1, (3, 3), padding=1),
@@ -148,6 +153,49 @@ def test_nothing_outside_the_arrays_is_touched(case, side):
         out = guard.empty(case.output_shape, np.float32, side)
         cases.assert_exact(conv(case, guarded, out=out), expected, case)
         cases.assert_exact(cases.backward(case, guarded)[1], gradients[1], case)
+
+
+GATHERED = [
+    make_case(3, 1, (28, 28), 30, (5, 5)),
+    make_case(2, 2, (19, 23), 70, (3, 3), padding=1),
+    make_case(2, 3, (37, 45), 16, (7, 7), 2, 3),
+    make_case(2, 1, (1, 3000), 140, (1, 16), (1, 8)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", GATHERED, ids=str)
+def test_input_gradients_of_many_outputs(case, dtype, threads):
+    case = case.replace(dtype=dtype)
+    arrays, _, gradients = cases.integer_problem(case)
+    cases.assert_exact(cases.backward(case, arrays)[0], gradients[0], case)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("case", GATHERED, ids=str)
+def test_nan_and_inf_reach_exactly_their_input_gradients(case, value):
+    a = case.integers()
+    a.grad_output.reshape(-1)[[0, -1]] = value
+    with np.errstate(invalid="ignore"):
+        expected = cases.expected_backward(case, a)[0]
+        got = cases.backward(case, a)[0]
+    np.testing.assert_array_equal(np.isfinite(got), np.isfinite(expected))
+
+
+@pytest.mark.parametrize("case", GATHERED, ids=str)
+def test_input_gradients_do_not_depend_on_batch_and_threads(case):
+    a = case.normal()
+    with cases.thread_count(1):
+        whole = cases.backward(case, a)[0]
+    with cases.thread_count(2):
+        np.testing.assert_array_equal(cases.backward(case, a)[0], whole)
+    for i in range(case.input[0]):
+        part = a.map(lambda b, i=i: b[i : i + 1])
+        mask = (True, False, False)
+        alone, _, _ = fastconv.conv2d_backward(
+            part.grad_output, part.input, a.weight, **case.geometry, output_mask=mask
+        )
+        np.testing.assert_array_equal(whole[i], alone[0])
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.input[0] > 1], ids=str)

@@ -255,6 +255,27 @@ def test_relu_forms_of_a_sequential_agree():
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("pool", [(2, 2), (3, 1, 1), (3, 2, 1)], ids=str)
+def test_a_relu_before_a_max_pool_is_undone_at_the_pool(pool):
+    """The same numbers as layer by layer, ties between zeros and overlapping windows included."""
+    x = np.random.default_rng(0).integers(-2, 3, (2, 3, 9, 9)).astype(np.float32)
+    networks = [
+        nn.Sequential(nn.Conv2d(3, 4, 3, activation="relu", rng=1), nn.MaxPool2d(*pool)),
+        nn.Sequential(nn.Conv2d(3, 4, 3, rng=1), nn.ReLU(), nn.MaxPool2d(*pool)),
+    ]
+    for network in networks:
+        for parameter in network.parameters():
+            parameter.data[...] = np.sign(parameter.data)  # so that sums are integers
+        g = np.random.default_rng(1).integers(-3, 4, network(x).shape).astype(np.float32)
+        got = network.backward(g), *(p.grad for p in network.parameters())
+        expected = g
+        for layer in reversed(network):
+            expected = layer.backward(expected)
+        expected = expected, *(p.grad for p in network.parameters())
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_fused_relu_equals_a_layer_of_its_own():
     x = np.random.default_rng(0).standard_normal((2, 3, 6, 6)).astype(np.float32)
     fused = nn.Sequential(

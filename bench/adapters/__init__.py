@@ -61,6 +61,8 @@ DEFAULT = {
     ("conv", "forward"): ("torch-nchw", "jax", "reference"),
     ("conv", "prepacked"): ("torch-cl", "onnxruntime", "openvino"),
     ("conv", "backward"): ("torch-nchw", "torch-cl", "jax", "reference"),
+    ("nd", "forward"): ("torch-nchw", "jax"),
+    ("nd", "backward"): ("torch-nchw", "jax"),
     ("pool", "forward"): ("fastconv-nhwc", "torch-nchw", "torch-cl", "onnxruntime", "reference"),
     ("pool", "backward"): ("fastconv-nhwc", "torch-nchw", "torch-cl", "reference"),
 }

@@ -11,8 +11,8 @@ import numpy as np
 
 import fastconv
 from adapters import Call
-from layers import Conv, Pool
-from workload import Array, Data, Work, conv_args
+from layers import Convolution, Pool
+from workload import Array, Data, Work, conv_args, conv_name
 
 
 def setup(threads: int, dtype: str) -> None:
@@ -26,9 +26,9 @@ def version() -> str:
 
 def algorithm(work: Work) -> str:
     """What the plan says will run; nothing for pools and gradients, which no plan describes."""
-    if isinstance(work.layer, Pool) or work.direction == "backward":
+    if isinstance(work.layer, Pool) or work.layer.transposed or work.direction == "backward":
         return ""
-    plan = fastconv.conv2d_plan(
+    plan = getattr(fastconv, conv_name(work.layer) + "_plan")(
         work.layer.input_shape,
         work.layer.weight_shape,
         *conv_args(work.layer),
@@ -75,14 +75,16 @@ LAYOUTS = {
 
 
 def _conv(module: ModuleType, work: Work, data: Data, layout: Layout) -> Callable[[], Any]:
-    assert isinstance(work.layer, Conv)
+    assert isinstance(work.layer, Convolution)
+    name = conv_name(work.layer)
     args, x, keywords = conv_args(work.layer), layout.lay(data.input), layout.keywords
     if work.direction == "backward":
         grad = layout.lay(data.grad_output)
-        return partial(module.conv2d_backward, grad, x, data.weight, *args, **keywords)
+        return partial(getattr(module, name + "_backward"), grad, x, data.weight, *args, **keywords)
     if work.direction == "prepacked":
-        return partial(module.conv2d_prepack(data.weight, None, *args, **keywords), x)
-    return partial(module.conv2d, x, data.weight, None, *args, **keywords)
+        prepack = getattr(module, name + "_prepack")
+        return partial(prepack(data.weight, None, *args, **keywords), x)
+    return partial(getattr(module, name), x, data.weight, None, *args, **keywords)
 
 
 def _pool(module: ModuleType, work: Work, data: Data, layout: Layout) -> Callable[[], Any]:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from adapters import Call, Unsupported
-from layers import Conv
+from layers import Conv, Convolution
 from workload import Array, Data, Work
 
 
@@ -29,8 +29,10 @@ def version() -> str:
 
 
 def calls(work: Work, data: Data, variant: str) -> list[Call]:
-    if not isinstance(work.layer, Conv):
+    if not isinstance(work.layer, Convolution):
         raise Unsupported("only its convolutions are compared")
+    if variant != "NCHW" and not isinstance(work.layer, Conv):
+        raise Unsupported("channels last is for 2-D")
     conv = partial(_conv, layer=work.layer, variant=variant)
     x, weight = _lay(data.input, variant), _lay_weight(data.weight, variant)
     if work.direction == "backward":
@@ -47,7 +49,8 @@ def calls(work: Work, data: Data, variant: str) -> list[Call]:
 def _backward(conv: Any, x: Any, weight: Any, grad: Any, variant: str) -> Call:
     @jax.jit
     def gradients(x: Any, weight: Any, bias: Any, grad: Any) -> Any:
-        shape = (1, -1, 1, 1) if variant == "NCHW" else (1, 1, 1, -1)
+        shape = [1] * x.ndim
+        shape[1 if variant == "NCHW" else -1] = -1
         _, pull = jax.vjp(lambda x, w, b: conv(x, w) + b.reshape(shape), x, weight, bias)
         return pull(grad)
 
@@ -68,21 +71,36 @@ def _backward(conv: Any, x: Any, weight: Any, grad: Any, variant: str) -> Call:
     return Call(run, arrays)
 
 
-def _conv(x: Any, weight: Any, *, layer: Conv, variant: str) -> Any:
+def _conv(x: Any, weight: Any, *, layer: Convolution, variant: str) -> Any:
+    axes = "DHW"[-len(layer.stride) :]
+    names = (
+        (f"NC{axes}", f"OI{axes}", f"NC{axes}") if variant == "NCHW" else ("NHWC", "HWIO", "NHWC")
+    )
+    if layer.transposed:
+        spans = zip(layer.kernel, layer.dilation, layer.padding, strict=True)
+        margins = [d * (k - 1) - p for k, d, p in spans]
+        return jax.lax.conv_transpose(
+            x,
+            weight,
+            layer.stride,
+            [(margin, margin) for margin in margins],
+            layer.dilation,
+            names,
+            transpose_kernel=True,
+        )
     return jax.lax.conv_general_dilated(
         x,
         weight,
-        window_strides=(layer.sh, layer.sw),
-        padding=((layer.ph, layer.ph), (layer.pw, layer.pw)),
-        rhs_dilation=(layer.dh, layer.dw),
-        dimension_numbers=(variant, "OIHW" if variant == "NCHW" else "HWIO", variant),
+        window_strides=layer.stride,
+        padding=[(p, p) for p in layer.padding],
+        rhs_dilation=layer.dilation,
+        dimension_numbers=names,
         feature_group_count=layer.groups,
     )
 
 
 def _lay(array: Array, variant: str) -> Any:
-    order = (0, 1, 2, 3) if variant == "NCHW" else (0, 2, 3, 1)
-    return jax.numpy.array(array.transpose(order))
+    return jax.numpy.array(array if variant == "NCHW" else array.transpose(0, 2, 3, 1))
 
 
 def _lay_weight(weight: Array, variant: str) -> Any:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
 import fastconv.reference
 from adapters import Call, Unsupported
 from adapters.fastconv_ import module_calls
-from layers import Conv
+from layers import Convolution
 from workload import Data, Work
 
 # Beyond this its im2col matrix would measure the operating system, or bring it down.
@@ -26,10 +25,8 @@ def version() -> str:
 
 
 def calls(work: Work, data: Data, variant: str) -> list[Call]:
-    if isinstance(work.layer, Conv):
-        n, _, oh, ow = work.layer.output_shape
-        columns = work.layer.c * work.layer.kh * work.layer.kw
-        size = prod((n, oh, ow, columns)) * data.input.itemsize
+    if isinstance(work.layer, Convolution):
+        size = work.layer.products // work.layer.weight_shape[0] * data.input.itemsize
         if size > LARGEST_MATRIX:
             raise Unsupported(f"its im2col matrix would be {size / 2**30:.1f} GiB")
     if work.direction == "prepacked":

@@ -16,10 +16,11 @@ import torch
 from torch.nn import functional as F
 
 from adapters import Call, Unsupported
-from layers import Conv, Pool
-from workload import Array, Data, Work, conv_args
+from layers import Convolution, Pool
+from workload import Array, Data, Work, conv_args, conv_name
 
 aten = torch.ops.aten
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def setup(threads: int, dtype: str) -> None:
@@ -34,9 +35,11 @@ def version() -> str:
 
 def calls(work: Work, data: Data, variant: str) -> list[Call]:
     def lay(array: Array) -> torch.Tensor:
-        form = torch.contiguous_format if variant == "NCHW" else torch.channels_last
+        form = torch.contiguous_format if variant == "NCHW" else CHANNELS_LAST[array.ndim]
         return torch.from_numpy(array).clone(memory_format=form)
 
+    if variant != "NCHW" and data.input.ndim not in CHANNELS_LAST:
+        raise Unsupported("channels_last is for 2-D and 3-D")
     if isinstance(work.layer, Pool):
         pool = _pool_backward if work.direction == "backward" else _pool
         return [Call(pool(work, data, lay), _arrays)]
@@ -56,11 +59,12 @@ def _arrays(result: Any) -> tuple[Array, ...]:
 Lay = Callable[[Array], torch.Tensor]
 
 
-def _conv(layer: Conv, data: Data, lay: Lay) -> Callable[[], Any]:
-    return partial(F.conv2d, lay(data.input), lay(data.weight), None, *conv_args(layer))
+def _conv(layer: Convolution, data: Data, lay: Lay) -> Callable[[], Any]:
+    function = getattr(F, conv_name(layer))
+    return partial(function, lay(data.input), lay(data.weight), None, *conv_args(layer))
 
 
-def _packed(layer: Conv, data: Data, lay: Lay) -> Callable[[], Any]:
+def _packed(layer: Convolution, data: Data, lay: Lay) -> Callable[[], Any]:
     if data.input.dtype != "float32":
         raise Unsupported("oneDNN has no float64")
     x = lay(data.input)
@@ -73,15 +77,16 @@ def _packed(layer: Conv, data: Data, lay: Lay) -> Callable[[], Any]:
     return partial(function, x, weight, None, padding, stride, dilation, layer.groups, *fused)
 
 
-def _lists(layer: Conv) -> tuple[list[int], list[int], list[int]]:
-    return [layer.ph, layer.pw], [layer.sh, layer.sw], [layer.dh, layer.dw]
+def _lists(layer: Convolution) -> tuple[list[int], list[int], list[int]]:
+    return list(layer.padding), list(layer.stride), list(layer.dilation)
 
 
-def _conv_backward(layer: Conv, data: Data, lay: Lay) -> Callable[[], Any]:
+def _conv_backward(layer: Convolution, data: Data, lay: Lay) -> Callable[[], Any]:
     # What autograd calls, without autograd's own bookkeeping: quicker for PyTorch.
     padding, stride, dilation = _lists(layer)
     tensors = (lay(data.grad_output), lay(data.input), lay(data.weight))
-    args = (stride, padding, dilation, False, [0, 0], layer.groups, [True, True, True])
+    kind = (bool(layer.transposed), [0] * len(stride), layer.groups)
+    args = (stride, padding, dilation, *kind, [True, True, True])
     return partial(aten.convolution_backward.default, *tensors, [layer.oc], *args)
 
 

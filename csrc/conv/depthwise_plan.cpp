@@ -12,8 +12,17 @@ constexpr Index kNarrow = 16;          // channels of a group, in and out
 constexpr Index kMostProducts = 1024;  // of one output: a single chain of additions has to stay accurate
 constexpr Index kSmallImage = 1024;    // a single plane below it is a small call: the direct road has less to set up
 constexpr double kTaskFlops = 4e5;     // a few microseconds
+constexpr Index kFewOutputs = 2;       // for which a product has no rows to share what it loads
+constexpr Index kManyTaps = 9;         // to which a staged element brings as many products
+
+// Many channels to one or two outputs: above all the gradient of the input of a network's first layer.
+bool gathers(const Problem& p) {
+  return p.groups == 1 && p.channels > 1 && p.outputs <= kFewOutputs && p.taps() >= kManyTaps &&
+         p.x.space[kWidth] == 1 && p.y.space[kWidth] == 1 && p.width().stride == 1;
+}
 
 bool narrow(const Problem& p) {
+  if (gathers(p)) return true;
   if (p.groups == 1) return p.channels == 1 && p.outputs == 1 && p.pixels() >= kSmallImage;
   if (p.channels > kNarrow || p.outputs > kNarrow) return false;
   return p.channels == 1 || p.taps() > 1;  // pointwise groups are matrix products
@@ -83,10 +92,10 @@ bool fills_lanes(const Problem& p) {
 template <class T>
 bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan) {
   if (!narrow(p) || p.flops() == 0 || p.channels * p.taps() > kMostProducts) return false;
-  const Index lanes = kernels().of<T>().lanes;
-  if (wants_lanes(p, lanes) && choose_lane_block(p, lanes, caches().l2 / 8 / static_cast<Index>(sizeof(T)), plan)) {
+  const Index lanes = kernels().of<T>().lanes, size = static_cast<Index>(sizeof(T));
+  if (wants_lanes(p, lanes) && choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
     plan.kernel = DepthwiseKernel::kLanes;
-  } else if (choose_block(p, lanes, caches().l1 / 2 / static_cast<Index>(sizeof(T)), plan)) {
+  } else if (choose_block(p, lanes, (gathers(p) ? caches().l2 / 4 : caches().l1 / 2) / size, plan)) {
     plan.kernel = has_row_kernel(p) ? DepthwiseKernel::kRows : DepthwiseKernel::kRuns;
   } else {
     return false;

@@ -6,6 +6,7 @@
 #include "conv.hpp"
 #include "depthwise.hpp"
 #include "store.hpp"
+#include "tap_products.hpp"
 #include "weights.hpp"
 
 namespace fastconv {
@@ -68,6 +69,7 @@ template <class T>
 void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
                      int threads) {
   if (bias == nullptr && depthwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
+  if (tap_products_grad_input(forward, grad_output, w, bias, grad_input, threads)) return;
   const Index lanes = kernels().of<T>().lanes;
   if (!worth_turning(forward, count_phases(forward), lanes, sizeof(T))) {
     conv_grad_input_phases(forward, grad_output, w, bias, grad_input, threads);

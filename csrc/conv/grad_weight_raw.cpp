@@ -2,10 +2,10 @@
 //
 //   dW[o, (c, tap)] = sum over pixels of dY[o, pixel] x[c, pixel + tap]
 //
-// Both factors come as vectors of neighbouring pixels: dY from a copy whose rows are filled up with zeros, x from the
-// padded copy of raw_stage.hpp, where each tap is a shifted load. Nothing is transposed; a sum stays spread over the
-// lanes of its vector until all pixels have passed. (The general algorithm transposes dY, which few taps do not pay
-// for.)
+// Both factors come as vectors of neighbouring pixels: dY where it lies if its rows are whole vectors, else from a copy
+// whose rows are filled up with zeros, x from the padded copy of raw_stage.hpp, where each tap is a shifted load.
+// Nothing is transposed; a sum stays spread over the lanes of its vector until all pixels have passed. (The general
+// algorithm transposes dY, which few taps do not pay for.)
 //
 // A task is a part of the pixels by a range of output channels. Parts follow from the problem alone, and their
 // results are added in order, so the bits do not depend on the threads. Start reading at conv_grad_weight_raw.
@@ -30,15 +30,16 @@ constexpr Index kSteps = 64;                        // of a tile: long enough to
 
 struct RawGradPlan {
   Index lanes;
-  Index columns;         // (channel, tap) pairs
-  Index full, tail;      // vectors of a row, and pixels beyond them
-  Index height, blocks;  // rows of a block, blocks of a plane
+  Index columns;          // (channel, tap) pairs
+  Index width, blocks_w;  // pixels of a block's rows
+  Index full, tail;       // vectors of such a row, and pixels beyond them
+  Index height, blocks_h;
   Index outputs, output_tasks;
   Index parts;
 
   Index vectors() const { return full + (tail > 0 ? 1 : 0); }
   Index steps() const { return height * vectors(); }
-  Index all_blocks(const Problem& p) const { return p.batch * p.depth().out * blocks; }
+  Index all_blocks(const Problem& p) const { return p.batch * p.depth().out * blocks_h * blocks_w; }
 };
 
 template <class T>
@@ -47,11 +48,13 @@ RawGradPlan plan_raw(const Problem& p) {
   RawGradPlan plan{};
   plan.lanes = k.lanes;
   plan.columns = p.channels * p.taps();
-  plan.full = p.width().out / plan.lanes;
-  plan.tail = p.width().out % plan.lanes;
+  plan.blocks_w = ceil_div(p.width().out, kSteps * plan.lanes);
+  plan.width = plan.blocks_w == 1 ? p.width().out : kSteps * plan.lanes;
+  plan.full = plan.width / plan.lanes;
+  plan.tail = plan.width % plan.lanes;
   plan.height = std::clamp<Index>(kSteps / plan.vectors(), 1, p.height().out);
-  plan.blocks = ceil_div(p.height().out, plan.height);
-  plan.height = ceil_div(p.height().out, plan.blocks);
+  plan.blocks_h = ceil_div(p.height().out, plan.height);
+  plan.height = ceil_div(p.height().out, plan.blocks_h);
   const Index sums = plan.columns * plan.lanes * static_cast<Index>(sizeof(T));
   plan.outputs = std::clamp<Index>(kSumsBytes / sums, 1, p.outputs);
   plan.output_tasks = ceil_div(p.outputs, plan.outputs);
@@ -70,7 +73,7 @@ class RawGradTask {
       : p_(p),
         plan_(plan),
         kernels_(kernels().of<T>()),
-        stage_(p, plan.height, p.width().out),
+        stage_(p, plan.height, plan.width),
         group_(group),
         first_(first),
         outputs_(std::min(plan.outputs, p.outputs - first)),
@@ -83,12 +86,9 @@ class RawGradTask {
     column_offset_ = workspace_.take<Index>(plan.columns);
     step_offset_ = workspace_.take<Index>(plan.steps());
     std::fill_n(sums_, outputs_ * plan.columns * plan.lanes, T(0));
-    std::fill_n(gradient_, outputs_ * ld(), T(0));  // the lanes behind a row's end stay zero
+    std::fill_n(gradient_, outputs_ * ld(), T(0));
     stage_.tap_offsets(p, column_offset_);
-    for (Index i = 0; i < plan.height; ++i) {
-      for (Index j = 0; j < plan.full; ++j) step_offset_[i * plan.full + j] = stage_.row_offset(p, i) + j * plan.lanes;
-      if (plan.tail > 0) step_offset_[masked_step() + i] = stage_.row_offset(p, i) + plan.full * plan.lanes;
-    }
+    set_width(plan.width);
   }
 
   void run(Index first_block, Index blocks, T* to) {
@@ -102,7 +102,22 @@ class RawGradTask {
  private:
   // A row of the copied gradient: the whole vectors of all its rows of pixels, then the vectors with a tail.
   Index ld() const { return plan_.steps() * plan_.lanes; }
-  Index masked_step() const { return plan_.height * plan_.full; }
+  Index masked_step() const { return plan_.height * full_; }
+
+  // The last block of a long row is narrower than the others.
+  void set_width(Index width) {
+    full_ = width / plan_.lanes;
+    tail_ = width % plan_.lanes;
+    for (Index i = 0; i < plan_.height; ++i) {
+      const Index row = stage_.row_offset(p_, i);
+      for (Index j = 0; j < full_; ++j) step_offset_[i * full_ + j] = row + j * plan_.lanes;
+      if (tail_ > 0) step_offset_[masked_step() + i] = row + full_ * plan_.lanes;
+    }
+    if (tail_ == 0) return;
+    for (Index o = 0; o < outputs_; ++o) {
+      std::fill_n(gradient_ + o * ld() + masked_step() * plan_.lanes, plan_.height * plan_.lanes, T(0));
+    }
+  }
 
   std::size_t bytes() const {
     return Workspace::piece_bytes<T>(outputs_ * plan_.columns * plan_.lanes) +
@@ -113,24 +128,41 @@ class RawGradTask {
   void add_block(Index block) {
     RawBlock b{};
     b.g = group_;
-    b.oh = block % plan_.blocks * plan_.height;
-    block /= plan_.blocks;
+    b.ow = block % plan_.blocks_w * plan_.width;
+    block /= plan_.blocks_w;
+    b.oh = block % plan_.blocks_h * plan_.height;
+    block /= plan_.blocks_h;
     b.od = block % p_.depth().out;
     b.n = block / p_.depth().out;
     const Index height = std::min(plan_.height, p_.height().out - b.oh);
     if (height <= 0) return;
+    if (plan_.blocks_w > 1) set_width(std::min(plan_.width, p_.width().out - b.ow));
     stage_.fill(p_, x_, b, input_);
-    copy_gradient(b, height);
-    multiply(height);
+    const T* dy = gradient(b);
+    copy_gradient(dy, height);
+    if (in_place()) {
+      multiply(dy, p_.y.channel, height);
+    } else {
+      multiply(gradient_, ld(), height);
+    }
   }
 
-  void copy_gradient(const RawBlock& b, Index height) {
-    const T* dy = dy_ + b.n * p_.y.batch + b.g * p_.y.group + first_ * p_.y.channel + b.od * p_.y.space[kDepth] +
-                  b.oh * p_.y.space[kHeight];
-    const Index whole = plan_.full * plan_.lanes;
+  const T* gradient(const RawBlock& b) const {
+    return dy_ + b.n * p_.y.batch + b.g * p_.y.group + first_ * p_.y.channel + b.od * p_.y.space[kDepth] +
+           b.oh * p_.y.space[kHeight] + b.ow * p_.y.space[kWidth];
+  }
+
+  // Whether the whole vectors of a block follow each other in dY as they would in a copy.
+  bool in_place() const {
+    return p_.y.space[kWidth] == 1 &&
+           (plan_.height == 1 || (plan_.tail == 0 && plan_.blocks_w == 1 && p_.y.space[kHeight] == plan_.width));
+  }
+
+  void copy_gradient(const T* dy, Index height) {
+    const Index whole = full_ * plan_.lanes;
     for (Index i = 0; i < height; ++i, dy += p_.y.space[kHeight]) {
-      copy_run(dy, whole, gradient_ + i * whole);
-      copy_run(dy + whole * p_.y.space[kWidth], plan_.tail, gradient_ + (masked_step() + i) * plan_.lanes);
+      if (!in_place()) copy_run(dy, whole, gradient_ + i * whole);
+      copy_run(dy + whole * p_.y.space[kWidth], tail_, gradient_ + (masked_step() + i) * plan_.lanes);
     }
   }
 
@@ -145,19 +177,29 @@ class RawGradTask {
     }
   }
 
-  void multiply(Index height) {
-    const Panels rows(outputs_, kernels_.dot_rows), columns(plan_.columns, kernels_.dot_columns);
+  // Whole vectors from dy, rows ld apart, then the tails from their copy.
+  void multiply(const T* dy, Index ld_dy, Index height) {
     DotTile<T> tile{};
-    tile.lda = ld();
-    tile.b = input_;
     tile.step_offset = step_offset_;
     tile.masked_offset = step_offset_ + masked_step();
-    tile.steps = height * plan_.full;
-    tile.masked_steps = plan_.tail > 0 ? height : 0;
-    tile.lanes = plan_.tail;
+    tile.lanes = tail_;
+    tile.steps = height * full_;
+    tile.masked_steps = tail_ > 0 ? height : 0;
+    if (dy == gradient_ || tail_ == 0) return multiply(tile, dy, ld_dy);
+    tile.masked_steps = 0;
+    multiply(tile, dy, ld_dy);
+    tile.masked_steps = height;
+    tile.steps = 0;
+    multiply(tile, gradient_, ld());
+  }
+
+  void multiply(DotTile<T>& tile, const T* dy, Index ld_dy) {
+    const Panels rows(outputs_, kernels_.dot_rows), columns(plan_.columns, kernels_.dot_columns);
+    tile.lda = ld_dy;
+    tile.b = input_;
     tile.ld = plan_.columns;
     for (Index i = 0; i < rows.count; ++i) {
-      tile.a = gradient_ + rows.start(i) * ld();
+      tile.a = dy + rows.start(i) * ld_dy;
       tile.masked_a = tile.a + masked_step() * plan_.lanes;
       for (Index j = 0; j < columns.count; ++j) {
         tile.column_offset = column_offset_ + columns.start(j);
@@ -172,6 +214,7 @@ class RawGradTask {
   const Kernels<T>& kernels_;
   RawStage stage_;
   Index group_, first_, outputs_;
+  Index full_ = 0, tail_ = 0;  // of the block
   const T* x_;
   const T* dy_;
   Workspace workspace_;
@@ -193,7 +236,8 @@ bool grad_weight_raw_wins(const Problem& p) {
   const Index width = p.width().out;
   const double columns = static_cast<double>(p.channels * p.taps());
   if (columns * k.lanes * static_cast<double>(sizeof(T)) > static_cast<double>(kSumsBytes)) return false;
-  if (width > kSteps * k.lanes || RawStage(p, plan_raw<T>(p).height, width).elements() > kStageElements) return false;
+  const RawGradPlan plan = plan_raw<T>(p);
+  if (RawStage(p, plan.height, plan.width).elements() > kStageElements) return false;
   const double rate = 2.0 * k.lanes;
   const double m = std::min<double>(k.dot_rows, static_cast<double>(p.outputs));
   const double n = std::min<double>(k.dot_columns, columns);
@@ -202,7 +246,7 @@ bool grad_weight_raw_wins(const Problem& p) {
   const double raw = lane_use(width, k.lanes) * std::min({1.0, m * n / (m + 2 * n), m * n / 8}) *
                      share(steps * m * n / 2, 60) * share(columns, rate * 0.25) *
                      share(static_cast<double>(p.outputs * p.taps()), rate * 0.25) *
-                     share(pixels / static_cast<double>(plan_raw<T>(p).parts), rate * 6);
+                     share(pixels / static_cast<double>(plan.parts), rate * 6);
   const double uses = p.taps() == 1 ? std::max(columns, static_cast<double>(p.outputs)) : columns;
   const double general = lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(uses, rate * 0.8);
   return raw > general;

@@ -65,20 +65,24 @@ def _dlfs(rng: np.random.Generator) -> nn.Sequential:
 
 
 class Recipe(NamedTuple):
-    """A network and how to train it; `images` is how many it sees in all."""
+    """A network and how to train it; `images` is how many it sees in all.
+
+    `costs_every` is how many steps lie between two costs that its text prints, if it prints them.
+    """
 
     build: Callable[[np.random.Generator], nn.Sequential]
     batch_size: int
     lr: float
     images: int
+    costs_every: int | None = None
 
 
-# Adam's rate falls linearly to
-# zero, which is worth half a point of accuracy over a constant one in so short a training.
+# Adam's rate falls linearly to zero, which is worth half a point of accuracy over a constant one in
+# so short a training.
 NETWORKS = {
     "keras": Recipe(_keras, batch_size=50, lr=2e-3, images=40_000),
     "torch": Recipe(_torch, batch_size=50, lr=2e-3, images=40_000),
-    "tf": Recipe(_tf, batch_size=50, lr=1e-3, images=16_000),
+    "tf": Recipe(_tf, batch_size=50, lr=1e-3, images=16_000, costs_every=100),
     "dlfs": Recipe(_dlfs, batch_size=50, lr=1e-3, images=40_000),
 }
 

@@ -74,7 +74,7 @@ def run(
         batch_size=batch_size,
         lr=lr,
         rng=rng,
-        progress=Progress(epochs, count, err),
+        progress=Progress(epochs, count, err, recipe.costs_every),
     )
     predicted = predict(network, digits.test_images)
     right = int((predicted == digits.test_labels).sum())

@@ -28,18 +28,24 @@ Array = npt.NDArray[Any]
 
 
 class Progress:
-    """Loss, images per second and time left: a bar on a terminal, else a line per epoch."""
+    """Loss, images per second and time left: a bar on a terminal, else a line per epoch.
 
-    def __init__(self, epochs: int, images: int, stream: TextIO) -> None:
-        self.epochs, self.images, self.stream = epochs, images, stream
+    With `every`, also the cost of every so many steps, in the form of TensorFlow's tutorials.
+    """
+
+    def __init__(self, epochs: int, images: int, stream: TextIO, every: int | None = None) -> None:
+        self.epochs, self.images, self.stream, self.every = epochs, images, stream, every
         self.terminal = stream.isatty()
         self.full, self.empty = "█░" if "utf" in str(stream.encoding).lower() else "#."
-        self.trained, self.seconds, self.drawn = 0, 0.0, 0.0
+        self.trained, self.steps, self.seconds, self.drawn = 0, 0, 0.0, 0.0
 
     def step(self, epoch: int, images: int, seconds: float, loss: float) -> None:
         """Count a step of training, and redraw the bar if it is time to."""
         self.trained += images
+        self.steps += 1
         self.seconds += seconds
+        if self.every is not None and self.steps % self.every == 0:
+            self._close(f"Step : {self.steps}, cost : {loss}")
         now = time.perf_counter()
         if self.terminal and now - self.drawn > 0.1:
             self.drawn = now
@@ -49,8 +55,7 @@ class Progress:
 
     def epoch(self, epoch: int, loss: float, accuracy: float) -> None:
         """Close an epoch with its mean loss and the held-out accuracy after it."""
-        line = self._line(epoch, loss, f"held-out {100 * accuracy:5.1f}%  ")
-        self._write(f"\r{line:79}\n" if self.terminal else f"{line}\n")
+        self._close(self._line(epoch, loss, f"held-out {100 * accuracy:5.1f}%  "))
 
     def _line(self, epoch: int, loss: float, more: str = "") -> str:
         rate = self.trained / self.seconds
@@ -59,6 +64,10 @@ class Progress:
             f"epoch {epoch:{len(str(self.epochs))}}/{self.epochs}  loss {loss:6.4f}  {more}"
             f"{rate:7,.0f} images/s  {left:3.0f} s left"
         )
+
+    def _close(self, line: str) -> None:
+        """Write a line that stays, over the bar if there is one."""
+        self._write(f"\r{line:79}\n" if self.terminal else f"{line}\n")
 
     def _write(self, text: str) -> None:
         self.stream.write(text)

@@ -55,8 +55,11 @@ class Affine(Layer):
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
         """See `Layer.backward`."""
+        return self.map_backward(through_relu(grad_output, self._output), input_grad)
+
+    def map_backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+        """`backward` of the map alone: the gradient has been through the activation already."""
         x = saved(self._input)
-        grad_output = through_relu(grad_output, self._output)
         mask = (input_grad, True, self.bias is not None)
         grad_input, self.weight.grad, grad_bias = self._gradients(grad_output, x, mask)
         if self.bias is not None:

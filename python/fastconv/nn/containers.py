@@ -8,6 +8,7 @@ from typing import Any
 from fastconv.nn.activations import ReLU
 from fastconv.nn.affine import Affine
 from fastconv.nn.base import Array, Layer, Parameter
+from fastconv.nn.pools import MaxPool
 
 __all__ = ["Sequential"]
 
@@ -16,7 +17,8 @@ class Sequential(Layer):
     """Layers one after another.
 
     A `ReLU` right after a convolution or a `Linear` is done by that layer as it stores its result,
-    which saves a pass over the array; nothing else tells the difference.
+    which saves a pass over the array; and the gradient of a ReLU right before a max pool is taken
+    at the pool's smaller output. Nothing else tells the difference.
 
     Parameters
     ----------
@@ -67,9 +69,17 @@ class Sequential(Layer):
         learned = [i for i, layer in enumerate(self.layers) if layer.parameters()]
         first = 0 if input_grad else min(learned, default=len(self.layers))
         grad: Array | None = grad_output
+        masked = False  # whether grad has been through this layer's ReLU already
         for i in range(len(self.layers) - 1, first - 1, -1):
             assert grad is not None
-            grad = self.layers[i].backward(grad, input_grad or i > first)
+            layer, wanted = self.layers[i], input_grad or i > first
+            if masked:
+                grad = layer.map_backward(grad, wanted) if isinstance(layer, Affine) else grad
+                masked = False
+                continue
+            if isinstance(layer, MaxPool) and i > first and _rectifies(self.layers[i - 1]):
+                grad, masked = layer.mask(grad), True
+            grad = layer.backward(grad, wanted)
         return grad if input_grad else None
 
     def named_parameters(self) -> dict[str, Parameter]:
@@ -92,3 +102,8 @@ class Sequential(Layer):
 
     def __getitem__(self, index: int) -> Layer:
         return self.layers[index]
+
+
+def _rectifies(layer: Layer) -> bool:
+    """Whether a layer's output is a ReLU's."""
+    return type(layer) is ReLU or (isinstance(layer, Affine) and layer.activation == "relu")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from fastconv.nn.activations import through_relu
 from fastconv.nn.base import Array, Layer, Size, saved
 
-__all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d"]
+__all__ = ["AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool", "MaxPool1d", "MaxPool2d", "MaxPool3d"]
 
 
-class _MaxPool(Layer):
+class MaxPool(Layer):
     """Max pooling over `dims` axes."""
 
     dims: ClassVar[int]
@@ -25,6 +26,7 @@ class _MaxPool(Layer):
         self.window = (kernel_size, stride, padding, dilation, ceil_mode)
         self._input: Array | None = None
         self._indices: Array | None = None
+        self._output: Array | None = None
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) to (N, C, OH, OW), and likewise for other numbers of axes."""
@@ -35,7 +37,16 @@ class _MaxPool(Layer):
             y, self._indices = pool(x, *self.window, True)
         else:
             y = pool(x, *self.window)
+        self._output = y
         return y
+
+    def mask(self, grad_output: Array) -> Array:
+        """`grad_output` behind the ReLU that made the last input.
+
+        A maximum is positive where the element that it comes from is, and only that one gets its
+        gradient. So the mask of a ReLU may as well be applied here, to a smaller array.
+        """
+        return through_relu(grad_output, saved(self._output))
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Array:
         """The gradient of each window goes to its first maximum; see `Layer.backward`."""
@@ -45,7 +56,7 @@ class _MaxPool(Layer):
         return grad
 
 
-class MaxPool1d(_MaxPool):
+class MaxPool1d(MaxPool):
     """Maximum of each window of (N, C, L); see `MaxPool2d`.
 
     Examples
@@ -59,7 +70,7 @@ class MaxPool1d(_MaxPool):
     dims = 1
 
 
-class MaxPool2d(_MaxPool):
+class MaxPool2d(MaxPool):
     """Maximum of each window; the gradient goes to the window's first maximum.
 
     Parameters
@@ -85,7 +96,7 @@ class MaxPool2d(_MaxPool):
     dims = 2
 
 
-class MaxPool3d(_MaxPool):
+class MaxPool3d(MaxPool):
     """Maximum of each window of (N, C, D, H, W); see `MaxPool2d`.
 
     Examples
