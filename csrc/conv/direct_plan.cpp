@@ -68,8 +68,10 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   // Not in place: sums are scattered one by one, and blocks are small, so weights are fetched more often.
   const bool direct = in_place(p, Orientation::kPixelLanes);
   const double depth = static_cast<double>(p.channels * p.taps());
-  const double store =
-      direct ? 1 : share(depth, rate * 3) * share(std::min(pixels, 6.0 * static_cast<double>(lanes)), 16);
+  // A short reduction waits for its sums' way out, to as many pages as there are outputs.
+  const double store = !direct ? share(depth, rate * 3) * share(std::min(pixels, 6.0 * static_cast<double>(lanes)), 16)
+                       : p.taps() > 1 ? share(depth, 9)
+                                      : 1;
   const double rows = std::min(1.0, outputs / 6);  // fewer leave the FMA units waiting for loads
   return lane_use(p.height().out * p.width().out, lanes) * rows * store * share(outputs, rate * pack) *
          share(pixels, prepacked ? 0 : rate * row_cost(p));
