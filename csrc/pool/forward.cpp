@@ -3,21 +3,22 @@
 #include "../parallel.hpp"
 
 namespace fastconv {
-namespace {
 
 // Where several images lie as evenly as the channels of one, they are channels too: planes are planes.
 PoolProblem simplified(PoolProblem p) {
   const auto even = [&](const ImageStrides& s) { return s.batch == p.channels * s.channel; };
-  if (p.batch > 1 && p.channels > 1 && even(p.x) && even(p.y) && even(p.indices)) {
+  if (p.batch > 1 && p.channels > 1 && even(p.x) && even(p.y) && even(p.indices) && even(p.gradient)) {
     p.channels *= p.batch;
     p.batch = 1;
   } else if (p.channels == 1) {
-    for (ImageStrides* s : {&p.x, &p.y, &p.indices}) s->channel = s->batch;
+    for (ImageStrides* s : {&p.x, &p.y, &p.indices, &p.gradient}) s->channel = s->batch;
     p.channels = p.batch;
     p.batch = 1;
   }
   return p;
 }
+
+namespace {
 
 // Walks through blocks without a division for each.
 class Blocks {

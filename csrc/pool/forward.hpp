@@ -39,6 +39,9 @@ struct PoolPlan {
   }
 };
 
+// The same with images as channels, where that changes nothing but the bookkeeping.
+PoolProblem simplified(PoolProblem p);
+
 template <class T>
 PoolPlan plan_pool(const PoolProblem& p, FoldKind kind, int threads);
 // For one block of so many lanes and output rows, along a road that is settled.
