@@ -184,7 +184,7 @@ FASTCONV_INLINE void store_some(T* p, Vector<T> v, bool whole, std::ptrdiff_t n)
 template <class T>
 struct Target {  // where in the fold: a row, and the first of its lanes that is worked on
   const Fold<T>& f;
-  std::ptrdiff_t row, lane;
+  std::ptrdiff_t row, lane, place;
   bool whole;
 
   T* dst() const { return f.dst + row * f.ld_dst + lane; }
@@ -232,7 +232,7 @@ FASTCONV_INLINE void finish(const Target<T>& r, const MaximaWithPlaces<T, NV>& s
   for (int j = 0; j < NV; ++j) {
     const std::ptrdiff_t lane = r.lane + j * kLanes<T>, n = f.n - lane;
     store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, n);
-    const std::ptrdiff_t first = f.place + r.row * f.place_row + lane * f.place_lane;
+    const std::ptrdiff_t first = r.place + lane * f.place_lane;
     const Vector<P> place = s.place[j] + lane_places<P>(first, f.place_lane);
     if (f.dst_place != nullptr) {
       store_some(f.dst_place + r.row * f.ld_dst + lane, place, r.whole, n);
@@ -247,20 +247,21 @@ FASTCONV_INLINE void finish(const Target<T>& r, const MaximaWithPlaces<T, NV>& s
 // One row, by blocks of NV vectors while they last; returns the next lane.
 template <class T, Leaf L, template <class, int> class State, int NV, bool Whole, int KH, int KW>
 FASTCONV_INLINE std::ptrdiff_t fold_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane,
-                                          std::ptrdiff_t end) {
+                                          std::ptrdiff_t end, std::ptrdiff_t place) {
   constexpr std::ptrdiff_t step = NV * kLanes<T>;
   const T* src = f.src + row * f.step;
   for (; lane + (NV > 1 ? step : 1) <= end; lane += step) {
     const bool writable = f.dst + row * f.ld_dst + lane + step <= f.dst_end;
     const Windows<L, State<T, NV>, T, NV, Whole, KH, KW> windows{f, f.n - lane};
-    finish(Target<T>{f, row, lane, writable}, windows.depth(src + (L == Leaf::kDense ? lane : 2 * lane)));
+    finish(Target<T>{f, row, lane, place, writable}, windows.depth(src + (L == Leaf::kDense ? lane : 2 * lane)));
   }
   return lane;
 }
 
 template <class T, Leaf L, template <class, int> class State>
-__attribute__((noinline)) void fold_last_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane) {
-  fold_lanes<T, L, State, 1, false, 0, 0>(f, row, lane, f.n);
+__attribute__((noinline)) void fold_last_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane,
+                                               std::ptrdiff_t place) {
+  fold_lanes<T, L, State, 1, false, 0, 0>(f, row, lane, f.n, place);
 }
 
 template <class T, Leaf L, template <class, int> class State, int KH, int KW>
@@ -270,14 +271,16 @@ void fold_rows(const Fold<T>& f) {
   std::ptrdiff_t reach = (f.taps[0] - 1) * f.tap_step[0] + (f.taps[1] - 1) * f.tap_step[1];
   reach += L == Leaf::kDense ? (f.taps[2] - 1) * f.tap_step[2] : f.taps[2] - 2;
   const std::ptrdiff_t whole = f.n / VL * VL;
-  for (std::ptrdiff_t row = 0; row < f.rows; ++row) {
-    std::ptrdiff_t lane = fold_lanes<T, L, State, NV, true, KH, KW>(f, row, 0, whole);
-    lane = fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, whole);
+  std::ptrdiff_t place = f.place + f.phase * f.place_row, of_plane = f.phase;
+  for (std::ptrdiff_t row = 0; row < f.rows; ++row, place += f.place_row, ++of_plane) {
+    if (of_plane == f.period) of_plane = 0, place = f.place;
+    std::ptrdiff_t lane = fold_lanes<T, L, State, NV, true, KH, KW>(f, row, 0, whole, place);
+    lane = fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, whole, place);
     if (lane == f.n) continue;
     if (f.src + row * f.step + reach + apart * (lane + VL) <= f.src_end) {
-      fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, f.n);
+      fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, f.n, place);
     } else {
-      fold_last_lanes<T, L, State>(f, row, lane);
+      fold_last_lanes<T, L, State>(f, row, lane, place);
     }
   }
 }

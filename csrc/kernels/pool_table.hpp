@@ -42,6 +42,7 @@ struct Fold {
   bool scale_lanes;
   // Maxima with places only.
   std::ptrdiff_t place, place_row, place_lane, place_step[3];
+  std::ptrdiff_t period, phase;  // every `period` rows, a plane, places begin again; the first row is row `phase` of one
   const PlaceOf<T>* src_place;  // to be added, laid out as src; or null
   PlaceOf<T>* dst_place;        // laid out as dst; or null, then
   std::int64_t* indices;
@@ -53,17 +54,16 @@ struct Fold {
 
 enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldKinds };
 
-// Gradients of maxima, one window in each lane: `outer` times `rows` rows of windows, n windows each. For each tap,
+// Gradients, one window in each lane: `outer` times `rows` rows of windows, n windows each. For each tap,
 //
-//   dx[o * dx_step[0] + row * dx_step[1] + tap + i] = dy[o * dy_step[0] + row * dy_step[1] + i] or 0    for i < n
+//   dx[o * dx_step[0] + row * dx_step[1] + tap + i] = dy[o * dy_step[0] + row * dy_step[1] + i] * scale or 0    for i < n
 //
-// or += that, where `add` says so. Where the maximum is, is found from x, or saved: `indices`, with the place of the
-// first tap at `place`, steps and place_lane.
-// At most kMostUnpoolTaps taps.
+// or += that, where `add` says so. Of maxima one tap gets it: the largest in x, or that of the saved `indices`, with the
+// place of the first tap at `place`, steps and place_lane. Without either all taps do. At most kMostUnpoolTaps taps.
 constexpr int kMostUnpoolTaps = 64;
 template <class T>
 struct Unpool {
-  const T* x;                   // laid out by steps and taps of its own
+  const T* x;                   // laid out by steps and taps of its own; or null
   const std::int64_t* indices;  // instead of x; or null
   const T* dy;
   T* dx;
@@ -71,7 +71,11 @@ struct Unpool {
   std::ptrdiff_t x_step[2], indices_step[2], dy_step[2], dx_step[2], place_step[2];
   std::ptrdiff_t taps[3], x_tap[3], dx_tap[3], place_tap[3];
   std::ptrdiff_t place, place_lane;
+  T scale;
   bool add;
+  // In the kernel for pairs: the lanes behind the n-th of every row but the last of each plane may be read, and may
+  // receive garbage, since they are taps of the next row, which is written later.
+  bool spill;
 };
 
 template <class T>

@@ -1,5 +1,5 @@
-// Gradients of maximum pools: each window finds its maximum, or is told where it is, and gives its dy to that element
-// and nothing to the others. See Unpool in pool_table.hpp.
+// Gradients of pools: each window finds its maximum, or is told where it is, and gives its dy to that element and
+// nothing to the others; or of an average, to all. See Unpool in pool_table.hpp.
 //
 // Nothing is read or written beyond the lanes that exist: what no whole vector fits goes in halves and quarters, or,
 // where elements may be written twice, in a last vector that overlaps the one before.
@@ -141,6 +141,23 @@ FASTCONV_INLINE Lanes<PlaceOf<T>, L> spread(const UnpoolTaps<T>& taps, Lanes<Pla
   return taken;
 }
 
+// Each tap gets dy.
+template <Leaf W, int L, int N, bool Add, class T>
+FASTCONV_INLINE void give_all(const UnpoolTaps<T>& taps, Lanes<T, L> dy, T* dx) {
+  using Order = typename MakeIndices<L>::type;
+  const int count = N > 0 ? N : taps.count;
+#pragma GCC unroll 9
+  for (int t = 0; t < count; ++t) {
+    T* const p = dx + taps.dx[t];
+    if constexpr (W == Leaf::kPairs) {
+      store_lanes<L>(p, zip_low(dy, dy, Order{}));
+      store_lanes<L>(p + L, zip_high(dy, dy, Order{}));
+    } else {
+      store_lanes<L>(p, Add ? load_lanes<L>(p) + dy : dy);
+    }
+  }
+}
+
 // A row of windows: where its first lane's arrays start.
 template <class T>
 struct UnpoolRow {
@@ -151,21 +168,43 @@ struct UnpoolRow {
   std::ptrdiff_t place;
 };
 
+// Calls f(row) for each of them; f's second argument tells whether another one follows in the same plane.
+template <class T, class F>
+FASTCONV_INLINE void for_each_row(const Unpool<T>& u, F&& f) {
+  for (std::ptrdiff_t o = 0; o < u.outer; ++o) {
+    for (std::ptrdiff_t i = 0; i < u.rows; ++i) {
+      const auto at = [&](auto* p, const std::ptrdiff_t(&step)[2]) {
+        return p == nullptr ? p : p + o * step[0] + i * step[1];
+      };
+      f(UnpoolRow<T>{at(u.x, u.x_step), at(u.indices, u.indices_step), at(u.dy, u.dy_step), at(u.dx, u.dx_step),
+                     u.place + o * u.place_step[0] + i * u.place_step[1]},
+        i + 1 < u.rows);
+    }
+  }
+}
+
 template <Leaf W, int L, int N, bool Add, class T>
 FASTCONV_INLINE void unpool_block(const Unpool<T>& u, const UnpoolTaps<T>& taps, const UnpoolRow<T>& r,
                                   std::ptrdiff_t lane, PlaceOf<T>* strays) {
   using P = PlaceOf<T>;
+  using Order = typename MakeIndices<L>::type;
   const std::ptrdiff_t offset = W == Leaf::kPairs ? 2 * lane : lane;
-  const Lanes<T, L> dy = load_lanes<L>(r.dy + lane) + T(0);  // no -0: then no sum depends on zeros that it meets
-  if (r.indices == nullptr) {
+  // No -0: then no sum depends on zeros that it meets.
+  const Lanes<T, L> dy = load_lanes<L>(r.dy + lane) * u.scale + T(0);
+  if (u.x != nullptr) {
     spread<W, L, N, Add>(taps, find<W, L, N>(taps, r.x + offset), 1, dy, r.dx + offset);
+    return;
+  }
+  if (u.indices == nullptr) {
+    give_all<W, L, N, Add>(taps, dy, r.dx + offset);
     return;
   }
   Lanes<P, L> lost{};
   const auto index = take_saved<L, P>(r.indices + lane, lost);
-  const auto first = lanes_from<P>(r.place + lane * u.place_lane, u.place_lane, typename MakeIndices<L>::type{});
+  const auto first = lanes_from<P>(r.place + lane * u.place_lane, u.place_lane, Order{});
   const auto taken = spread<W, L, N, Add>(taps, index - first, u.place_tap[2], dy, r.dx + offset);
-  store_lanes<L>(strays, load_lanes<L>(strays) | lost | ~(taken | (index == spread_lanes<L>(P{-1}))));
+  const auto exist = lanes_from<P>(lane, 1, Order{}) < spread_lanes<L>(static_cast<P>(u.n));
+  store_lanes<L>(strays, load_lanes<L>(strays) | ((lost | ~(taken | (index == spread_lanes<L>(P{-1})))) & exist));
 }
 
 template <Leaf W, int L, int N, bool Add, class T>
@@ -182,27 +221,57 @@ inline void unpool_row(const Unpool<T>& u, const UnpoolTaps<T>& taps, const Unpo
 
 template <Leaf W, int N, bool Add, class T>
 bool unpool_rows(const Unpool<T>& given) {
+  constexpr int VL = kLanes<T>;
   const Unpool<T> u = given;  // a copy that no store can change
   const UnpoolTaps<T> taps(u, W == Leaf::kPairs ? 2 : 1);
-  alignas(kVectorBytes) PlaceOf<T> strays[kLanes<T>] = {};
-  for (std::ptrdiff_t o = 0; o < u.outer; ++o) {
-    for (std::ptrdiff_t i = 0; i < u.rows; ++i) {
-      const auto at = [&](auto* p, const std::ptrdiff_t(&step)[2]) {
-        return p == nullptr ? p : p + o * step[0] + i * step[1];
-      };
-      const UnpoolRow<T> row{at(u.x, u.x_step), at(u.indices, u.indices_step), at(u.dy, u.dy_step),
-                             at(u.dx, u.dx_step), u.place + o * u.place_step[0] + i * u.place_step[1]};
-      unpool_row<W, kLanes<T>, N, Add>(u, taps, row, 0, strays);
+  const bool spill = W == Leaf::kPairs && u.spill && u.n < VL && 2 * u.n > VL;
+  alignas(kVectorBytes) PlaceOf<T> strays[VL] = {};
+  for_each_row(u, [&](const UnpoolRow<T>& row, bool more) {
+    if (W == Leaf::kPairs && spill && more) {
+      unpool_block<W, VL, N, Add>(u, taps, row, 0, strays);
+    } else {
+      unpool_row<W, VL, N, Add>(u, taps, row, 0, strays);
     }
-  }
+  });
   PlaceOf<T> any = 0;
   for (const PlaceOf<T> stray : strays) any |= stray;
   return any == 0;
 }
 
+// One window in each row: no lanes.
+template <class T>
+bool unpool_single(const Unpool<T>& u) {
+  const UnpoolTaps<T> taps(u, 1);
+  bool valid = true;
+  for_each_row(u, [&](const UnpoolRow<T>& row, bool) {
+    const T dy = *row.dy * u.scale + T(0);
+    std::int64_t place = u.indices != nullptr ? *row.indices - row.place : 0;
+    bool taken = u.indices == nullptr || *row.indices == -1;
+    if (u.x != nullptr) {
+      T best = row.x[taps.x[0]];
+      for (int t = 1; t < taps.count; ++t) {
+        const T v = row.x[taps.x[t]];
+        const bool keep = (best >= v) | (best != best);
+        best = keep ? best : v;
+        place = keep ? place : t;
+      }
+    }
+    const bool all = u.x == nullptr && u.indices == nullptr;
+    for (int t = 0; t < taps.count; ++t) {
+      const bool here = all | (place == taps.place[t]);
+      taken |= here;
+      T* const p = row.dx + taps.dx[t];
+      *p = (here ? dy : T(0)) + (u.add ? *p : T(0));
+    }
+    valid &= taken;
+  });
+  return valid;
+}
+
 template <class T>
 bool unpool(const Unpool<T>& u) {
   const std::ptrdiff_t taps = u.taps[0] * u.taps[1] * u.taps[2];
+  if (u.n == 1) return unpool_single(u);
   if (u.add) return taps == 9 ? unpool_rows<Leaf::kDense, 9, true>(u) : unpool_rows<Leaf::kDense, 0, true>(u);
   return taps == 4 ? unpool_rows<Leaf::kDense, 4, false>(u) : unpool_rows<Leaf::kDense, 0, false>(u);
 }

@@ -177,14 +177,14 @@ bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indice
 template <class T>
 void avg_pool_backward(const PoolProblem& given, const T* dy, T* dx, int threads) {
   if (given.planes() == 0) return;
-  const PoolProblem p = without_steps(given);
+  const PoolProblem p = simplified(without_steps(given));
   const GradientArrays<T> arrays{kFoldSum, nullptr, nullptr, dy, dx};
+  const GradientPlan plan = plan_gradient(p, arrays, threads);
   if (single_windows(p)) {
     spread_window(p, arrays, threads);
+  } else if (unpool_gradient(p, arrays, plan.threads)) {
     return;
-  }
-  const GradientPlan plan = plan_gradient(p, arrays, threads);
-  if (plan.gather) {
+  } else if (plan.gather) {
     gather_all(p, plan, arrays);
   } else {
     parallel_for(plan.threads, p.planes(), [&](Index plane) { gather_elements(p, arrays, plane); });

@@ -56,7 +56,8 @@ template <class T>
 void gather_gradient(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a,
                      const GradientBlock& block);
 
-// All of dx, of maxima: false if a saved index lies outside its window, nothing if no vector fits.
+// All of dx, of maxima, or averages that do not overlap: false if a saved index lies outside its window, nothing if no
+// vector fits.
 template <class T>
 std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 

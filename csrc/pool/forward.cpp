@@ -20,6 +20,23 @@ PoolProblem simplified(PoolProblem p) {
 
 namespace {
 
+// Planes that follow each other, of rows that windows tile, are one tall plane.
+bool stackable(const PoolProblem& p) {
+  const Axis &d = p.depth(), &h = p.height();
+  const auto even = [](const ImageStrides& s, Index rows) { return s.channel == rows * s.space[kHeight]; };
+  return p.batch == 1 && p.channels > 1 && d.in == 1 && d.kernel == 1 && h.dilation == 1 && h.kernel <= h.stride &&
+         h.pad == 0 && h.in == h.out * h.stride && even(p.x, h.in) && even(p.y, h.out) && even(p.indices, h.out);
+}
+
+PoolProblem stacked(PoolProblem p) {
+  Axis& h = p.axis[kHeight];
+  p.period = h.out;
+  h.in *= p.channels;
+  h.out *= p.channels;
+  p.channels = 1;
+  return p;
+}
+
 // Walks through blocks without a division for each.
 class Blocks {
  public:
@@ -79,8 +96,12 @@ template <class T>
 void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
   if (given.planes() == 0) return;
   a.x_end = end_of(given, a.x);
-  const PoolProblem p = simplified(given);
-  const PoolPlan plan = plan_pool<T>(p, a.kind, threads);
+  PoolProblem p = simplified(given);
+  PoolPlan plan = plan_pool<T>(p, a.kind, threads);
+  if (plan.road == Road::kWidthLanes && stackable(p)) {
+    p = stacked(p);
+    plan = plan_pool<T>(p, a.kind, threads);
+  }
   if (plan.road == Road::kElements) {
     parallel_for(plan.threads, p.planes(), [&](Index plane) { pool_elements(p, a, plane); });
     return;

@@ -1,5 +1,5 @@
-// Gradients of maxima in vectors: each window finds its maximum again, or is told where it is, and gives its dy to that
-// element at once, while the elements are in L1.
+// Gradients in vectors: each window finds its maximum again, or is told where it is, and gives its dy to that element at
+// once, while the elements are in L1. Averages that do not overlap give theirs to all their elements.
 //
 //     for each row of windows, from top to bottom
 //       rows of dx that no earlier window reaches   become 0, unless windows tile the input
@@ -23,6 +23,7 @@ constexpr double kMostTaps = 32;          // each of which is written for each w
 // Arrays of one image, from their first lane on.
 template <class T>
 struct UnpoolArrays {
+  FoldKind kind;
   const T* x;
   const Index* indices;  // instead of x; or null
   const T* dy;
@@ -82,23 +83,31 @@ class Unpooling {
   bool give(Index od, const Range& rows) const {
     const Span d = span_of(p_.depth(), od);
     bool valid = true;
-    for_each_run(p_.height(), rows.first, rows.last, [&](Index oh, Index count, const Span& h) {
-      for_each_run(p_.width(), 0, p_.width().out, [&](Index ow, Index length, const Span& w) {
-        if (d.empty() || h.empty() || w.empty()) {
-          valid &= a_.indices == nullptr;  // windows without elements have none to tell
-          return;
-        }
-        Unpool<T> u = at({od, oh, ow}, {d, h, w});
-        if (!columns_) {
-          u.outer = count, u.rows = length, u.n = channels_;
-          valid &= kernels_.unpool(u);
-          return;
-        }
-        set_columns(u, count, length);
-        valid &= (w.count == 2 ? kernels_.unpool_pairs : kernels_.unpool)(u);
+    // Whole windows first: in columns they may spill over the others.
+    for (const bool cut : {false, true}) {
+      for_each_run(p_.height(), rows.first, rows.last, [&](Index oh, Index count, const Span& h) {
+        for_each_run(p_.width(), 0, p_.width().out, [&](Index ow, Index length, const Span& w) {
+          if (cut != (apart_ && w.count < p_.width().kernel)) return;
+          if (d.empty() || h.empty() || w.empty()) {
+            valid &= a_.indices == nullptr;  // windows without elements have none to tell
+          } else {
+            valid &= give({od, oh, ow}, {d, h, w}, count, length);
+          }
+        });
       });
-    });
+      if (!apart_) break;
+    }
     return valid;
+  }
+
+  bool give(const std::array<Index, kSpatial>& o, const std::array<Span, kSpatial>& taps, Index rows, Index columns) const {
+    Unpool<T> u = at(o, taps);
+    if (!columns_) {
+      u.outer = rows, u.rows = columns, u.n = channels_;
+      return kernels_.unpool(u);
+    }
+    set_columns(u, rows, columns);
+    return (taps[kWidth].count == 2 ? kernels_.unpool_pairs : kernels_.unpool)(u);
   }
 
   // The windows from output o on, and the taps of the first of them.
@@ -106,12 +115,20 @@ class Unpooling {
     Unpool<T> u{};
     const auto from = [](const ImageStrides& s, Index d, Index h, Index w) { return offset_of(s, d, h, w); };
     const Index d = taps[kDepth].at, h = taps[kHeight].at, w = taps[kWidth].at;
-    if (a_.indices == nullptr) u.x = a_.x + from(a_.x_at, d, h, w);
+    u.scale = 1;
+    if (a_.kind == kFoldSum) {
+      T factor = 1;
+      RowFactors<T>(p_, {o[kWidth], o[kWidth] + 1}, &factor).of(o[kDepth], o[kHeight]);
+      u.scale = factor;
+    } else if (a_.indices == nullptr) {
+      u.x = a_.x + from(a_.x_at, d, h, w);
+    }
     if (a_.indices != nullptr) u.indices = a_.indices + from(a_.indices_at, o[kDepth], o[kHeight], o[kWidth]);
     u.dy = a_.dy + from(a_.dy_at, o[kDepth], o[kHeight], o[kWidth]);
     u.dx = a_.dx + from(a_.dx_at, d, h, w);
     u.place = (d * p_.height().in + h) * p_.width().in + w;
     u.add = !apart_;
+    u.spill = tiles_ && p_.depth().in == 1;
     Index place = 1;
     for (std::size_t s = kSpatial; s-- > 0; place *= p_.axis[s].in) {
       const Axis& axis = p_.axis[s];
@@ -170,8 +187,15 @@ class Unpooling {
 template <class T>
 UnpoolArrays<T> arrays_of(const PoolProblem& p, const GradientArrays<T>& a, Index batch, Index lane) {
   const auto at = [&](const ImageStrides& s) { return batch * s.batch + lane * s.channel; };
-  return {a.x + at(p.x), a.indices == nullptr ? nullptr : a.indices + at(p.indices), a.dy + at(p.y),
-          a.dx + at(p.gradient), p.x, p.indices, p.y, p.gradient};
+  return {a.kind,
+          a.x == nullptr ? nullptr : a.x + at(p.x),
+          a.indices == nullptr ? nullptr : a.indices + at(p.indices),
+          a.dy + at(p.y),
+          a.dx + at(p.gradient),
+          p.x,
+          p.indices,
+          p.y,
+          p.gradient};
 }
 
 // ---- channels, or columns, where they lie ---------------------------------------------------------------------------
@@ -211,15 +235,15 @@ struct PlaneBlocks {
 };
 
 template <class T>
-PlaneBlocks plane_blocks(const PoolProblem& p, bool saved) {
+PlaneBlocks plane_blocks(const PoolProblem& p, bool finds, bool saved) {
   const Axis& h = p.height();
-  const double lanes = kernels().of<T>().lanes, pixel = lanes * sizeof(T);
+  const double lanes = static_cast<double>(kernels().of<T>().lanes), pixel = lanes * sizeof(T);
   PlaneBlocks b{h.out, h.in, 0};
   const auto measure = [&] {
     b.reach = b.rows == h.out ? h.in : std::min(h.in, b.rows * h.stride + h.span());
     const double in = static_cast<double>(p.depth().in) * static_cast<double>(b.reach * p.width().in);
     const double out = static_cast<double>(p.depth().out) * static_cast<double>(b.rows * p.width().out);
-    b.bytes = (saved ? 1 : 2) * in * pixel + out * (pixel + (saved ? 8 * lanes : 0)) + 8.0 * kCacheLine;
+    b.bytes = (finds ? 2 : 1) * in * pixel + out * (pixel + (saved ? 8 * lanes : 0)) + 8.0 * kCacheLine;
   };
   for (measure(); b.rows > 1 && b.bytes > kComfortable && p.depth().in == 1; measure()) b.rows = (b.rows + 1) / 2;
   return b;
@@ -245,7 +269,7 @@ class PlaneUnpooling {
     in_ = strides(blocks.reach, p.width().in);
     out_ = strides(blocks.rows, p.width().out);
     const Index in = p.depth().in * in_.space[kDepth], out = p.depth().out * out_.space[kDepth];
-    x_ = workspace_.take<T>(a.indices == nullptr ? in : 0);
+    x_ = workspace_.take<T>(finds() ? in : 0);
     dx_ = workspace_.take<T>(in);
     dy_ = workspace_.take<T>(out);
     indices_ = workspace_.take<Index>(a.indices == nullptr ? 0 : out);
@@ -257,12 +281,18 @@ class PlaneUnpooling {
     bool valid = true;
     for (Index o = 0; o < h.out; o += blocks_.rows) {
       const Range rows{o, std::min(h.out, o + blocks_.rows)}, in = reach_of(h, rows.first, rows.last);
-      if (a_.indices == nullptr) take(a_.x, a_.x_at, p_.depth().in, in, p_.width().in, x_, in_);
+      if (finds()) take(a_.x, a_.x_at, p_.depth().in, in, p_.width().in, x_, in_);
       take(a_.dy, a_.dy_at, p_.depth().out, rows, p_.width().out, dy_, out_);
       if (a_.indices != nullptr) take_indices(rows);
-      const UnpoolArrays<T> arrays{x_ - in.first * in_.space[kHeight],
+      const UnpoolArrays<T> arrays{a_.kind,
+                                   x_ - in.first * in_.space[kHeight],
                                    a_.indices == nullptr ? nullptr : indices_ - o * out_.space[kHeight],
-                                   dy_ - o * out_.space[kHeight], dx_ - kept * in_.space[kHeight], in_, out_, out_, in_};
+                                   dy_ - o * out_.space[kHeight],
+                                   dx_ - kept * in_.space[kHeight],
+                                   in_,
+                                   out_,
+                                   out_,
+                                   in_};
       valid &= Unpooling<T>(p_, arrays, false, a_.indices == nullptr ? kernels_.lanes : planes_).run(rows, done);
       const Index finished = rows.last == h.out ? h.in : std::clamp<Index>(h.input_of(rows.last, 0), 0, h.in);
       put({kept, finished});
@@ -273,6 +303,8 @@ class PlaneUnpooling {
   }
 
  private:
+  bool finds() const { return a_.kind == kFoldMaxPlaces && a_.indices == nullptr; }
+
   void take(const T* from, const ImageStrides& s, Index depths, const Range& rows, Index width, T* to,
             const ImageStrides& t) const {
     for (Index d = 0; d < depths; ++d) {
@@ -332,22 +364,25 @@ std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T
                       static_cast<double>(p.width().kernel);
   if (taps > (p.pixels() > 1 ? kMostTaps : kMostUnpoolTaps)) return {};
   if (p.plane_size() > std::numeric_limits<std::int32_t>::max()) return {};
-  const bool saved = a.indices != nullptr;
+  const bool saved = a.indices != nullptr, finds = a.kind == kFoldMaxPlaces && !saved;
+  if (a.kind == kFoldSum && !all_axes(p, apart)) return {};
   const auto unit = [](Index extent, Index stride) { return extent == 1 || stride == 1; };
   const auto channels = [&](const ImageStrides& s) { return unit(p.channels, s.channel); };
   const auto planes = [&](const ImageStrides& s, bool in) {
     const auto n = [&](std::size_t i) { return in ? p.axis[i].in : p.axis[i].out; };
     return dense_planes(s, n(kDepth), n(kHeight), n(kWidth));
   };
-  if (p.channels > 1 && channels(p.y) && channels(p.gradient) && (saved ? channels(p.indices) : channels(p.x))) {
+  if (p.channels > 1 && channels(p.y) && channels(p.gradient) && (!saved || channels(p.indices)) &&
+      (!finds || channels(p.x))) {
     return unpool_in_place(p, a, false, threads);
   }
-  if (!planes(p.y, false) || !planes(p.gradient, true) || !(saved ? planes(p.indices, false) : planes(p.x, true))) {
+  if (!planes(p.y, false) || !planes(p.gradient, true) || (saved && !planes(p.indices, false)) ||
+      (finds && !planes(p.x, true))) {
     return {};
   }
   const Axis& w = p.width();
   if (w.kernel == 2 && w.stride == 2 && all_axes(p, apart)) return unpool_in_place(p, a, true, threads);
-  const PlaneBlocks blocks = plane_blocks<T>(p, saved);
+  const PlaneBlocks blocks = plane_blocks<T>(p, finds, saved);
   if (2 * p.channels < kernels().of<T>().lanes || blocks.bytes > static_cast<double>(kMaxWorkspace)) return {};
   return unpool_planes(p, a, blocks, threads);
 }

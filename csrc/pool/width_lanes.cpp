@@ -65,12 +65,24 @@ class WidthLanes {
     const Range inside{std::clamp<Index>(start_, 0, w.in), std::clamp<Index>(start_ + pitch, 0, w.in)};
     const Index slice = rows.size() * pitch, count = depth_.count * slice;
     T* const to = workspace_.take<T>(count);
-    std::fill_n(to, count, padding());
     for (Index kd = 0; kd < depth_.count; ++kd) {
+      fill_margins(to + kd * slice, rows, inside, pitch);
       kernels_.copy({from.data + kd * from.depth_step + inside.first, from.row_step, in_.size(), inside.size(),
                      to + kd * slice + (in_.first - rows.first) * pitch + inside.first - start_, pitch});
     }
     return {to, rows.first, slice, pitch, to + count + kernels_.lanes, !plan_.separable};
+  }
+
+  // What is no input of these rows, `pitch` apart.
+  void fill_margins(T* to, const Range& rows, const Range& inside, Index pitch) const {
+    const Index left = inside.first - start_, right = pitch - left - inside.size();
+    std::fill_n(to, (in_.first - rows.first) * pitch, padding());
+    for (Index row = in_.first; row < in_.last; ++row) {
+      T* const p = to + (row - rows.first) * pitch;
+      for (Index i = 0; i < left; ++i) p[i] = padding();
+      for (Index i = pitch - right; i < pitch; ++i) p[i] = padding();
+    }
+    std::fill_n(to + (in_.last - rows.first) * pitch, (rows.last - in_.last) * pitch, padding());
   }
 
   Fold<T> fold(const Rows<T>& rows) const {
@@ -145,7 +157,9 @@ class WidthLanes {
       f.dst_end = end;
       if (a_.kind == kFoldSum) f.scale = factors.of(b_.od, oh);
       f.scale_lanes = true;
-      f.place = depth_.at * area + span.at * width + start_;
+      f.period = p_.period;
+      f.phase = p_.period > 0 ? oh % p_.period : 0;
+      f.place = depth_.at * area + (p_.period > 0 ? 0 : span.at * width) + start_;
       f.place_row = h.stride * width;
       f.place_lane = p_.width().stride;
       f.place_step[kDepth] = p_.depth().dilation * area;
