@@ -1,5 +1,8 @@
 #include "forward.hpp"
 
+#include <optional>
+
+#include "../memory.hpp"
 #include "../parallel.hpp"
 
 namespace fastconv {
@@ -20,10 +23,12 @@ PoolProblem simplified(PoolProblem p) {
 
 namespace {
 
-// Planes that follow each other, of rows that windows tile, are one tall plane.
-bool stackable(const PoolProblem& p) {
+// Planes that follow each other, of rows that windows tile, are one tall plane. Places are looked up again only where the
+// width is padded, and in a single plane then.
+bool stackable(const PoolProblem& p, FoldKind kind) {
   const Axis &d = p.depth(), &h = p.height();
   const auto even = [](const ImageStrides& s, Index rows) { return s.channel == rows * s.space[kHeight]; };
+  if (kind == kFoldMaxPlaces && p.width().padded()) return false;
   return p.batch == 1 && p.channels > 1 && d.in == 1 && d.kernel == 1 && h.dilation == 1 && h.kernel <= h.stride &&
          h.pad == 0 && h.in == h.out * h.stride && even(p.x, h.in) && even(p.y, h.out) && even(p.indices, h.out);
 }
@@ -98,9 +103,14 @@ void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
   a.x_end = end_of(given, a.x);
   PoolProblem p = simplified(given);
   PoolPlan plan = plan_pool<T>(p, a.kind, threads);
-  if (plan.road == Road::kWidthLanes && stackable(p)) {
+  if (plan.road == Road::kWidthLanes && stackable(p, a.kind)) {
     p = stacked(p);
     plan = plan_pool<T>(p, a.kind, threads);
+  }
+  std::optional<RecycledBlock> factors;
+  if (a.kind == kFoldSum && plan.road != Road::kElements && plan.blocks(p) > 1) {
+    factors.emplace(static_cast<std::size_t>(p.width().out) * sizeof(T));
+    a.whole = RowFactors<T>(p, {0, p.width().out}, factors->template as<T>()).whole_rows();
   }
   if (plan.road == Road::kElements) {
     parallel_for(plan.threads, p.planes(), [&](Index plane) { pool_elements(p, a, plane); });

@@ -13,9 +13,9 @@ struct PoolArrays {
   FoldKind kind;
   const T* x;
   T* y;
-  Index* indices;                // kFoldMaxPlaces only
-  const T* x_end = nullptr;      // of what may be read, if that is known
-  PlaceOf<T>* places = nullptr;  // instead of indices, laid out as y
+  Index* indices;              // kFoldMaxPlaces only
+  const T* x_end = nullptr;    // of what may be read, if that is known
+  Factors<T> whole = {};       // of rows of whole windows, if they are known
 };
 
 enum class Road {

@@ -29,7 +29,7 @@ void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArra
   const bool in_place = outputs == 1 && p.y.channel == 1 && p.depth().out == 1;  // one output of each plane
   T* const y = in_place ? to : workspace.take<T>(outputs * lanes);
   Index* const indices = a.indices == nullptr ? nullptr : workspace.take<Index>(outputs * lanes);
-  RowFactors<T> factors(p, b.columns, workspace.take<T>(a.kind == kFoldSum ? b.columns.size() : 0));
+  RowFactors<T> factors(p, b.columns, workspace.take<T>(a.kind == kFoldSum ? b.columns.size() : 0), a.whole);
 
   const T* from = a.x + b.batch * p.x.batch + b.lanes.first * p.x.channel;
   const bool whole_rows = w.size() == p.width().in && p.x.space[kHeight] == w.size();

@@ -18,7 +18,7 @@ namespace {
 
 constexpr double kComfortable = 256e3;    // bytes of workspace that stay in L2
 constexpr Index kTaskElements = 1 << 14;  // of dx
-constexpr double kMostTaps = 32;          // each of which is written for each window
+constexpr double kMostTaps = 16;          // each of which is written for each window
 
 // Arrays of one image, from their first lane on.
 template <class T>
@@ -365,7 +365,8 @@ std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T
   if (taps > (p.pixels() > 1 ? kMostTaps : kMostUnpoolTaps)) return {};
   if (p.plane_size() > std::numeric_limits<std::int32_t>::max()) return {};
   const bool saved = a.indices != nullptr, finds = a.kind == kFoldMaxPlaces && !saved;
-  if (a.kind == kFoldSum && !all_axes(p, apart)) return {};
+  // Following saved indices one by one is quicker than comparing them with every tap, and adding nothing to most.
+  if (!finds && !all_axes(p, apart)) return {};
   const auto unit = [](Index extent, Index stride) { return extent == 1 || stride == 1; };
   const auto channels = [&](const ImageStrides& s) { return unit(p.channels, s.channel); };
   const auto planes = [&](const ImageStrides& s, bool in) {

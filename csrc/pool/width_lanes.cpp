@@ -135,7 +135,7 @@ class WidthLanes {
     Index* const indices = a_.indices == nullptr
                                ? nullptr
                                : a_.indices + b_.batch * p_.indices.batch + b_.lanes.first * p_.indices.channel;
-    RowFactors<T> factors(p_, b_.columns, workspace_.take<T>(a_.kind == kFoldSum ? outputs() : 0));
+    RowFactors<T> factors(p_, b_.columns, workspace_.take<T>(a_.kind == kFoldSum ? outputs() : 0), a_.whole);
     const Axis& h = p_.height();
     const Index width = p_.width().in, area = h.in * width;
     const bool dense = p_.y.space[kHeight] == outputs();
@@ -166,10 +166,12 @@ class WidthLanes {
       f.place_step[kHeight] = h.dilation * width;
       f.indices = indices == nullptr ? nullptr : indices + offset_of(p_.indices, b_.od, oh, b_.columns.first);
       f.ld_indices = p_.indices.space[kHeight];
-      if (a_.places != nullptr) f.dst_place = a_.places + (f.dst - a_.y);
       apply(f, !plan_.separable);
     };
-    if (rows.margins && a_.kind != kFoldSum) {
+    // With margins all windows are whole, but averages' factors may differ.
+    const bool alike = a_.kind != kFoldSum || p_.divisor != 0 ||
+                       (p_.count_include_pad && padded_extent(h, p_.pad_after[kHeight], b_.rows.last - 1) == h.kernel);
+    if (rows.margins && alike) {
       run(b_.rows.first, b_.rows.size(), {h.kernel, reached_.first});
     } else {
       for_each_run(h, b_.rows.first, b_.rows.last, [&](Index oh, Index count, const Span& span) {
@@ -199,11 +201,7 @@ class WidthLanes {
         if (row[i] != padding()) continue;
         const Index ow = b_.columns.first + i;
         const Index index = window_maximum(p_, x_, b_.od, oh, ow).index;
-        if (a_.places != nullptr) {
-          a_.places[row + i - a_.y] = static_cast<PlaceOf<T>>(index);
-        } else {
-          indices[offset_of(p_.indices, b_.od, oh, ow)] = index;
-        }
+        indices[offset_of(p_.indices, b_.od, oh, ow)] = index;
       }
     }
   }
