@@ -246,8 +246,8 @@ FASTCONV_INLINE void finish(const Target<T>& r, const MaximaWithPlaces<T, NV>& s
 
 // One row, by blocks of NV vectors while they last; returns the next lane.
 template <class T, Leaf L, template <class, int> class State, int NV, bool Whole, int KH, int KW>
-FASTCONV_INLINE std::ptrdiff_t fold_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane,
-                                          std::ptrdiff_t end, std::ptrdiff_t place) {
+FASTCONV_INLINE std::ptrdiff_t fold_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane, std::ptrdiff_t end,
+                                          std::ptrdiff_t place) {
   constexpr std::ptrdiff_t step = NV * kLanes<T>;
   const T* src = f.src + row * f.step;
   for (; lane + (NV > 1 ? step : 1) <= end; lane += step) {

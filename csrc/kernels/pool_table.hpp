@@ -42,7 +42,8 @@ struct Fold {
   bool scale_lanes;
   // Maxima with places only.
   std::ptrdiff_t place, place_row, place_lane, place_step[3];
-  std::ptrdiff_t period, phase;  // every `period` rows, a plane, places begin again; the first row is row `phase` of one
+  std::ptrdiff_t period,
+      phase;                    // every `period` rows, a plane, places begin again; the first row is row `phase` of one
   const PlaceOf<T>* src_place;  // to be added, laid out as src; or null
   PlaceOf<T>* dst_place;        // laid out as dst; or null, then
   std::int64_t* indices;
@@ -56,10 +57,12 @@ enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldKinds };
 
 // Gradients, one window in each lane: `outer` times `rows` rows of windows, n windows each. For each tap,
 //
-//   dx[o * dx_step[0] + row * dx_step[1] + tap + i] = dy[o * dy_step[0] + row * dy_step[1] + i] * scale or 0    for i < n
+//   dx[o * dx_step[0] + row * dx_step[1] + tap + i] = dy[o * dy_step[0] + row * dy_step[1] + i] * scale or 0    for i <
+//   n
 //
-// or += that, where `add` says so. Of maxima one tap gets it: the largest in x, or that of the saved `indices`, with the
-// place of the first tap at `place`, steps and place_lane. Without either all taps do. At most kMostUnpoolTaps taps.
+// or += that, where `add` says so. Of maxima one tap gets it: the largest in x, or that of the saved `indices`, with
+// the place of the first tap at `place`, steps and place_lane. Without either all taps do. At most kMostUnpoolTaps
+// taps.
 constexpr int kMostUnpoolTaps = 64;
 template <class T>
 struct Unpool {
@@ -83,8 +86,8 @@ struct PoolKernels {
   void (*fold[kFoldKinds])(const Fold<T>&);
   void (*fold_pairs[kFoldKinds])(const Fold<T>&);
   void (*fold_zip)(const Fold<T>&);  // sums
-  // Whether each saved index is -1 or lies in its own window. In the kernel for pairs the lanes' windows are two elements
-  // apart and two wide, and nothing is added.
+  // Whether each saved index is -1 or lies in its own window. In the kernel for pairs the lanes' windows are two
+  // elements apart and two wide, and nothing is added.
   bool (*unpool)(const Unpool<T>&);
   bool (*unpool_pairs)(const Unpool<T>&);
 };

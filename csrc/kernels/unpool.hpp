@@ -238,10 +238,12 @@ bool unpool_rows(const Unpool<T>& given) {
   return any == 0;
 }
 
-// One window in each row: no lanes.
-template <class T>
-bool unpool_single(const Unpool<T>& u) {
+// One window in each row: no lanes. N taps, if that is known, else N is 0.
+template <int N, class T>
+bool unpool_single(const Unpool<T>& given) {
+  const Unpool<T> u = given;
   const UnpoolTaps<T> taps(u, 1);
+  const int count = N > 0 ? N : taps.count;
   bool valid = true;
   for_each_row(u, [&](const UnpoolRow<T>& row, bool) {
     const T dy = *row.dy * u.scale + T(0);
@@ -249,7 +251,7 @@ bool unpool_single(const Unpool<T>& u) {
     bool taken = u.indices == nullptr || *row.indices == -1;
     if (u.x != nullptr) {
       T best = row.x[taps.x[0]];
-      for (int t = 1; t < taps.count; ++t) {
+      for (int t = 1; t < count; ++t) {
         const T v = row.x[taps.x[t]];
         const bool keep = (best >= v) | (best != best);
         best = keep ? best : v;
@@ -257,7 +259,7 @@ bool unpool_single(const Unpool<T>& u) {
       }
     }
     const bool all = u.x == nullptr && u.indices == nullptr;
-    for (int t = 0; t < taps.count; ++t) {
+    for (int t = 0; t < count; ++t) {
       const bool here = all | (place == taps.place[t]);
       taken |= here;
       T* const p = row.dx + taps.dx[t];
@@ -271,7 +273,7 @@ bool unpool_single(const Unpool<T>& u) {
 template <class T>
 bool unpool(const Unpool<T>& u) {
   const std::ptrdiff_t taps = u.taps[0] * u.taps[1] * u.taps[2];
-  if (u.n == 1) return unpool_single(u);
+  if (u.n == 1) return taps == 2 ? unpool_single<2>(u) : unpool_single<0>(u);
   if (u.add) return taps == 9 ? unpool_rows<Leaf::kDense, 9, true>(u) : unpool_rows<Leaf::kDense, 0, true>(u);
   return taps == 4 ? unpool_rows<Leaf::kDense, 4, false>(u) : unpool_rows<Leaf::kDense, 0, false>(u);
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "../conv/plan.hpp"
+#include "../memory.hpp"
 #include "../parallel.hpp"
 
 namespace fastconv {
@@ -36,7 +37,8 @@ Road gradient_road(const PoolProblem& p, const GradientArrays<T>& a) {
 }
 
 // Bytes for a block.
-double gradient_workspace(const PoolProblem& p, const GradientPlan& plan, std::size_t element, Index lanes, Index rows) {
+double gradient_workspace(const PoolProblem& p, const GradientPlan& plan, std::size_t element, Index lanes,
+                          Index rows) {
   const GradientPiece piece = gradient_piece(p, {0, rows});
   const double vector = plan.road == Road::kWidthLanes ? 1 : static_cast<double>(lanes);
   const double all = most_holders(p.depth()) * static_cast<double>(piece.rows.size() + 1) * vector;
@@ -135,8 +137,7 @@ bool spread_window(const PoolProblem& p, const GradientArrays<T>& a, int threads
         }
         continue;
       }
-      const Index at = a.indices != nullptr ? a.indices[plane_offset(p, p.indices, plane)]
-                                            : window_maximum(p, a.x + plane_offset(p, p.x, plane), 0, 0, 0).index;
+      const Index at = a.indices[plane_offset(p, p.indices, plane)];
       if (at < -1 || at >= p.plane_size()) {
         valid.store(false, std::memory_order_relaxed);
       } else if (at >= 0) {
@@ -171,7 +172,19 @@ bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indice
   const GradientPlan plan = plan_gradient(p, arrays, threads);
   // Saved indices may be anybody's: one outside its window needs a scatter.
   if (unpool_gradient(p, arrays, plan.threads).value_or(false)) return true;
-  return single_windows(p) ? spread_window(p, arrays, threads) : scatter_all(p, plan, arrays);
+  if (!single_windows(p)) return scatter_all(p, plan, arrays);
+  if (indices != nullptr) return spread_window(p, arrays, threads);
+  // Found all at once, in vectors.
+  const RecycledBlock values(static_cast<std::size_t>(p.planes()) * sizeof(T)),
+      found(static_cast<std::size_t>(p.planes()) * sizeof(Index));
+  PoolProblem q = p;
+  q.indices = ImageStrides{};
+  q.indices.batch = p.channels;
+  q.indices.channel = 1;
+  q.y = q.indices;
+  max_pool(q, x, values.template as<T>(), found.template as<Index>(), threads);
+  q.y = p.y;
+  return spread_window(q, GradientArrays<T>{kFoldMaxPlaces, x, found.template as<Index>(), dy, dx}, threads);
 }
 
 template <class T>

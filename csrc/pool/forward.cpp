@@ -23,8 +23,8 @@ PoolProblem simplified(PoolProblem p) {
 
 namespace {
 
-// Planes that follow each other, of rows that windows tile, are one tall plane. Places are looked up again only where the
-// width is padded, and in a single plane then.
+// Planes that follow each other, of rows that windows tile, are one tall plane. Places are looked up again only where
+// the width is padded, and in a single plane then.
 bool stackable(const PoolProblem& p, FoldKind kind) {
   const Axis &d = p.depth(), &h = p.height();
   const auto even = [](const ImageStrides& s, Index rows) { return s.channel == rows * s.space[kHeight]; };
@@ -103,9 +103,11 @@ void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
   a.x_end = end_of(given, a.x);
   PoolProblem p = simplified(given);
   PoolPlan plan = plan_pool<T>(p, a.kind, threads);
+  if (plan.road == Road::kPlaneLanes && whole_planes_apply<T>(p)) return pool_whole_planes(p, a, plan.threads);
   if (plan.road == Road::kWidthLanes && stackable(p, a.kind)) {
-    p = stacked(p);
-    plan = plan_pool<T>(p, a.kind, threads);
+    const PoolProblem tall = stacked(p);
+    const PoolPlan other = plan_pool<T>(tall, a.kind, threads);
+    if (other.road == Road::kWidthLanes) p = tall, plan = other;  // else its places need more bits
   }
   std::optional<RecycledBlock> factors;
   if (a.kind == kFoldSum && plan.road != Road::kElements && plan.blocks(p) > 1) {

@@ -1,5 +1,5 @@
-// Gradients in vectors: each window finds its maximum again, or is told where it is, and gives its dy to that element at
-// once, while the elements are in L1. Averages that do not overlap give theirs to all their elements.
+// Gradients in vectors: each window finds its maximum again, or is told where it is, and gives its dy to that element
+// at once, while the elements are in L1. Averages that do not overlap give theirs to all their elements.
 //
 //     for each row of windows, from top to bottom
 //       rows of dx that no earlier window reaches   become 0, unless windows tile the input
@@ -100,7 +100,8 @@ class Unpooling {
     return valid;
   }
 
-  bool give(const std::array<Index, kSpatial>& o, const std::array<Span, kSpatial>& taps, Index rows, Index columns) const {
+  bool give(const std::array<Index, kSpatial>& o, const std::array<Span, kSpatial>& taps, Index rows,
+            Index columns) const {
     Unpool<T> u = at(o, taps);
     if (!columns_) {
       u.outer = rows, u.rows = columns, u.n = channels_;
@@ -151,7 +152,7 @@ class Unpooling {
   void set_columns(Unpool<T>& u, Index rows, Index length) const {
     u.outer = channels_, u.rows = rows, u.n = length;
     u.place_lane = u.place_step[1];
-    const auto loops = [](Index (&step)[2], Index plane) { step[1] = step[0], step[0] = plane; };
+    const auto loops = [](Index(&step)[2], Index plane) { step[1] = step[0], step[0] = plane; };
     loops(u.x_step, a_.x_at.channel);
     loops(u.dx_step, a_.dx_at.channel);
     loops(u.dy_step, a_.dy_at.channel);
@@ -221,7 +222,8 @@ bool unpool_in_place(const PoolProblem& p, const GradientArrays<T>& a, bool colu
     const UnpoolArrays<T> arrays = arrays_of(p, a, rest / lane_panels.count, lane_panels.start(lane));
     const Range range{row_panels.start(row), row_panels.start(row) + row_panels.size(row)};
     Index done = range.first == 0 ? 0 : rows_before(h, range.first);
-    if (!Unpooling<T>(p, arrays, columns, lane_panels.size(lane)).run(range, done)) valid.store(false, std::memory_order_relaxed);
+    if (!Unpooling<T>(p, arrays, columns, lane_panels.size(lane)).run(range, done))
+      valid.store(false, std::memory_order_relaxed);
   });
   return valid.load();
 }
@@ -308,8 +310,8 @@ class PlaneUnpooling {
   void take(const T* from, const ImageStrides& s, Index depths, const Range& rows, Index width, T* to,
             const ImageStrides& t) const {
     for (Index d = 0; d < depths; ++d) {
-      kernels_.interleave({from + offset_of(s, d, rows.first, 0), s.channel, planes_, rows.size() * width,
-                           to + d * t.space[kDepth]});
+      kernels_.interleave(
+          {from + offset_of(s, d, rows.first, 0), s.channel, planes_, rows.size() * width, to + d * t.space[kDepth]});
     }
   }
 
@@ -382,7 +384,10 @@ std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T
     return {};
   }
   const Axis& w = p.width();
-  if (w.kernel == 2 && w.stride == 2 && all_axes(p, apart)) return unpool_in_place(p, a, true, threads);
+  if (w.kernel == 2 && w.stride == 2 && all_axes(p, apart) && !(saved && w.padded())) {
+    return unpool_in_place(p, a, true, threads);
+  }
+  if (saved || (finds && p.pixels() == 1)) return {};
   const PlaneBlocks blocks = plane_blocks<T>(p, finds, saved);
   if (2 * p.channels < kernels().of<T>().lanes || blocks.bytes > static_cast<double>(kMaxWorkspace)) return {};
   return unpool_planes(p, a, blocks, threads);
