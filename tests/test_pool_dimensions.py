@@ -189,6 +189,79 @@ def test_nothing_outside_the_arrays_is_touched(dims, side):
         avg_backward(guard.array(mean, side), x.shape, *pool.avg_args, **keywords)
 
 
+@pytest.mark.parametrize("layout", [0, 1])
+@pytest.mark.parametrize("width", [7, 8, 17, 18, 23, 28, 30, 31, 34, 66])
+def test_windows_that_tile_rows(width, layout, threads):
+    """Vectors that end with a row, overlap the one before or spill over the next row."""
+    max_pool, max_backward, avg_pool, avg_backward = functions(fastconv, 2)
+    ref_max, ref_max_backward, ref_avg, ref_avg_backward = functions(reference, 2)
+    lay, back = ((np.asarray, np.asarray), (last, first))[layout]
+    keywords = {"data_format": FORMATS[2][layout]}
+    rng = np.random.default_rng(width)
+    for height, padding, side in itertools.product((4, 7), (0, 1), guard.SIDES):
+        x = rng.integers(-3, 4, (2, 11, height, width)).astype(np.float32)
+        args = (2, 2, padding)
+        y, places = ref_max(x, *args, return_indices=True)
+        g = rng.integers(-9, 9, y.shape).astype(np.float32)
+        a, b = guard.array(lay(x), side), guard.array(lay(g), side)
+        got, indices = max_pool(a, *args, return_indices=True, **keywords)
+        cases.assert_exact(back(got), y)
+        cases.assert_exact(back(indices), places)
+        cases.assert_exact(back(max_pool(a, *args, **keywords)), y)
+        cases.assert_exact(back(avg_pool(a, *args, **keywords)), ref_avg(x, *args))
+        dx = ref_max_backward(g, x, *args)
+        for saved in (None, guard.array(indices, side)):
+            got = max_backward(b, a, *args, indices=saved, **keywords)
+            cases.assert_exact(back(got), dx)
+        got = avg_backward(b, a.shape, *args, **keywords)
+        cases.assert_exact(back(got), ref_avg_backward(g, x.shape, *args))
+        stray = places.copy()
+        stray[1, 3, 0, -1] = 0  # not in its own window, though in the plane
+        got = max_backward(b, a, *args, indices=guard.array(lay(stray), side), **keywords)
+        cases.assert_exact(back(got), ref_max_backward(g, x, *args, indices=stray))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", [0, 1])
+def test_gradients_add_in_row_major_order(layout, dtype, threads):
+    """Of overlapping windows, with or without indices: the bits of a loop over the windows."""
+    lay, back = ((np.asarray, np.asarray), (last, first))[layout]
+    keywords = {"data_format": FORMATS[2][layout]}
+    for kernel, stride, padding, size in ((3, 1, 1, 9), (3, 2, 1, 12), (3, 2, 0, 33), (5, 1, 2, 8)):
+        rng = np.random.default_rng(kernel * size)
+        x = rng.integers(0, 3, (1, 19, size, size)).astype(dtype)
+        args = (kernel, stride, padding)
+        y, places = fastconv.max_pool2d(x, *args, return_indices=True)
+        g = rng.standard_normal(y.shape).astype(dtype)
+        expected = np.zeros((19, size * size), dtype)
+        for plane, place, share in zip(expected, places[0], g[0], strict=True):
+            np.add.at(plane, place.ravel(), share.ravel())
+        for saved in (None, lay(places)):
+            dx = fastconv.max_pool2d_backward(lay(g), lay(x), *args, indices=saved, **keywords)
+            assert back(dx).tobytes() == expected.tobytes(), args
+
+
+@pytest.mark.parametrize("side", guard.SIDES)
+@pytest.mark.parametrize("planes", [1, 9, 16, 21, 40])
+def test_windows_that_are_whole_planes(planes, side, threads):
+    x = np.random.default_rng(planes).integers(-9, 9, (1, planes, 5, 7)).astype(np.float32)
+    guarded = guard.array(x, side)
+    args = ((5, 7),)
+    y, places = reference.max_pool2d(x, *args, return_indices=True)
+    out = guard.empty(y.shape, np.float32, side)
+    got, indices = fastconv.max_pool2d(guarded, *args, return_indices=True, out=out)
+    cases.assert_exact(got, y)
+    cases.assert_exact(indices, places)
+    cases.assert_exact(
+        fastconv.avg_pool2d(guarded, *args, divisor_override=8, out=out),
+        reference.avg_pool2d(x, *args, divisor_override=8),
+    )
+    g = guard.array(y, side)
+    dx = reference.max_pool2d_backward(y, x, *args)
+    cases.assert_exact(fastconv.max_pool2d_backward(g, guarded, *args), dx)
+    cases.assert_exact(fastconv.max_pool2d_backward(g, guarded, *args, indices=places), dx)
+
+
 # ---- by hand ------------------------------------------------------------------------------------
 
 

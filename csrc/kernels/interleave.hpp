@@ -12,18 +12,6 @@ namespace {
 
 using fastconv::Interleave;
 
-// N elements, as a type that memory need not align.
-template <class T, int N>
-struct Piece {
-  typedef T type __attribute__((vector_size(N * sizeof(T))));
-  typedef T unaligned __attribute__((vector_size(N * sizeof(T)), aligned(alignof(T)), may_alias));
-};
-
-template <class V, int... I>
-inline auto join_two(V a, V b, Indices<I...>) {
-  return __builtin_shufflevector(a, b, I...);
-}
-
 // W columns of planes p[0], p[W], p[2 * W], ... as one vector of N elements.
 template <class T, int W, int N>
 inline typename Piece<T, N>::type join(const T* const* p, std::ptrdiff_t column) {

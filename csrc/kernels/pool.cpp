@@ -1,6 +1,7 @@
 // Folds over windows; see pool_table.hpp.
 #include "part.hpp"
 #include "pool_fold.hpp"
+#include "unpool.hpp"
 
 namespace {
 
@@ -10,10 +11,9 @@ constexpr fastconv::PoolKernels<T> pool() {
   k.fold[fastconv::kFoldMax] = fold<T, Leaf::kDense, Maxima>;
   k.fold[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kDense, MaximaWithPlaces>;
   k.fold[fastconv::kFoldSum] = fold<T, Leaf::kDense, Sums>;
-  k.fold[fastconv::kFoldMatches] = fold<T, Leaf::kDense, Matches>;
-  k.fold_zip[fastconv::kFoldSum] = fold_zip<T, Sums>;
-  k.fold_zip[fastconv::kFoldMatches] = fold_zip<T, Matches>;
-  k.take_places = take_places<T>;
+  k.fold_zip = fold_zip<T, Sums>;
+  k.unpool = unpool<T>;
+  k.unpool_pairs = unpool_pairs<T>;
   k.fold_pairs[fastconv::kFoldMax] = fold<T, Leaf::kPairs, Maxima>;
   k.fold_pairs[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kPairs, MaximaWithPlaces>;
   k.fold_pairs[fastconv::kFoldSum] = fold<T, Leaf::kPairs, Sums>;

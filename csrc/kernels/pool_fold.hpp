@@ -5,18 +5,13 @@
 // the earlier one wins ties; for sums this is the order of additions, on every ISA and in every layout.
 #pragma once
 
-#include "simd.hpp"
+#include "pool_lanes.hpp"
 #include "table.hpp"
 
 namespace {
 
 using fastconv::Fold;
 using fastconv::PlaceOf;
-
-// How the lanes of one tap are loaded: p[0], p[1], ... or p[0], p[2], ...
-enum class Leaf { kDense, kPairs };
-
-#define FASTCONV_INLINE inline __attribute__((always_inline))
 
 template <class P, int... I>
 FASTCONV_INLINE Vector<P> count_up(Indices<I...>) {
@@ -36,10 +31,7 @@ template <class T, int NV>
 struct Maxima {
   Vector<T> value[NV];
 
-  struct Own {
-    FASTCONV_INLINE Own(const Fold<T>&, std::ptrdiff_t, std::ptrdiff_t) {}
-  };
-  FASTCONV_INLINE void set(const Fold<T>&, const Own&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
+  FASTCONV_INLINE void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
   // Ties stay with the earlier one, and NaN wins. x86 has one instruction for `larger`, which compilers find
   // unless they first merge the two conditions.
   FASTCONV_INLINE void combine(const Maxima& later) {
@@ -56,10 +48,7 @@ struct MaximaWithPlaces {
   Vector<T> value[NV];
   Vector<PlaceOf<T>> place[NV];
 
-  struct Own {
-    FASTCONV_INLINE Own(const Fold<T>&, std::ptrdiff_t, std::ptrdiff_t) {}
-  };
-  FASTCONV_INLINE void set(const Fold<T>& f, const Own&, const T* p, int j, std::ptrdiff_t at, Vector<T> v) {
+  FASTCONV_INLINE void set(const Fold<T>& f, const T* p, int j, std::ptrdiff_t at, Vector<T> v) {
     value[j] = v;
     place[j] = broadcast(static_cast<PlaceOf<T>>(at));
     if (f.src_place != nullptr) place[j] += load(f.src_place + (p - f.src));
@@ -75,52 +64,17 @@ struct MaximaWithPlaces {
   }
 };
 
-// Gradients of the windows whose maximum lies where this lane's own element does.
-template <class T, int NV>
-struct Matches {
-  using P = PlaceOf<T>;
-  Vector<T> value[NV];
-
-  struct Own {
-    Vector<P> place[NV];
-    FASTCONV_INLINE Own(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane) {
-      const std::ptrdiff_t first = f.place + row * f.place_row + lane * f.place_lane;
-      for (int j = 0; j < NV; ++j) {
-        place[j] = lane_places<P>(first + j * kLanes<P> * f.place_lane, f.place_lane);
-      }
-    }
-  };
-  FASTCONV_INLINE void set(const Fold<T>& f, const Own& own, const T* p, int j, std::ptrdiff_t, Vector<T> v) {
-    value[j] = load(f.src_place + (p - f.src)) == own.place[j] ? v : Vector<T>{};
-  }
-  FASTCONV_INLINE void combine(const Matches& later) {
-    for (int j = 0; j < NV; ++j) value[j] += later.value[j];
-  }
-};
-
 template <class T, int NV>
 struct Sums {
   Vector<T> value[NV];
 
-  struct Own {
-    FASTCONV_INLINE Own(const Fold<T>&, std::ptrdiff_t, std::ptrdiff_t) {}
-  };
-  FASTCONV_INLINE void set(const Fold<T>&, const Own&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
+  FASTCONV_INLINE void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
   FASTCONV_INLINE void combine(const Sums& later) {
     for (int j = 0; j < NV; ++j) value[j] += later.value[j];
   }
 };
 
 // ---- the taps of a window ---------------------------------------------------------------------------------
-
-template <class V, int... I>
-FASTCONV_INLINE V take_even(V a, V b, Indices<I...>) {
-  return __builtin_shufflevector(a, b, (2 * I)...);
-}
-template <class V, int... I>
-FASTCONV_INLINE V take_odd(V a, V b, Indices<I...>) {
-  return __builtin_shufflevector(a, b, (2 * I + 1)...);
-}
 
 // A whole vector, or only the n elements that exist.
 template <bool Whole, class T>
@@ -135,12 +89,11 @@ template <Leaf L, class State, class T, int NV, bool Whole, int KH, int KW>
 struct Windows {
   const Fold<T>& f;
   std::ptrdiff_t left;
-  typename State::Own own;
 
   FASTCONV_INLINE State tap(const T* p, std::ptrdiff_t at) const {
     State s;
     for (int j = 0; j < NV; ++j) {
-      s.set(f, own, p + j * kLanes<T>, j, at, load_some<Whole>(p + j * kLanes<T>, left - j * kLanes<T>));
+      s.set(f, p + j * kLanes<T>, j, at, load_some<Whole>(p + j * kLanes<T>, left - j * kLanes<T>));
     }
     return s;
   }
@@ -165,8 +118,8 @@ struct Windows {
       const T* q = p + 2 * j * VL;
       const std::ptrdiff_t n = 2 * (left - j * VL);
       const Vector<T> a = load_some<Whole>(q, n), b = load_some<Whole>(q + VL, n - VL);
-      even.set(f, own, q, j, at, take_even(a, b, Order{}));
-      odd.set(f, own, q, j, at + f.place_step[2], take_odd(a, b, Order{}));
+      even.set(f, q, j, at, take_even(a, b, Order{}));
+      odd.set(f, q, j, at + f.place_step[2], take_odd(a, b, Order{}));
     }
   }
 
@@ -231,7 +184,7 @@ FASTCONV_INLINE void store_some(T* p, Vector<T> v, bool whole, std::ptrdiff_t n)
 template <class T>
 struct Target {  // where in the fold: a row, and the first of its lanes that is worked on
   const Fold<T>& f;
-  std::ptrdiff_t row, lane;
+  std::ptrdiff_t row, lane, place;
   bool whole;
 
   T* dst() const { return f.dst + row * f.ld_dst + lane; }
@@ -240,13 +193,6 @@ struct Target {  // where in the fold: a row, and the first of its lanes that is
 
 template <class T, int NV>
 FASTCONV_INLINE void finish(const Target<T>& r, const Maxima<T, NV>& s) {
-  for (int j = 0; j < NV; ++j) {
-    store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, r.left() - j * kLanes<T>);
-  }
-}
-
-template <class T, int NV>
-FASTCONV_INLINE void finish(const Target<T>& r, const Matches<T, NV>& s) {
   for (int j = 0; j < NV; ++j) {
     store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, r.left() - j * kLanes<T>);
   }
@@ -286,7 +232,7 @@ FASTCONV_INLINE void finish(const Target<T>& r, const MaximaWithPlaces<T, NV>& s
   for (int j = 0; j < NV; ++j) {
     const std::ptrdiff_t lane = r.lane + j * kLanes<T>, n = f.n - lane;
     store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, n);
-    const std::ptrdiff_t first = f.place + r.row * f.place_row + lane * f.place_lane;
+    const std::ptrdiff_t first = r.place + lane * f.place_lane;
     const Vector<P> place = s.place[j] + lane_places<P>(first, f.place_lane);
     if (f.dst_place != nullptr) {
       store_some(f.dst_place + r.row * f.ld_dst + lane, place, r.whole, n);
@@ -300,21 +246,22 @@ FASTCONV_INLINE void finish(const Target<T>& r, const MaximaWithPlaces<T, NV>& s
 
 // One row, by blocks of NV vectors while they last; returns the next lane.
 template <class T, Leaf L, template <class, int> class State, int NV, bool Whole, int KH, int KW>
-FASTCONV_INLINE std::ptrdiff_t fold_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane,
-                                          std::ptrdiff_t end) {
+FASTCONV_INLINE std::ptrdiff_t fold_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane, std::ptrdiff_t end,
+                                          std::ptrdiff_t place) {
   constexpr std::ptrdiff_t step = NV * kLanes<T>;
   const T* src = f.src + row * f.step;
   for (; lane + (NV > 1 ? step : 1) <= end; lane += step) {
     const bool writable = f.dst + row * f.ld_dst + lane + step <= f.dst_end;
-    const Windows<L, State<T, NV>, T, NV, Whole, KH, KW> windows{f, f.n - lane, {f, row, lane}};
-    finish(Target<T>{f, row, lane, writable}, windows.depth(src + (L == Leaf::kDense ? lane : 2 * lane)));
+    const Windows<L, State<T, NV>, T, NV, Whole, KH, KW> windows{f, f.n - lane};
+    finish(Target<T>{f, row, lane, place, writable}, windows.depth(src + (L == Leaf::kDense ? lane : 2 * lane)));
   }
   return lane;
 }
 
 template <class T, Leaf L, template <class, int> class State>
-__attribute__((noinline)) void fold_last_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane) {
-  fold_lanes<T, L, State, 1, false, 0, 0>(f, row, lane, f.n);
+__attribute__((noinline)) void fold_last_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane,
+                                               std::ptrdiff_t place) {
+  fold_lanes<T, L, State, 1, false, 0, 0>(f, row, lane, f.n, place);
 }
 
 template <class T, Leaf L, template <class, int> class State, int KH, int KW>
@@ -324,14 +271,16 @@ void fold_rows(const Fold<T>& f) {
   std::ptrdiff_t reach = (f.taps[0] - 1) * f.tap_step[0] + (f.taps[1] - 1) * f.tap_step[1];
   reach += L == Leaf::kDense ? (f.taps[2] - 1) * f.tap_step[2] : f.taps[2] - 2;
   const std::ptrdiff_t whole = f.n / VL * VL;
-  for (std::ptrdiff_t row = 0; row < f.rows; ++row) {
-    std::ptrdiff_t lane = fold_lanes<T, L, State, NV, true, KH, KW>(f, row, 0, whole);
-    lane = fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, whole);
+  std::ptrdiff_t place = f.place + f.phase * f.place_row, of_plane = f.phase;
+  for (std::ptrdiff_t row = 0; row < f.rows; ++row, place += f.place_row, ++of_plane) {
+    if (of_plane == f.period) of_plane = 0, place = f.place;
+    std::ptrdiff_t lane = fold_lanes<T, L, State, NV, true, KH, KW>(f, row, 0, whole, place);
+    lane = fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, whole, place);
     if (lane == f.n) continue;
     if (f.src + row * f.step + reach + apart * (lane + VL) <= f.src_end) {
-      fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, f.n);
+      fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, f.n, place);
     } else {
-      fold_last_lanes<T, L, State>(f, row, lane);
+      fold_last_lanes<T, L, State>(f, row, lane, place);
     }
   }
 }
@@ -349,17 +298,6 @@ void fold(const Fold<T>& f) {
 
 // ---- two folds whose results alternate -------------------------------------------------------------------
 
-template <class V, int... I>
-FASTCONV_INLINE V zip_low(V a, V b, Indices<I...>) {
-  constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(a, b, (I % 2 == 0 ? I / 2 : n + I / 2)...);
-}
-template <class V, int... I>
-FASTCONV_INLINE V zip_high(V a, V b, Indices<I...>) {
-  constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(a, b, (I % 2 == 0 ? n / 2 + I / 2 : n + n / 2 + I / 2)...);
-}
-
 // dst[2 i] is the fold f itself, dst[2 i + 1] the same with `odd_taps` taps from `odd` elements further on.
 // n counts elements of dst. All of src may be read in whole vectors.
 template <class T, template <class, int> class State, int EVEN, int ODD>
@@ -368,8 +306,8 @@ FASTCONV_INLINE void fold_alternately(const Fold<T>& f, const Fold<T>& g) {
   constexpr std::ptrdiff_t VL = kLanes<T>;
   for (std::ptrdiff_t row = 0; row < f.rows; ++row) {
     for (std::ptrdiff_t lane = 0; 2 * lane < f.n; lane += VL) {
-      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, EVEN> even{f, VL, {f, row, lane}};
-      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, ODD> odd{g, VL, {g, row, lane}};
+      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, EVEN> even{f, VL};
+      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, ODD> odd{g, VL};
       const T* src = f.src + row * f.step + lane;
       const Vector<T> a = even.depth(src).value[0], b = odd.depth(src + f.odd).value[0];
       T* dst = f.dst + row * f.ld_dst + 2 * lane;
@@ -385,86 +323,9 @@ template <class T, template <class, int> class State>
 void fold_zip(const Fold<T>& f) {
   Fold<T> g = f;
   g.taps[2] = f.odd_taps;
-  g.place += 1;
   if (f.taps[2] == 1 && g.taps[2] == 1) return fold_alternately<T, State, 1, 1>(f, g);
   if (f.taps[2] == 1 && g.taps[2] == 2) return fold_alternately<T, State, 1, 2>(f, g);
   fold_alternately<T, State, 0, 0>(f, g);
 }
-
-// ---- indices to places ------------------------------------------------------------------------------------
-
-inline Vector<std::int64_t> load_places(const std::int64_t* p, std::int64_t) { return load(p); }
-
-template <int... I>
-inline Vector<std::int32_t> join(Vector<std::int64_t> a, Vector<std::int64_t> b, Indices<I...>) {
-  // The low halves, wherever this machine keeps them.
-  const auto low = reinterpret_cast<Vector<std::int32_t>>(a), high = reinterpret_cast<Vector<std::int32_t>>(b);
-  constexpr int first = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 1 : 0;
-  return __builtin_shufflevector(low, high, (2 * I + first)...);
-}
-inline Vector<std::int32_t> load_places(const std::int64_t* p, std::int32_t) {
-  return join(load(p), load(p + kLanes<std::int64_t>), typename MakeIndices<kLanes<std::int32_t>>::type{});
-}
-
-// Nothing but zeros where `place` is -1 or lies in its window.
-template <class T>
-FASTCONV_INLINE Vector<PlaceOf<T>> strays(const fastconv::Places<T>& t, Vector<PlaceOf<T>> place,
-                                          Vector<PlaceOf<T>> first) {
-  using P = PlaceOf<T>;
-  const Vector<P> rest = place - first;
-  Vector<P> inside = place == broadcast(P{-1});
-  for (std::ptrdiff_t d = 0; d < t.taps[0]; ++d) {
-    for (std::ptrdiff_t h = 0; h < t.taps[1]; ++h) {
-      const Vector<P> w = rest - broadcast(static_cast<P>(d * t.place_step[0] + h * t.place_step[1]));
-      inside |= (w >= broadcast(P{0})) & (w < broadcast(static_cast<P>(t.taps[2])));
-    }
-  }
-  return ~inside;
-}
-
-// What 32 bits lose of the indices.
-template <class T>
-FASTCONV_INLINE Vector<std::int64_t> lost_halves(const std::int64_t* p) {
-  Vector<std::int64_t> lost{};
-  if constexpr (sizeof(PlaceOf<T>) < sizeof(std::int64_t)) {
-    for (int j = 0; j < kLanes<PlaceOf<T>>; j += kLanes<std::int64_t>) {
-      const Vector<std::int64_t> whole = load(p + j);
-      lost |= whole ^ ((whole << 32) >> 32);
-    }
-  }
-  return lost;
-}
-
-// See Places in table.hpp.
-template <class T>
-bool take_places(const fastconv::Places<T>& t) {
-  using P = PlaceOf<T>;
-  constexpr std::ptrdiff_t VL = kLanes<P>;
-  Vector<P> stray{};
-  Vector<std::int64_t> lost{};
-  for (std::ptrdiff_t row = 0; row < t.rows; ++row) {
-    const std::int64_t* indices = t.indices + row * t.ld_indices;
-    P* places = t.places + row * t.ld_places;
-    Vector<P> first = lane_places<P>(t.place + row * t.place_row, t.place_lane);
-    for (std::ptrdiff_t i = 0; i < t.n; i += VL, first += broadcast(static_cast<P>(VL * t.place_lane))) {
-      alignas(kVectorBytes) std::int64_t last[VL];
-      const std::int64_t* from = indices + i;
-      if (from + VL > t.indices_end) {
-        for (std::ptrdiff_t j = 0; j < VL; ++j) last[j] = i + j < t.n ? from[j] : -1;
-        from = last;
-      }
-      const Vector<P> place = load_places(from, P{});
-      stray |= strays(t, place, first) & (lane_places<P>(0, 1) < broadcast(static_cast<P>(t.n - i)));
-      lost |= lost_halves<T>(from);
-      store_some(places + i, place, false, t.n - i);
-    }
-  }
-  bool all = true;
-  for (std::ptrdiff_t j = 0; j < VL; ++j) all &= stray[j] == 0;
-  for (int j = 0; j < kLanes<std::int64_t>; ++j) all &= lost[j] == 0;
-  return all;
-}
-
-#undef FASTCONV_INLINE
 
 }  // namespace

@@ -42,6 +42,8 @@ struct Fold {
   bool scale_lanes;
   // Maxima with places only.
   std::ptrdiff_t place, place_row, place_lane, place_step[3];
+  std::ptrdiff_t period,
+      phase;                    // every `period` rows, a plane, places begin again; the first row is row `phase` of one
   const PlaceOf<T>* src_place;  // to be added, laid out as src; or null
   PlaceOf<T>* dst_place;        // laid out as dst; or null, then
   std::int64_t* indices;
@@ -51,29 +53,43 @@ struct Fold {
   std::ptrdiff_t odd, odd_taps;
 };
 
-// kFoldMatches sums the elements whose src_place is the lane's own place, which has no share of the taps.
-enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldMatches, kFoldKinds };
+enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldKinds };
 
-// Saved indices of rows of windows, made narrow: places[row * ld_places + i] = indices[row * ld_indices + i] for
-// i < n. Whether each is -1 or lies in its own window, which starts at place + row * place_row + i * place_lane.
+// Gradients, one window in each lane: `outer` times `rows` rows of windows, n windows each. For each tap,
+//
+//   dx[o * dx_step[0] + row * dx_step[1] + tap + i] = dy[o * dy_step[0] + row * dy_step[1] + i] * scale or 0    for i <
+//   n
+//
+// or += that, where `add` says so. Of maxima one tap gets it: the largest in x, or that of the saved `indices`, with
+// the place of the first tap at `place`, steps and place_lane. Without either all taps do. At most kMostUnpoolTaps
+// taps.
+constexpr int kMostUnpoolTaps = 64;
 template <class T>
-struct Places {
-  const std::int64_t* indices;
-  std::ptrdiff_t ld_indices;
-  const std::int64_t* indices_end;  // of what may be read
-  PlaceOf<T>* places;
-  std::ptrdiff_t ld_places;
-  std::ptrdiff_t rows, n;
-  std::ptrdiff_t place, place_row, place_lane;
-  std::ptrdiff_t taps[3], place_step[3];
+struct Unpool {
+  const T* x;                   // laid out by steps and taps of its own; or null
+  const std::int64_t* indices;  // instead of x; or null
+  const T* dy;
+  T* dx;
+  std::ptrdiff_t outer, rows, n;
+  std::ptrdiff_t x_step[2], indices_step[2], dy_step[2], dx_step[2], place_step[2];
+  std::ptrdiff_t taps[3], x_tap[3], dx_tap[3], place_tap[3];
+  std::ptrdiff_t place, place_lane;
+  T scale;
+  bool add;
+  // In the kernel for pairs: the lanes behind the n-th of every row but the last of each plane may be read, and may
+  // receive garbage, since they are taps of the next row, which is written later.
+  bool spill;
 };
 
 template <class T>
 struct PoolKernels {
   void (*fold[kFoldKinds])(const Fold<T>&);
   void (*fold_pairs[kFoldKinds])(const Fold<T>&);
-  void (*fold_zip[kFoldKinds])(const Fold<T>&);
-  bool (*take_places)(const Places<T>&);
+  void (*fold_zip)(const Fold<T>&);  // sums
+  // Whether each saved index is -1 or lies in its own window. In the kernel for pairs the lanes' windows are two
+  // elements apart and two wide, and nothing is added.
+  bool (*unpool)(const Unpool<T>&);
+  bool (*unpool_pairs)(const Unpool<T>&);
 };
 
 }  // namespace fastconv

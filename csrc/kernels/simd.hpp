@@ -30,6 +30,13 @@ struct VectorOf {
 template <class T>
 using Vector = typename VectorOf<T>::type;
 
+// N elements, as a type that memory need not align.
+template <class T, int N>
+struct Piece {
+  typedef T type __attribute__((vector_size(N * sizeof(T))));
+  typedef T unaligned __attribute__((vector_size(N * sizeof(T)), aligned(alignof(T)), may_alias));
+};
+
 template <class T>
 inline Vector<T> load(const T* p) {
   return *reinterpret_cast<const typename VectorOf<T>::unaligned*>(p);
@@ -117,6 +124,11 @@ template <int... I>
 struct MakeIndices<0, I...> {
   using type = Indices<I...>;
 };
+
+template <class V, int... I>
+inline auto join_two(V a, V b, Indices<I...>) {
+  return __builtin_shufflevector(a, b, I...);
+}
 
 template <int H, class V, int... I>
 inline V exchange_low(V a, V b, Indices<I...>) {

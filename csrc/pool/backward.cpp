@@ -1,40 +1,30 @@
 #include "backward.hpp"
 
 #include <atomic>
-#include <limits>
 
 #include "../conv/plan.hpp"
+#include "../memory.hpp"
 #include "../parallel.hpp"
 
 namespace fastconv {
 namespace {
 
 constexpr double kComfortable = 96e3;     // bytes of workspace that stay close to the core
-constexpr double kMostHolders = 16;       // of one element, each of which a gather looks at
 constexpr Index kTaskElements = 1 << 14;  // of dx
 constexpr Index kLaneBlock = 64;
 
 // The longest run of windows that hold one element.
 double most_holders(const Axis& a) { return static_cast<double>(std::min(ceil_div(a.kernel, a.stride), a.out)); }
 
-// A matter of the shape alone: a gather and a scatter add in another order.
-bool worth_gathering(const PoolProblem& p, FoldKind kind) {
-  for (const Axis& a : p.axis) {
-    if (a.dilation != 1 || a.kernel > 2 * a.in + a.pad) return false;
-  }
-  if (kind == kFoldSum) return true;
-  if (p.plane_size() > std::numeric_limits<std::int32_t>::max()) return false;  // places are that narrow
-  const Axis& w = p.width();
-  const double holders = most_holders(p.depth()) * most_holders(p.height()) * most_holders(w);
-  // Not every layout gathers these, and where windows overlap the order matters.
-  const bool everywhere = w.stride == 1 || (w.stride == 2 && w.kernel > 1);
-  return holders <= (everywhere ? kMostHolders : 1);
+bool worth_gathering(const PoolProblem& p) {
+  return std::none_of(p.axis.begin(), p.axis.end(),
+                      [](const Axis& a) { return a.dilation != 1 || a.kernel > 2 * a.in + a.pad; });
 }
 
 template <class T>
 Road gradient_road(const PoolProblem& p, const GradientArrays<T>& a) {
   const auto unit = [](Index extent, Index stride) { return extent == 1 || stride == 1; };
-  const bool found = a.kind == kFoldMatches && a.indices == nullptr, saved = a.indices != nullptr;
+  const bool found = a.kind == kFoldMaxPlaces && a.indices == nullptr, saved = a.indices != nullptr;
   const Axis& w = p.width();
   if (unit(p.channels, p.y.channel) && unit(p.channels, p.gradient.channel) &&
       (!found || unit(p.channels, p.x.channel)) && (!saved || unit(p.channels, p.indices.channel)) && p.channels > 1) {
@@ -46,24 +36,15 @@ Road gradient_road(const PoolProblem& p, const GradientArrays<T>& a) {
   return rows && lanes ? Road::kWidthLanes : Road::kElements;
 }
 
-// Bytes for a block, without those of the maxima's own.
-template <class T>
-double gradient_workspace(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a, Index lanes,
+// Bytes for a block.
+double gradient_workspace(const PoolProblem& p, const GradientPlan& plan, std::size_t element, Index lanes,
                           Index rows) {
   const GradientPiece piece = gradient_piece(p, {0, rows});
-  const double depths = most_holders(p.depth()),
-               vector = plan.road == Road::kWidthLanes ? 1 : static_cast<double>(lanes);
-  const double all = depths * static_cast<double>(piece.rows.size() + 1) * vector;
-  const double arrays = a.kind == kFoldSum ? 1 : a.indices == nullptr ? 3 : 2;
-  const double bytes = all * static_cast<double>(piece.columns.size()) * arrays * sizeof(T);
-  return bytes + static_cast<double>(p.width().out) * sizeof(T) + 16 * static_cast<double>(kCacheLine);
-}
-
-template <class T>
-PoolPlan maxima_of(const PoolProblem& p, const GradientPlan& plan, Index lanes, Index rows) {
-  const Axis& h = p.height();
-  const Index outputs = std::min(h.out, gradient_piece(p, {0, rows}).rows.size() + 1);
-  return plan_pool_block<T>(p, kFoldMaxPlaces, plan.road, lanes, outputs);
+  const double vector = plan.road == Road::kWidthLanes ? 1 : static_cast<double>(lanes);
+  const double all = most_holders(p.depth()) * static_cast<double>(piece.rows.size() + 1) * vector;
+  const double item = static_cast<double>(element);
+  return all * static_cast<double>(piece.columns.size()) * item + static_cast<double>(p.width().out) * item +
+         16 * static_cast<double>(kCacheLine);
 }
 
 }  // namespace
@@ -74,23 +55,18 @@ GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
   const double moved = static_cast<double>(p.planes()) * static_cast<double>(p.plane_size() + 3 * p.pixels());
   plan.threads = useful_threads(24 * moved, threads, threads);
   plan.road = gradient_road(p, a);
-  plan.gather = worth_gathering(p, a.kind) && plan.road != Road::kElements;
-  const bool find = a.kind == kFoldMatches && a.indices == nullptr;
+  plan.gather = a.kind == kFoldSum && worth_gathering(p) && plan.road != Road::kElements;
   const Index most = plan.road == Road::kChannelLanes ? kLaneBlock : 1;
   plan.lanes = Panels(ceil_div(p.channels, most) == 1 ? p.channels : round_up(p.channels, most), most);
   const Index lanes = plan.lanes.base;
   Index rows = p.height().in;
-  const auto bytes = [&] {
-    plan.maxima = find && plan.road != Road::kElements ? maxima_of<T>(p, plan, lanes, rows) : PoolPlan{};
-    return gradient_workspace(p, plan, a, lanes, rows) + static_cast<double>(plan.maxima.workspace);
-  };
   if (plan.gather) {
+    const auto bytes = [&] { return gradient_workspace(p, plan, sizeof(T), lanes, rows); };
     while (rows > 1 && bytes() > kComfortable) rows = (rows + 1) / 2;
-    const double needed = bytes();
-    plan.gather = needed < static_cast<double>(kMaxWorkspace) && (!find || plan.maxima.road != Road::kElements);
-    plan.workspace = static_cast<std::size_t>(needed);
+    plan.gather = bytes() < static_cast<double>(kMaxWorkspace);
+    plan.workspace = static_cast<std::size_t>(bytes());
   }
-  if (!plan.gather && plan.road != Road::kElements && find) {
+  if (a.kind == kFoldMaxPlaces && a.indices == nullptr && plan.road != Road::kElements) {
     plan.maxima = plan_pool_block<T>(p, kFoldMaxPlaces, plan.road, lanes, p.height().out);
     const double found = static_cast<double>(p.pixels() * lanes) * (sizeof(T) + sizeof(Index));
     if (found > static_cast<double>(kMaxWorkspace)) plan.maxima.road = Road::kElements;
@@ -109,8 +85,7 @@ GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
 namespace {
 
 template <class T>
-bool gather_all(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a) {
-  std::atomic<bool> valid{true};
+void gather_all(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a) {
   const Index blocks = p.batch * plan.lanes.count * p.depth().in * plan.rows.count;
   parallel_for(plan.threads, ceil_div(blocks, plan.group), [&](Index task) {
     for (Index i = task * plan.group; i < std::min(blocks, (task + 1) * plan.group); ++i) {
@@ -124,10 +99,9 @@ bool gather_all(const PoolProblem& p, const GradientPlan& plan, const GradientAr
                                 {first, std::min(p.channels, first + plan.lanes.size(lane))},
                                 id,
                                 {top, top + plan.rows.size(row)}};
-      if (!gather_gradient(p, plan, a, block)) valid.store(false, std::memory_order_relaxed);
+      gather_gradient(p, plan, a, block);
     }
   });
-  return valid.load();
 }
 
 template <class T>
@@ -163,8 +137,7 @@ bool spread_window(const PoolProblem& p, const GradientArrays<T>& a, int threads
         }
         continue;
       }
-      const Index at = a.indices != nullptr ? a.indices[plane_offset(p, p.indices, plane)]
-                                            : window_maximum(p, a.x + plane_offset(p, p.x, plane), 0, 0, 0).index;
+      const Index at = a.indices[plane_offset(p, p.indices, plane)];
       if (at < -1 || at >= p.plane_size()) {
         valid.store(false, std::memory_order_relaxed);
       } else if (at >= 0) {
@@ -194,29 +167,37 @@ PoolProblem without_steps(PoolProblem p) {
 template <class T>
 bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indices, const T* dy, T* dx, int threads) {
   if (given.planes() == 0) return true;
-  const PoolProblem p = without_steps(given);
-  const GradientArrays<T> arrays{kFoldMatches, x, indices, dy, dx};
-  if (single_windows(p)) return spread_window(p, arrays, threads);
+  const PoolProblem p = simplified(without_steps(given));
+  const GradientArrays<T> arrays{kFoldMaxPlaces, x, indices, dy, dx};
   const GradientPlan plan = plan_gradient(p, arrays, threads);
-  // Where no windows overlap, nothing is added, and following saved indices row by row is quicker than comparing
-  // them. Saved indices may be anybody's: one outside its window needs a scatter, too.
-  const bool apart = std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.kernel <= a.stride; });
-  const bool follow = apart && indices != nullptr && plan.road == Road::kWidthLanes;
-  if (plan.gather && !follow && gather_all(p, plan, arrays)) return true;
-  return scatter_all(p, plan, arrays);
+  // Saved indices may be anybody's: one outside its window needs a scatter.
+  if (unpool_gradient(p, arrays, plan.threads).value_or(false)) return true;
+  if (!single_windows(p)) return scatter_all(p, plan, arrays);
+  if (indices != nullptr) return spread_window(p, arrays, threads);
+  // Found all at once, in vectors.
+  const RecycledBlock values(static_cast<std::size_t>(p.planes()) * sizeof(T)),
+      found(static_cast<std::size_t>(p.planes()) * sizeof(Index));
+  PoolProblem q = p;
+  q.indices = ImageStrides{};
+  q.indices.batch = p.channels;
+  q.indices.channel = 1;
+  q.y = q.indices;
+  max_pool(q, x, values.template as<T>(), found.template as<Index>(), threads);
+  q.y = p.y;
+  return spread_window(q, GradientArrays<T>{kFoldMaxPlaces, x, found.template as<Index>(), dy, dx}, threads);
 }
 
 template <class T>
 void avg_pool_backward(const PoolProblem& given, const T* dy, T* dx, int threads) {
   if (given.planes() == 0) return;
-  const PoolProblem p = without_steps(given);
+  const PoolProblem p = simplified(without_steps(given));
   const GradientArrays<T> arrays{kFoldSum, nullptr, nullptr, dy, dx};
+  const GradientPlan plan = plan_gradient(p, arrays, threads);
   if (single_windows(p)) {
     spread_window(p, arrays, threads);
+  } else if (unpool_gradient(p, arrays, plan.threads)) {
     return;
-  }
-  const GradientPlan plan = plan_gradient(p, arrays, threads);
-  if (plan.gather) {
+  } else if (plan.gather) {
     gather_all(p, plan, arrays);
   } else {
     parallel_for(plan.threads, p.planes(), [&](Index plane) { gather_elements(p, arrays, plane); });

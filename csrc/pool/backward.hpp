@@ -1,12 +1,14 @@
-// Backward pooling: every element of dx is gathered from the windows that hold it, and written once.
+// Backward pooling: of averages, every element of dx is gathered from the windows that hold it; of maxima, every window
+// gives its dy to one element.
 #pragma once
+
+#include <optional>
 
 #include "forward.hpp"
 
 namespace fastconv {
 
-// kFoldMatches: of the maximum; `indices` null means that they are found again from x. kFoldSum: of the
-// average.
+// kFoldMaxPlaces: of the maximum; `indices` null means that they are found again from x. kFoldSum: of the average.
 template <class T>
 struct GradientArrays {
   FoldKind kind;
@@ -43,8 +45,7 @@ struct GradientPlan {
 template <class T>
 GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
-// Rows [first, last) of dx at depth `id`, of some lanes of an image. False if a saved index lies outside its
-// window.
+// Rows [first, last) of dx at depth `id`, of some lanes of an image. Averages only.
 struct GradientBlock {
   Index batch;
   Range lanes;
@@ -52,8 +53,13 @@ struct GradientBlock {
   Range rows;
 };
 template <class T>
-bool gather_gradient(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a,
+void gather_gradient(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a,
                      const GradientBlock& block);
+
+// All of dx, of maxima, or averages that do not overlap: false if a saved index lies outside its window, nothing if no
+// vector fits.
+template <class T>
+std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
 // Some lanes of an image, of any strides: dx is zeroed, then each window adds to it, in row-major order. False if
 // an index lies outside the plane. Maxima only.

@@ -25,9 +25,8 @@ void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolAr
   arrays.y_end = dense_rows(p, b) ? arrays.y + offset_of(p.y, b.od, b.rows.last, 0) : nullptr;
   if (a.indices != nullptr) arrays.indices = a.indices + b.batch * p.indices.batch + b.lanes.first;
   arrays.indices_space = p.indices.space;
-  if (a.places != nullptr) arrays.places = a.places + (arrays.y - a.y);
   arrays.place_space = {p.height().in * p.width().in, p.width().in, 1};
-  RowFactors<T> factors(p, b.columns, workspace.take<T>(a.kind == kFoldSum ? b.columns.size() : 0));
+  RowFactors<T> factors(p, b.columns, workspace.take<T>(a.kind == kFoldSum ? b.columns.size() : 0), a.whole);
   ChannelLanes<T> lanes(arrays, a.kind, b.od, b.rows, b.columns);
   lanes.run(plan.separable, workspace, [&](Index oh) { return factors.of(b.od, oh); });
 }

@@ -25,7 +25,6 @@ struct LaneArrays {
   T* y_end;  // of what may be written, and will be by a later row; or null
   Index* indices;
   std::array<Index, kSpatial> indices_space;
-  PlaceOf<T>* places;  // instead of indices, laid out as y; or null
   Index place;
   std::array<Index, kSpatial> place_space;
   Index lanes;
@@ -95,7 +94,6 @@ class ChannelLanes {
     f.scale = scale_ == nullptr ? nullptr : scale_ + (ow - columns_.first);
     f.indices = a_.indices == nullptr ? nullptr : a_.indices + offset_of(a_.indices_space, od_, oh, ow);
     f.ld_indices = a_.indices_space[kWidth];
-    if (a_.places != nullptr) f.dst_place = a_.places + (f.dst - a_.y);
   }
 
   void set_taps(Fold<T>& f, std::size_t s, Index count, Index tap_step) const {

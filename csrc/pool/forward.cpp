@@ -1,21 +1,44 @@
 #include "forward.hpp"
 
+#include <optional>
+
+#include "../memory.hpp"
 #include "../parallel.hpp"
 
 namespace fastconv {
-namespace {
 
 // Where several images lie as evenly as the channels of one, they are channels too: planes are planes.
 PoolProblem simplified(PoolProblem p) {
   const auto even = [&](const ImageStrides& s) { return s.batch == p.channels * s.channel; };
-  if (p.batch > 1 && p.channels > 1 && even(p.x) && even(p.y) && even(p.indices)) {
+  if (p.batch > 1 && p.channels > 1 && even(p.x) && even(p.y) && even(p.indices) && even(p.gradient)) {
     p.channels *= p.batch;
     p.batch = 1;
   } else if (p.channels == 1) {
-    for (ImageStrides* s : {&p.x, &p.y, &p.indices}) s->channel = s->batch;
+    for (ImageStrides* s : {&p.x, &p.y, &p.indices, &p.gradient}) s->channel = s->batch;
     p.channels = p.batch;
     p.batch = 1;
   }
+  return p;
+}
+
+namespace {
+
+// Planes that follow each other, of rows that windows tile, are one tall plane. Places are looked up again only where
+// the width is padded, and in a single plane then.
+bool stackable(const PoolProblem& p, FoldKind kind) {
+  const Axis &d = p.depth(), &h = p.height();
+  const auto even = [](const ImageStrides& s, Index rows) { return s.channel == rows * s.space[kHeight]; };
+  if (kind == kFoldMaxPlaces && p.width().padded()) return false;
+  return p.batch == 1 && p.channels > 1 && d.in == 1 && d.kernel == 1 && h.dilation == 1 && h.kernel <= h.stride &&
+         h.pad == 0 && h.in == h.out * h.stride && even(p.x, h.in) && even(p.y, h.out) && even(p.indices, h.out);
+}
+
+PoolProblem stacked(PoolProblem p) {
+  Axis& h = p.axis[kHeight];
+  p.period = h.out;
+  h.in *= p.channels;
+  h.out *= p.channels;
+  p.channels = 1;
   return p;
 }
 
@@ -78,8 +101,19 @@ template <class T>
 void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
   if (given.planes() == 0) return;
   a.x_end = end_of(given, a.x);
-  const PoolProblem p = simplified(given);
-  const PoolPlan plan = plan_pool<T>(p, a.kind, threads);
+  PoolProblem p = simplified(given);
+  PoolPlan plan = plan_pool<T>(p, a.kind, threads);
+  if (plan.road == Road::kPlaneLanes && whole_planes_apply<T>(p)) return pool_whole_planes(p, a, plan.threads);
+  if (plan.road == Road::kWidthLanes && stackable(p, a.kind)) {
+    const PoolProblem tall = stacked(p);
+    const PoolPlan other = plan_pool<T>(tall, a.kind, threads);
+    if (other.road == Road::kWidthLanes) p = tall, plan = other;  // else its places need more bits
+  }
+  std::optional<RecycledBlock> factors;
+  if (a.kind == kFoldSum && plan.road != Road::kElements && plan.blocks(p) > 1) {
+    factors.emplace(static_cast<std::size_t>(p.width().out) * sizeof(T));
+    a.whole = RowFactors<T>(p, {0, p.width().out}, factors->template as<T>()).whole_rows();
+  }
   if (plan.road == Road::kElements) {
     parallel_for(plan.threads, p.planes(), [&](Index plane) { pool_elements(p, a, plane); });
     return;

@@ -13,9 +13,9 @@ struct PoolArrays {
   FoldKind kind;
   const T* x;
   T* y;
-  Index* indices;                // kFoldMaxPlaces only
-  const T* x_end = nullptr;      // of what may be read, if that is known
-  PlaceOf<T>* places = nullptr;  // instead of indices, laid out as y
+  Index* indices;            // kFoldMaxPlaces only
+  const T* x_end = nullptr;  // of what may be read, if that is known
+  Factors<T> whole = {};     // of rows of whole windows, if they are known
 };
 
 enum class Road {
@@ -38,6 +38,9 @@ struct PoolPlan {
     return road == Road::kElements ? p.planes() : p.batch * lanes.count * p.depth().out * rows.count * columns.count;
   }
 };
+
+// The same with images as channels, where that changes nothing but the bookkeeping.
+PoolProblem simplified(PoolProblem p);
 
 template <class T>
 PoolPlan plan_pool(const PoolProblem& p, FoldKind kind, int threads);
@@ -63,6 +66,11 @@ void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolAr
 template <class T>
 void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
                       Workspace& workspace);
+// All of a problem whose windows are whole planes.
+template <class T>
+bool whole_planes_apply(const PoolProblem& p);
+template <class T>
+void pool_whole_planes(const PoolProblem& p, const PoolArrays<T>& a, int threads);
 template <class T>
 void pool_elements(const PoolProblem& p, const PoolArrays<T>& a, Index plane);
 

@@ -29,19 +29,16 @@ void pool_plane_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArra
   const bool in_place = outputs == 1 && p.y.channel == 1 && p.depth().out == 1;  // one output of each plane
   T* const y = in_place ? to : workspace.take<T>(outputs * lanes);
   Index* const indices = a.indices == nullptr ? nullptr : workspace.take<Index>(outputs * lanes);
-  RowFactors<T> factors(p, b.columns, workspace.take<T>(a.kind == kFoldSum ? b.columns.size() : 0));
+  RowFactors<T> factors(p, b.columns, workspace.take<T>(a.kind == kFoldSum ? b.columns.size() : 0), a.whole);
 
   const T* from = a.x + b.batch * p.x.batch + b.lanes.first * p.x.channel;
   const bool whole_rows = w.size() == p.width().in && p.x.space[kHeight] == w.size();
   const Index rows = whole_rows ? 1 : h.size();
-  Index columns = whole_rows ? h.size() * w.size() : w.size();
-  // Whole vectors are quicker than a part of one; what lies behind the plane does no harm in the scratch.
-  const T* const last = from + offset_of(p.x, d.last - 1, h.first, w.first) + (planes - 1) * p.x.channel;
-  if (whole_rows && d.size() == 1 && last + round_up(columns, lanes) <= a.x_end) columns = round_up(columns, lanes);
+  const Index columns = whole_rows ? h.size() * w.size() : w.size();
   for (Index id = 0; id < d.size(); ++id) {
     for (Index row = 0; row < rows; ++row) {
-      k.transpose({from + offset_of(p.x, d.first + id, h.first + row, w.first), p.x.channel, planes, columns,
-                   x + (id * h.size() * w.size() + row * w.size()) * lanes, lanes, nullptr, false});
+      k.interleave({from + offset_of(p.x, d.first + id, h.first + row, w.first), p.x.channel, planes, columns,
+                    x + (id * h.size() * w.size() + row * w.size()) * lanes});
     }
   }
 

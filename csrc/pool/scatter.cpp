@@ -64,19 +64,27 @@ struct Steps {
 
 template <class T>
 bool add_row(const Index* index, const T* dy, T* dx, const Steps& step, Index count, Index lanes, Index plane) {
-  if (lanes == 1 && step.dx == 1) {
+  // Negative places are larger than any, without a sign.
+  const auto inside = [=](Index at) { return static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(plane); };
+  if (lanes == 1 && step.dx == 1 && step.index == 1 && step.dy == 1) {
     for (Index i = 0; i < count; ++i) {
-      const Index at = index[i * step.index];
-      if (at < -1 || at >= plane) return false;
-      if (at >= 0) dx[at] += dy[i * step.dy];
+      const Index at = index[i];
+      if (inside(at)) {
+        dx[at] += dy[i];
+      } else if (at != -1) {
+        return false;
+      }
     }
     return true;
   }
   for (Index i = 0; i < count; ++i, index += step.index, dy += step.dy) {
     for (Index c = 0; c < lanes; ++c) {
       const Index at = index[c * step.index_lane];
-      if (at < -1 || at >= plane) return false;
-      if (at >= 0) dx[at * step.dx + c * step.dx_lane] += dy[c * step.dy_lane];
+      if (inside(at)) {
+        dx[at * step.dx + c * step.dx_lane] += dy[c * step.dy_lane];
+      } else if (at != -1) {
+        return false;
+      }
     }
   }
   return true;

@@ -65,12 +65,24 @@ class WidthLanes {
     const Range inside{std::clamp<Index>(start_, 0, w.in), std::clamp<Index>(start_ + pitch, 0, w.in)};
     const Index slice = rows.size() * pitch, count = depth_.count * slice;
     T* const to = workspace_.take<T>(count);
-    std::fill_n(to, count, padding());
     for (Index kd = 0; kd < depth_.count; ++kd) {
+      fill_margins(to + kd * slice, rows, inside, pitch);
       kernels_.copy({from.data + kd * from.depth_step + inside.first, from.row_step, in_.size(), inside.size(),
                      to + kd * slice + (in_.first - rows.first) * pitch + inside.first - start_, pitch});
     }
     return {to, rows.first, slice, pitch, to + count + kernels_.lanes, !plan_.separable};
+  }
+
+  // What is no input of these rows, `pitch` apart.
+  void fill_margins(T* to, const Range& rows, const Range& inside, Index pitch) const {
+    const Index left = inside.first - start_, right = pitch - left - inside.size();
+    std::fill_n(to, (in_.first - rows.first) * pitch, padding());
+    for (Index row = in_.first; row < in_.last; ++row) {
+      T* const p = to + (row - rows.first) * pitch;
+      for (Index i = 0; i < left; ++i) p[i] = padding();
+      for (Index i = pitch - right; i < pitch; ++i) p[i] = padding();
+    }
+    std::fill_n(to + (in_.last - rows.first) * pitch, (rows.last - in_.last) * pitch, padding());
   }
 
   Fold<T> fold(const Rows<T>& rows) const {
@@ -123,7 +135,7 @@ class WidthLanes {
     Index* const indices = a_.indices == nullptr
                                ? nullptr
                                : a_.indices + b_.batch * p_.indices.batch + b_.lanes.first * p_.indices.channel;
-    RowFactors<T> factors(p_, b_.columns, workspace_.take<T>(a_.kind == kFoldSum ? outputs() : 0));
+    RowFactors<T> factors(p_, b_.columns, workspace_.take<T>(a_.kind == kFoldSum ? outputs() : 0), a_.whole);
     const Axis& h = p_.height();
     const Index width = p_.width().in, area = h.in * width;
     const bool dense = p_.y.space[kHeight] == outputs();
@@ -145,17 +157,21 @@ class WidthLanes {
       f.dst_end = end;
       if (a_.kind == kFoldSum) f.scale = factors.of(b_.od, oh);
       f.scale_lanes = true;
-      f.place = depth_.at * area + span.at * width + start_;
+      f.period = p_.period;
+      f.phase = p_.period > 0 ? oh % p_.period : 0;
+      f.place = depth_.at * area + (p_.period > 0 ? 0 : span.at * width) + start_;
       f.place_row = h.stride * width;
       f.place_lane = p_.width().stride;
       f.place_step[kDepth] = p_.depth().dilation * area;
       f.place_step[kHeight] = h.dilation * width;
       f.indices = indices == nullptr ? nullptr : indices + offset_of(p_.indices, b_.od, oh, b_.columns.first);
       f.ld_indices = p_.indices.space[kHeight];
-      if (a_.places != nullptr) f.dst_place = a_.places + (f.dst - a_.y);
       apply(f, !plan_.separable);
     };
-    if (rows.margins && a_.kind != kFoldSum) {
+    // With margins all windows are whole, but averages' factors may differ.
+    const bool alike = a_.kind != kFoldSum || p_.divisor != 0 ||
+                       (p_.count_include_pad && padded_extent(h, p_.pad_after[kHeight], b_.rows.last - 1) == h.kernel);
+    if (rows.margins && alike) {
       run(b_.rows.first, b_.rows.size(), {h.kernel, reached_.first});
     } else {
       for_each_run(h, b_.rows.first, b_.rows.last, [&](Index oh, Index count, const Span& span) {
@@ -185,11 +201,7 @@ class WidthLanes {
         if (row[i] != padding()) continue;
         const Index ow = b_.columns.first + i;
         const Index index = window_maximum(p_, x_, b_.od, oh, ow).index;
-        if (a_.places != nullptr) {
-          a_.places[row + i - a_.y] = static_cast<PlaceOf<T>>(index);
-        } else {
-          indices[offset_of(p_.indices, b_.od, oh, ow)] = index;
-        }
+        indices[offset_of(p_.indices, b_.od, oh, ow)] = index;
       }
     }
   }

@@ -1,0 +1,61 @@
+// Pools of a single window that is all of a plane, of planes without gaps: as many planes as a vector has lanes are
+// transposed, and folded in the one order that there is.
+#include "../parallel.hpp"
+#include "forward.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Index kComfortable = 256 << 10;  // bytes of workspace that stay in L2
+constexpr Index kTaskElements = 1 << 14;
+
+}  // namespace
+
+template <class T>
+bool whole_planes_apply(const PoolProblem& p) {
+  const auto whole = [](const Axis& a) { return a.out == 1 && a.dilation == 1 && span_of(a, 0).count == a.in; };
+  const Index lanes = kernels().of<T>().lanes;
+  return p.batch == 1 && std::all_of(p.axis.begin(), p.axis.end(), whole) && p.y.channel == 1 &&
+         dense_planes(p.x, p.depth().in, p.height().in, p.width().in) && 2 * p.channels > lanes &&
+         p.plane_size() <= kComfortable / (lanes * static_cast<Index>(sizeof(T)));
+}
+
+template <class T>
+void pool_whole_planes(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index lanes = k.lanes, groups = ceil_div(p.channels, lanes), size = p.plane_size();
+  const Index task_groups = std::clamp<Index>(kTaskElements / (size * lanes), 1, ceil_div(groups, threads));
+  T factor = 1;
+  if (a.kind == kFoldSum) RowFactors<T>(p, {0, 1}, &factor).of(0, 0);
+  parallel_for(threads, ceil_div(groups, task_groups), [&](Index task) {
+    Workspace workspace(Workspace::piece_bytes<T>(size * lanes));
+    T* const pixels = workspace.take<T>(size * lanes);
+    Fold<T> f{};
+    f.src = pixels;
+    f.src_end = pixels + size * lanes;
+    f.rows = 1;
+    f.dst_end = a.y + p.channels;
+    f.scale = a.kind == kFoldSum ? &factor : nullptr;
+    Index step = 1;
+    for (std::size_t s = kSpatial; s-- > 0; step *= p.axis[s].in) {
+      f.taps[s] = p.axis[s].in;
+      f.tap_step[s] = step * lanes;
+      f.place_step[s] = step;
+    }
+    for (Index group = task * task_groups; group < std::min(groups, (task + 1) * task_groups); ++group) {
+      const Index first = group * lanes;
+      f.n = std::min(lanes, p.channels - first);
+      k.interleave({a.x + first * p.x.channel, p.x.channel, f.n, size, pixels});
+      f.dst = a.y + first;
+      f.indices = a.indices == nullptr ? nullptr : a.indices + first;
+      k.fold[a.kind](f);
+    }
+  });
+}
+
+template bool whole_planes_apply<float>(const PoolProblem&);
+template bool whole_planes_apply<double>(const PoolProblem&);
+template void pool_whole_planes(const PoolProblem&, const PoolArrays<float>&, int);
+template void pool_whole_planes(const PoolProblem&, const PoolArrays<double>&, int);
+
+}  // namespace fastconv
