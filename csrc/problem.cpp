@@ -55,7 +55,8 @@ void split_dilated_rows(Problem& p) {
   const Index d = h.dilation;
   if (h.kernel == 1 || d == 1 || h.stride != 1 || depth.in != 1 || depth.kernel != 1 || depth.out != 1) return;
   if (depth.pad != 0 || h.in % d != 0 || h.out % d != 0 || h.pad % d != 0) return;
-  if (static_cast<double>(p.channels) * static_cast<double>(h.in * p.width().in) < kLargeImage) return;
+  if (static_cast<double>(p.channels) * static_cast<double>(h.in) * static_cast<double>(p.width().in) < kLargeImage)
+    return;
   depth.in = depth.out = d;
   h.in /= d;
   h.out /= d;

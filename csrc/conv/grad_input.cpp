@@ -43,7 +43,8 @@ Problem with_turned_weights(Problem p) {
   p.w.in = 1;
   p.w.out = p.taps() * p.channels;
   p.w.group = p.outputs * p.w.out;
-  for (Index& step : p.w.space) step *= p.channels;
+  const Index row = p.width().kernel * p.channels;
+  p.w.space = {p.height().kernel * row, row, p.channels};
   return p;
 }
 

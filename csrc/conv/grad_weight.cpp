@@ -18,6 +18,7 @@
 #include "ahead.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
+#include "grad_parts.hpp"
 #include "grad_weight_raw.hpp"
 #include "stage.hpp"
 #include "winograd_grad_weight.hpp"
@@ -257,20 +258,21 @@ class GradWeightTask {
     multiply(data, pixels, gradient, input);
   }
 
-  // The gradient and the input of a block, where they are runs of a channel.
+  // The gradient and the input of a block, where each is one run of a channel: whole rows that join, or a part of the
+  // only one.
+  static bool is_run(const Problem& p, const Rectangle& r, const ImageStrides& s, Index row) {
+    if (p.height().out == 1) return true;
+    return s.channel != 1 && r.width == p.width().out && s.space[kHeight] <= row * s.space[kWidth];
+  }
   Ahead gradient_ahead(const Rectangle& r) const {
     const Problem& p = call_.p;
-    if (p.y.channel == 1 || r.width < p.width().out || p.y.space[kHeight] > p.width().out * p.y.space[kWidth]) {
-      if (p.height().out > 1) return {};
-    }
+    if (!is_run(p, r, p.y, p.width().out)) return {};
     const T* first = call_.dy + image_offset(p.y, r, r.oh, r.ow) + first_lane_ * p.y.channel;
     return {first, std::min(width_, p.outputs - first_lane_), r.pixels() * p.y.space[kWidth], p.y.channel};
   }
   Ahead input_ahead(const Rectangle& r) const {
     const Problem& p = problem_;
-    if (p.x.channel == 1 || r.width < p.width().out || p.x.space[kHeight] > p.width().in * p.x.space[kWidth]) {
-      if (p.height().out > 1) return {};
-    }
+    if (!is_run(p, r, p.x, p.width().in)) return {};
     const Index top = std::max<Index>(0, p.height().input_of(r.oh, 0)), left = p.height().out > 1 ? 0 : r.ow;
     const Index rows = (r.height - 1) * p.height().stride + 1, columns = p.height().out > 1 ? p.width().in : r.width;
     const T* first = call_.x + task_.channel * p.x.channel + image_offset(p.x, r, top, left);
@@ -439,77 +441,10 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
     T* to = plan.parts > 1 ? partial.as<T>() + t.part * elements : grad_weight;
     GradWeightTask<T>(call, t).run(to);
   });
-  if (plan.parts == 1) return;
-  std::copy_n(partial.as<T>(), elements, grad_weight);
-  for (Index part = 1; part < plan.parts; ++part) {
-    kernels().of<T>().add_rows(partial.as<T>() + part * elements, elements, grad_weight);
-  }
-}
-
-namespace {
-
-constexpr Index kChannelChunk = 64;
-
-// Channels innermost, as in NHWC and behind dense layers: pixel after pixel, many channels at a time.
-template <class T>
-void sum_interleaved(const Problem& p, const T* dy, Index first, Index count, T* sums) {
-  double total[kChannelChunk] = {};
-  for (Index n = 0; n < p.batch; ++n) {
-    for (Index d = 0; d < p.depth().out; ++d) {
-      for (Index h = 0; h < p.height().out; ++h) {
-        const T* row = dy + n * p.y.batch + d * p.y.space[kDepth] + h * p.y.space[kHeight] + first;
-        for (Index w = 0; w < p.width().out; ++w, row += p.y.space[kWidth]) {
-          for (Index c = 0; c < count; ++c) total[c] += static_cast<double>(row[c]);
-        }
-      }
-    }
-  }
-  for (Index c = 0; c < count; ++c) sums[c] = static_cast<T>(total[c]);
-}
-
-// One channel, image by image and row by row.
-template <class T>
-T sum_planar(const Problem& p, const T* channel) {
-  const Index step = p.y.space[kWidth];
-  const bool joined = p.y.space[kHeight] == p.width().out * step;
-  const Index rows = joined ? 1 : p.height().out, run = joined ? p.height().out * p.width().out : p.width().out;
-  double total = 0;
-  for (Index n = 0; n < p.batch; ++n) {
-    for (Index d = 0; d < p.depth().out; ++d) {
-      for (Index h = 0; h < rows; ++h) {
-        const T* src = channel + n * p.y.batch + d * p.y.space[kDepth] + h * p.y.space[kHeight];
-        if (step == 1) {
-          total += static_cast<double>(kernels().of<T>().sum(src, run));
-        } else {
-          for (Index i = 0; i < run; ++i) total += static_cast<double>(src[i * step]);
-        }
-      }
-    }
-  }
-  return static_cast<T>(total);
-}
-
-}  // namespace
-
-template <class T>
-void conv_grad_bias(const Problem& p, const T* grad_output, T* grad_bias, int threads) {
-  const Index channels = p.groups * p.outputs;
-  const double elements = static_cast<double>(p.batch * channels * p.pixels());
-  const bool interleaved = p.y.channel == 1 && p.y.group == p.outputs;
-  const Index chunk = interleaved ? kChannelChunk : 1;
-  parallel_for(useful_threads(4 * elements, threads, threads), ceil_div(channels, chunk), [&](Index task) {
-    const Index first = task * chunk;
-    if (interleaved) {
-      sum_interleaved(p, grad_output, first, std::min(chunk, channels - first), grad_bias + first);
-    } else {
-      grad_bias[first] = sum_planar(p, grad_output + first / p.outputs * p.y.group + first % p.outputs * p.y.channel);
-    }
-  });
+  if (plan.parts > 1) add_parts(partial.as<const T>(), plan.parts, elements, grad_weight);
 }
 
 template void conv_grad_weight(const Problem&, const float*, const float*, float*, int);
 template void conv_grad_weight(const Problem&, const double*, const double*, double*, int);
-template void conv_grad_bias(const Problem&, const float*, float*, int);
-template void conv_grad_bias(const Problem&, const double*, double*, int);
 
 }  // namespace fastconv

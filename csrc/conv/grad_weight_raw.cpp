@@ -18,6 +18,7 @@
 #include "../parallel.hpp"
 #include "../workspace.hpp"
 #include "direct_plan.hpp"
+#include "grad_parts.hpp"
 #include "raw_stage.hpp"
 
 namespace fastconv {
@@ -266,11 +267,7 @@ void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T*
     T* to = plan.parts > 1 ? partial.as<T>() + part * elements : grad_weight;
     RawGradTask<T>(p, plan, group, first, x, grad_output).run(parts.start(part), parts.size(part), to);
   });
-  if (plan.parts == 1) return;
-  std::copy_n(partial.as<T>(), elements, grad_weight);
-  for (Index part = 1; part < parts.count; ++part) {
-    kernels().of<T>().add_rows(partial.as<T>() + part * elements, elements, grad_weight);
-  }
+  if (plan.parts > 1) add_parts(partial.as<const T>(), parts.count, elements, grad_weight);
 }
 
 template bool grad_weight_raw_wins<float>(const Problem&);

@@ -17,6 +17,7 @@
 #include "../memory.hpp"
 #include "../parallel.hpp"
 #include "../workspace.hpp"
+#include "grad_parts.hpp"
 #include "winograd_input.hpp"
 
 namespace fastconv {
@@ -239,11 +240,7 @@ void winograd_grad_weight(const Problem& p, const T* x, const T* grad_output, T*
     T* to = plan.parts > 1 ? partial.as<T>() + part * elements : grad_weight;
     GradTask<T>(p, plan, group, channels, panel).run(x, grad_output, parts.start(part), parts.size(part), to);
   });
-  if (plan.parts == 1) return;
-  std::copy_n(partial.as<T>(), elements, grad_weight);
-  for (Index part = 1; part < parts.count; ++part) {
-    kernels().of<T>().add_rows(partial.as<T>() + part * elements, elements, grad_weight);
-  }
+  if (plan.parts > 1) add_parts(partial.as<const T>(), parts.count, elements, grad_weight);
 }
 
 template bool winograd_grad_weight_wins<float>(const Problem&);
