@@ -21,6 +21,12 @@ inline double lane_use(Index n, Index lanes) {
 }
 inline double share(double work, double overhead) { return work / (work + overhead); }
 
+// [first, last)
+struct Range {
+  Index first, last;
+  Index size() const { return last - first; }
+};
+
 // `total` units in the fewest panels of at most `most`; the first ones are a unit larger.
 struct Panels {
   Index total = 0, count = 0, base = 0, extra = 0;

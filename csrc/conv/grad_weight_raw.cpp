@@ -93,7 +93,8 @@ class RawGradTask {
   }
 
   void run(Index first_block, Index blocks, T* to) {
-    for (Index i = first_block; i < first_block + blocks; ++i) add_block(i);
+    const Index end = first_block + blocks;
+    for (Index i = first_block; i < end; ++i) add_block(i, std::min(i + 1, end - 1));
     T* row = to + group_ * p_.w.group + first_ * p_.w.out;
     for (Index o = 0; o < outputs_; ++o, row += p_.w.out) {  // columns lie side by side: see conv_grad_weight
       kernels_.sum_lanes(sums_ + o * plan_.columns * plan_.lanes, plan_.columns, row);
@@ -126,15 +127,20 @@ class RawGradTask {
            Workspace::piece_bytes<Index>(plan_.columns) + Workspace::piece_bytes<Index>(plan_.steps());
   }
 
-  void add_block(Index block) {
+  RawBlock block_at(Index i) const {
     RawBlock b{};
     b.g = group_;
-    b.ow = block % plan_.blocks_w * plan_.width;
-    block /= plan_.blocks_w;
-    b.oh = block % plan_.blocks_h * plan_.height;
-    block /= plan_.blocks_h;
-    b.od = block % p_.depth().out;
-    b.n = block / p_.depth().out;
+    b.ow = i % plan_.blocks_w * plan_.width;
+    i /= plan_.blocks_w;
+    b.oh = i % plan_.blocks_h * plan_.height;
+    i /= plan_.blocks_h;
+    b.od = i % p_.depth().out;
+    b.n = i / p_.depth().out;
+    return b;
+  }
+
+  void add_block(Index block, Index next) {
+    const RawBlock b = block_at(block);
     const Index height = std::min(plan_.height, p_.height().out - b.oh);
     if (height <= 0) return;
     if (plan_.blocks_w > 1) set_width(std::min(plan_.width, p_.width().out - b.ow));
@@ -142,9 +148,9 @@ class RawGradTask {
     const T* dy = gradient(b);
     copy_gradient(dy, height);
     if (in_place()) {
-      multiply(dy, p_.y.channel, height);
+      multiply(dy, gradient(block_at(next)), p_.y.channel, height);
     } else {
-      multiply(gradient_, ld(), height);
+      multiply(gradient_, nullptr, ld(), height);
     }
   }
 
@@ -178,23 +184,23 @@ class RawGradTask {
     }
   }
 
-  // Whole vectors from dy, rows ld apart, then the tails from their copy.
-  void multiply(const T* dy, Index ld_dy, Index height) {
+  // Whole vectors from dy, rows ld apart, then the tails from their copy. The rows of dY at `next` will be read next.
+  void multiply(const T* dy, const T* next, Index ld_dy, Index height) {
     DotTile<T> tile{};
     tile.step_offset = step_offset_;
     tile.masked_offset = step_offset_ + masked_step();
     tile.lanes = tail_;
     tile.steps = height * full_;
     tile.masked_steps = tail_ > 0 ? height : 0;
-    if (dy == gradient_ || tail_ == 0) return multiply(tile, dy, ld_dy);
+    if (dy == gradient_ || tail_ == 0) return multiply(tile, dy, next, ld_dy);
     tile.masked_steps = 0;
-    multiply(tile, dy, ld_dy);
+    multiply(tile, dy, next, ld_dy);
     tile.masked_steps = height;
     tile.steps = 0;
-    multiply(tile, gradient_, ld());
+    multiply(tile, gradient_, nullptr, ld());
   }
 
-  void multiply(DotTile<T>& tile, const T* dy, Index ld_dy) {
+  void multiply(DotTile<T>& tile, const T* dy, const T* next, Index ld_dy) {
     const Panels rows(outputs_, kernels_.dot_rows), columns(plan_.columns, kernels_.dot_columns);
     tile.lda = ld_dy;
     tile.b = input_;
@@ -202,7 +208,9 @@ class RawGradTask {
     for (Index i = 0; i < rows.count; ++i) {
       tile.a = dy + rows.start(i) * ld_dy;
       tile.masked_a = tile.a + masked_step() * plan_.lanes;
+      const T* const ahead = next == nullptr || i + 1 == rows.count ? next : dy + rows.start(i + 1) * ld_dy;
       for (Index j = 0; j < columns.count; ++j) {
+        tile.ahead = ahead == nullptr || j >= rows.base ? nullptr : ahead + j * ld_dy;
         tile.column_offset = column_offset_ + columns.start(j);
         tile.sums = sums_ + (rows.start(i) * plan_.columns + columns.start(j)) * plan_.lanes;
         kernels_.dot[rows.size(i) - 1][columns.size(j) - 1](tile);

@@ -15,6 +15,7 @@
 #include "../memory.hpp"
 #include "../parallel.hpp"
 #include "../workspace.hpp"
+#include "ahead.hpp"
 #include "direct_plan.hpp"
 #include "plane_stage.hpp"
 #include "store.hpp"
@@ -77,8 +78,8 @@ class TapProducts {
     }
   }
 
-  // Chooses the rectangle; false where even a small one would not stay in L2.
-  bool plan() {
+  // Chooses the rectangle, and how many images a task goes through; false where even a small one would not stay in L2.
+  bool plan(int threads) {
     height_ = hull_.height().out, width_ = std::min<Index>(hull_.width().out, 1024);
     while (bytes() > caches().l2 / 2 && height_ > 4) height_ = ceil_div(height_, 2);
     while (bytes() > caches().l2 / 2 && width_ > 8 * k_.lanes) width_ = ceil_div(width_, 2);
@@ -87,21 +88,19 @@ class TapProducts {
     blocks_h_ = ceil_div(hull_.height().out, height_);
     blocks_w_ = ceil_div(hull_.width().out, width_);
     vectors_ = vectors();
+    images_ = std::clamp<Index>(hull_.batch * blocks() / (4 * threads), 1, std::min<Index>(hull_.batch, 16));
     return true;
   }
 
   Index weights() const { return hull_.groups * depth_taps() * rows_ * outputs(); }
   // [group][depth tap][row][o]
   void pack(const T* w, T* to) const;
-  Index tasks() const { return hull_.batch * hull_.groups * hull_.depth().out * blocks_h_ * blocks_w_; }
+  Index tasks() const { return ceil_div(hull_.batch, images_) * blocks(); }
   void run(Index task, const T* dy, const T* packed, const T* bias, T* dx) const;
 
  private:
   struct Block {
     Index n, g, od, oh, ow;
-  };
-  struct Columns {
-    Index first, end;  // vectors
   };
   struct Scratch {
     T* stage;
@@ -109,8 +108,12 @@ class TapProducts {
     T* sums;
     T* ones;
     Index* shift;     // of the taps of one phase and channel, in P
-    Index* k_offset;  // of the channels of dy, in the stage
+    Index* k_offset;  // of the channels of dy
     Slot<T>* slots;
+  };
+  // The part of a block's stage that is dy, not padding.
+  struct Inside {
+    Range rows, columns;
   };
 
   Index channels() const { return hull_.outputs; }  // of x
@@ -118,6 +121,7 @@ class TapProducts {
   Index depth_taps() const { return hull_.depth().kernel; }
   Panels chains() const { return {outputs(), kChain}; }
   Index chain() const { return chains().size(0); }
+  Index blocks() const { return hull_.groups * hull_.depth().out * blocks_h_ * blocks_w_; }  // of an image
   // Planes of a multiple of 1 KiB would meet in a few sets of L1; a longer pitch, or a vector more, keeps them apart.
   static bool collide(Index plane) { return plane * static_cast<Index>(sizeof(T)) % 1024 == 0; }
   PlaneStage stage() const {
@@ -130,11 +134,17 @@ class TapProducts {
   }
   Index product_plane() const { return vectors_ * k_.lanes; }
   Index most_shifts() const { return depth_taps() * rows_; }
+  Index most_slots() const { return stage().rows() * ceil_div(stage().pitch(), k_.lanes) + 1; }
   Index bytes() const;  // of the workspace
   Scratch scratch() const;
   Block block(Index task) const;
-  Columns reached(const Block& b, const Scratch& s) const;
-  void multiply(const Scratch& s, const Columns& columns, const T* packed, Index chain) const;
+  Inside inside(const Block& b) const;
+  bool reads_in_place(const Inside& in) const;
+  void clear_margins(const Inside& in, T* products) const;
+  Index place_in_dy(const Inside& in, const Block& b, const T* dy, const Scratch& s) const;
+  Index place_in_stage(const Inside& in, const Scratch& s) const;
+  void multiply(const Inside& in, const Block& b, const T* dy, const T* packed, const Scratch& s) const;
+  void multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index chain) const;
   void add(const Scratch& s, const Phase& f, const Block& b, const T* bias, T* dx) const;
 
   std::vector<Phase> phases_;
@@ -143,6 +153,7 @@ class TapProducts {
   Index rows_ = 0;
   Index height_ = 0, width_ = 0, blocks_h_ = 0, blocks_w_ = 0;
   Index vectors_ = 0;  // of a row of P
+  Index images_ = 1;
   Index bytes_ = 0;
 };
 
@@ -156,7 +167,8 @@ Index TapProducts<T>::bytes() const {
   return static_cast<Index>(Workspace::piece_bytes<T>(planes * stage().plane() + k_.lanes) +
                             Workspace::piece_bytes<T>(most_shifts() * plane) + Workspace::piece_bytes<T>(plane) +
                             Workspace::piece_bytes<T>(most_shifts()) + Workspace::piece_bytes<Index>(most_shifts()) +
-                            Workspace::piece_bytes<Index>(planes) + Workspace::piece_bytes<Slot<T>>(vectors()));
+                            Workspace::piece_bytes<Index>(std::max(planes, outputs())) +
+                            Workspace::piece_bytes<Slot<T>>(most_slots()));
 }
 
 template <class T>
@@ -169,16 +181,10 @@ typename TapProducts<T>::Scratch TapProducts<T>::scratch() const {
   s.sums = workspace.take<T>(product_plane());
   s.ones = workspace.take<T>(most_shifts());
   s.shift = workspace.take<Index>(most_shifts());
-  s.k_offset = workspace.take<Index>(planes);
-  s.slots = workspace.take<Slot<T>>(vectors_);
+  s.k_offset = workspace.take<Index>(std::max(planes, outputs()));
+  s.slots = workspace.take<Slot<T>>(most_slots());
   std::fill_n(s.stage + planes * plane, k_.lanes, T(0));
   std::fill_n(s.ones, most_shifts(), T(1));
-  for (Index d = 0; d < depth_taps(); ++d) {
-    for (Index o = 0; o < chain(); ++o) s.k_offset[d * chain() + o] = (o * depth_taps() + d) * plane;
-  }
-  for (Index v = 0; v < vectors_; ++v) {
-    s.slots[v] = {s.stage + v * k_.lanes, s.products + v * k_.lanes, k_.lanes};
-  }
   return s;
 }
 
@@ -214,44 +220,105 @@ typename TapProducts<T>::Block TapProducts<T>::block(Index task) const {
   b.oh = digit(blocks_h_) * height_;
   b.od = digit(hull_.depth().out);
   b.g = digit(hull_.groups);
-  b.n = task;
+  b.n = task * images_;
   return b;
 }
 
 template <class T>
 void TapProducts<T>::run(Index task, const T* dy, const T* packed, const T* bias, T* dx) const {
-  const Block b = block(task);
+  Block b = block(task);
   const Scratch s = scratch();
-  const T* from = dy + b.n * hull_.x.batch + b.g * hull_.x.group;
-  const Columns columns = reached(b, s);
+  const Inside in = inside(b);
+  clear_margins(in, s.products);
+  const T* weights = packed + b.g * depth_taps() * rows_ * outputs();
+  for (const Index end = std::min(hull_.batch, b.n + images_); b.n < end; ++b.n) {
+    multiply(in, b, dy + b.n * hull_.x.batch + b.g * hull_.x.group, weights, s);
+    for (const Phase& f : phases_) add(s, f, b, bias, dx + f.part.x_offset);
+  }
+}
+
+template <class T>
+typename TapProducts<T>::Inside TapProducts<T>::inside(const Block& b) const {
+  const auto cut = [](const Axis& a, Index start, Index size) {
+    const Index first = std::clamp<Index>(a.pad - start, 0, size);
+    return Range{first, std::clamp<Index>(a.in + a.pad - start, first, size)};
+  };
+  return {cut(hull_.height(), b.oh, stage().rows()), cut(hull_.width(), b.ow, stage().pitch())};
+}
+
+// Rows of whole vectors need no copy: the products of the margins, zeros, are not computed.
+template <class T>
+bool TapProducts<T>::reads_in_place(const Inside& in) const {
+  const Axis& d = hull_.depth();
+  return d.in == 1 && d.out == 1 && d.kernel == 1 && d.pad == 0 && in.columns.size() >= k_.lanes;
+}
+
+// What no product is written to. In the stage they are written between the columns, too, and are zeros there.
+template <class T>
+void TapProducts<T>::clear_margins(const Inside& in, T* products) const {
+  const Index pitch = stage().pitch();
+  const bool gaps = reads_in_place(in);
+  for (Index row = 0; row < most_shifts(); ++row, products += product_plane()) {
+    T* next = products;
+    for (Index r = in.rows.first; r < in.rows.last && gaps; ++r) {
+      T* const first = products + r * pitch + in.columns.first;
+      std::fill(next, first, T(0));
+      next = first + in.columns.size();
+    }
+    if (!gaps && in.rows.size() > 0) {
+      std::fill(products, products + in.rows.first * pitch, T(0));
+      next = products + in.rows.last * pitch;
+    }
+    std::fill(next, products + product_plane(), T(0));
+  }
+}
+
+// The last vector of a row overlaps the one before it.
+template <class T>
+Index TapProducts<T>::place_in_dy(const Inside& in, const Block& b, const T* dy, const Scratch& s) const {
+  const Index top = b.oh - hull_.height().pad, left = b.ow - hull_.width().pad;
+  Slot<T>* slot = s.slots;
+  for (Index r = in.rows.first; r < in.rows.last; ++r) {
+    for (Index c = in.columns.first; c < in.columns.last; c += k_.lanes) {
+      const Index column = std::min(c, in.columns.last - k_.lanes);
+      *slot++ = {dy + (top + r) * hull_.x.space[kHeight] + left + column, s.products + r * stage().pitch() + column,
+                 k_.lanes};
+    }
+  }
+  for (Index o = 0; o < outputs(); ++o) s.k_offset[o] = o * hull_.x.channel;
+  return slot - s.slots;
+}
+
+// Rows of the copy follow each other without gaps, and so do vectors.
+template <class T>
+Index TapProducts<T>::place_in_stage(const Inside& in, const Scratch& s) const {
+  const Index first = in.rows.first * stage().pitch() / k_.lanes;
+  const Index end = std::min(ceil_div(in.rows.last * stage().pitch(), k_.lanes), vectors_);
+  for (Index v = first; v < end; ++v) {
+    s.slots[v - first] = {s.stage + v * k_.lanes, s.products + v * k_.lanes, k_.lanes};
+  }
+  for (Index d = 0; d < depth_taps(); ++d) {
+    for (Index o = 0; o < chain(); ++o) s.k_offset[d * chain() + o] = (o * depth_taps() + d) * stage().plane();
+  }
+  return std::max<Index>(0, end - first);
+}
+
+template <class T>
+void TapProducts<T>::multiply(const Inside& in, const Block& b, const T* dy, const T* packed, const Scratch& s) const {
+  const bool in_place = reads_in_place(in);
+  const Index vectors = in_place ? place_in_dy(in, b, dy, s) : place_in_stage(in, s);
   Problem part = hull_;
   for (Index i = 0; i < chains().count; ++i) {
     part.channels = chains().size(i);
-    stage().copy_all(part, k_, from + chains().start(i) * hull_.x.channel, b.od, b.oh, b.ow, s.stage);
-    multiply(s, columns, packed + b.g * depth_taps() * rows_ * outputs(), i);
+    const Index first = chains().start(i);
+    if (!in_place) stage().copy_all(part, k_, dy + first * hull_.x.channel, b.od, b.oh, b.ow, s.stage);
+    multiply(s, vectors, in_place ? s.k_offset + first : s.k_offset, packed, i);
   }
-  for (const Phase& f : phases_) add(s, f, b, bias, dx + f.part.x_offset);
 }
 
-// The vectors of P that meet rows of dy; those of the padding above and below are zeros.
 template <class T>
-typename TapProducts<T>::Columns TapProducts<T>::reached(const Block& b, const Scratch& s) const {
-  const Axis& h = hull_.height();
-  const Index pitch = stage().pitch(), first = std::max<Index>(h.pad - b.oh, 0) * pitch;
-  const Index end = std::max(std::min(stage().rows(), h.in + h.pad - b.oh) * pitch, first);
-  const Columns c{std::min(first / k_.lanes, vectors_), std::min(ceil_div(end, k_.lanes), vectors_)};
-  for (Index row = 0; row < most_shifts(); ++row) {
-    T* to = s.products + row * product_plane();
-    std::fill(to, to + c.first * k_.lanes, T(0));
-    std::fill(to + c.end * k_.lanes, to + product_plane(), T(0));
-  }
-  return c;
-}
-
-// The products of the staged rows, gaps included: they are zeros there.
-template <class T>
-void TapProducts<T>::multiply(const Scratch& s, const Columns& reached, const T* packed, Index i) const {
-  const Panels columns(reached.end - reached.first, k_.tile_vectors), rows(rows_, k_.tile_rows);
+void TapProducts<T>::multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index i) const {
+  const Panels columns(vectors, k_.tile_vectors), rows(rows_, k_.tile_rows);
   const Index lda = outputs(), ldc = product_plane(), first = chains().start(i);
   Tile<T> tile{};
   tile.depth = chains().size(i);
@@ -259,13 +326,18 @@ void TapProducts<T>::multiply(const Scratch& s, const Columns& reached, const T*
   tile.lda = lda;
   tile.ldc = ldc;
   for (Index j = 0; j < columns.count; ++j) {
-    tile.slot = s.slots + reached.first + columns.start(j);
+    tile.slot = s.slots + columns.start(j);
+    Ahead next;
+    if (j + 1 < columns.count) {
+      next = Ahead(tile.slot[columns.size(j)].b, tile.depth, columns.size(j) * k_.lanes, k_offset[1] - k_offset[0]);
+    }
     for (Index d = 0; d < depth_taps(); ++d) {
-      tile.k_offset = s.k_offset + d * chain();
+      tile.k_offset = k_offset + d * chain();
       for (Index r = 0; r < rows.count; ++r) {
         const Index row = d * rows_ + rows.start(r);
         tile.a = packed + row * lda + first;
         tile.c_shift = row * ldc;
+        next.give_share(tile);
         k_.raw_pixels[rows.size(r) - 1][columns.size(j) - 1](tile);
       }
     }
@@ -333,7 +405,7 @@ bool tap_products_grad_input(const Problem& forward, const T* grad_output, const
     }
     if (reached.empty()) continue;
     parts.emplace_back(std::move(reached));
-    if (!parts.back().plan()) return false;
+    if (!parts.back().plan(threads)) return false;
   }
   for (const GradInputPhase& f : empty) fill_with_bias<T>(f.problem, grad_input + f.x_offset, bias);
   for (const TapProducts<T>& part : parts) {

@@ -60,6 +60,7 @@ struct DotTile {
   std::ptrdiff_t lanes;  // of B that take part in masked steps
   T* sums;
   std::ptrdiff_t ld;  // vectors from a row of sums to the next
+  const T* ahead;     // a row of A that is read soon: asked for meanwhile, a line at each step; or null
 };
 
 constexpr int kMaxDotRows = 4;

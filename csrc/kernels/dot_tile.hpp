@@ -42,7 +42,12 @@ void dot_tile(const DotTile<T>& t) {
   const std::ptrdiff_t lda = t.lda;
   const T* a = t.a;
   const std::ptrdiff_t* at = t.step_offset;
-  for (std::ptrdiff_t k = 0; k < t.steps; ++k, a += VL) add(a, lda, *at++, [](Vector<T> v) { return v; });
+  const T* ahead = t.ahead != nullptr ? t.ahead : t.b;
+  const std::ptrdiff_t ahead_step = t.ahead != nullptr ? VL : 0;
+  for (std::ptrdiff_t k = 0; k < t.steps; ++k, a += VL, ahead += ahead_step) {
+    __builtin_prefetch(ahead, 0, 2);
+    add(a, lda, *at++, [](Vector<T> v) { return v; });
+  }
   a = t.masked_a;
   at = t.masked_offset;
   const Vector<T> count = broadcast(static_cast<T>(t.lanes));

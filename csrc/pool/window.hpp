@@ -25,12 +25,7 @@ inline Span span_of(const Axis& a, Index o) {
   return {last - first, start + first * a.dilation};
 }
 
-// Input elements [first, last) that the windows of outputs [begin, end) reach.
-struct Range {
-  Index first, last;
-  Index size() const { return last - first; }
-};
-
+// Input elements that the windows of outputs [begin, end) reach.
 inline Range reach_of(const Axis& a, Index begin, Index end) {
   const Index first = std::clamp<Index>(a.input_of(begin, 0), 0, a.in);
   return {first, std::clamp(a.input_of(end - 1, a.kernel - 1) + 1, first, a.in)};
