@@ -255,7 +255,7 @@ PackedConv::PackedConv(int dims, const Arguments& a)
                      ", expected weight to have a multiple of that many output channels, but got size " +
                      shape_text(weight_shape_));
   }
-  check_algorithm(algorithm_, weight_shape_[1], weight_shape_[0] / options_.groups);
+  check_algorithm(algorithm_, weight_shape_[1], weight_shape_[0] / options_.groups, axes[kDepth].kernel);
   if (bias_) check_shape(bias_, Shape{weight_shape_[0]});
   // Copies: the caller may write to his arrays afterwards.
   const auto own = [](Array& array, const char* name) {

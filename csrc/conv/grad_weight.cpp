@@ -367,6 +367,29 @@ void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_outpu
 
 }  // namespace
 
+// One tap of the depth, whose dW has no gaps.
+Problem at_depth_tap(const Problem& forward, Index d) {
+  Problem p = forward;
+  Axis& depth = p.axis[kDepth];
+  depth.kernel = 1;
+  depth.pad -= d * depth.dilation;
+  p.w.in = p.taps();
+  p.w.out = p.channels * p.w.in;
+  p.w.group = p.outputs * p.w.out;
+  return p;
+}
+
+template <class T>
+void winograd_by_depth_taps(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
+  const Index depths = forward.depth().kernel, taps = forward.taps() / depths;
+  const Index kernels_2d = forward.groups * forward.outputs * forward.channels;
+  const RecycledBlock one(static_cast<std::size_t>(kernels_2d * taps) * sizeof(T));
+  for (Index d = 0; d < depths; ++d) {
+    winograd_grad_weight(at_depth_tap(forward, d), x, grad_output, one.as<T>(), threads);
+    kernels().of<T>().copy({one.as<const T>(), taps, kernels_2d, taps, grad_weight + d * taps, forward.taps()});
+  }
+}
+
 // Without taps dW is a product of two matrices of pixels, either of which may be the one that is transposed: the one
 // with fewer channels, if these fill the lanes.
 template <class T>
@@ -412,6 +435,10 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
   }
   if (p.w.in == p.taps() && winograd_grad_weight_wins<T>(p)) {
     winograd_grad_weight(p, x, grad_output, grad_weight, threads);
+    return;
+  }
+  if (p.w.in == p.taps() && p.depth().kernel > 1 && winograd_grad_weight_wins<T>(at_depth_tap(p, 0))) {
+    winograd_by_depth_taps(p, x, grad_output, grad_weight, threads);
     return;
   }
   if (better_swapped<T>(p)) {

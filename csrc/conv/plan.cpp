@@ -27,9 +27,12 @@ void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes) {
   throw std::invalid_argument("algorithm: 'winograd' needs a 3x3 or 5x5 kernel with stride 1 and dilation 1");
 }
 
-void check_algorithm(Algorithm wanted, Index channels, Index outputs) {
-  if (wanted != Algorithm::kWinograd || channels * outputs == 0 || winograd_applies(channels, outputs)) return;
-  throw std::invalid_argument("algorithm: 'winograd' needs 8 input and 8 output channels in each group");
+void check_algorithm(Algorithm wanted, Index channels, Index outputs, Index depth_taps) {
+  if (wanted != Algorithm::kWinograd || channels * outputs == 0) return;
+  if (winograd_applies(channels, outputs, depth_taps)) return;
+  throw std::invalid_argument(
+      "algorithm: 'winograd' needs 8 input and 8 output channels in each group, and a multiple of 16 input channels "
+      "where the kernel has depth");
 }
 
 namespace {
@@ -37,7 +40,7 @@ namespace {
 template <class T>
 bool chooses_winograd(const Problem& p, bool prepacked, Algorithm wanted) {
   if (wanted != Algorithm::kWinograd) return wanted == Algorithm::kAuto && winograd_wins<T>(p, prepacked);
-  if (p.flops() > 0) check_algorithm(wanted, p.channels, p.outputs);
+  if (p.flops() > 0) check_algorithm(wanted, p.channels, p.outputs, p.depth().kernel);
   return true;
 }
 
@@ -74,7 +77,8 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
     const WinogradPlan& w = plan.winograd;
     const std::string outputs = std::to_string(w.tile), taps = std::to_string(w.taps());
     return {{"tiles", std::to_string(w.tiles) + " of F(" + outputs + "x" + outputs + ", " + taps + "x" + taps + "), " +
-                          std::to_string(w.points) + " products for " + std::to_string(w.tile * w.tile * p.taps())},
+                          std::to_string(w.points) + " products for " +
+                          std::to_string(w.tile * w.tile * w.taps() * w.taps())},
             {"tiles of a task", std::to_string(w.block_tiles())}};
   }
   const DirectPlan& direct = plan.direct;

@@ -31,7 +31,7 @@ struct ConvPlan {
 // Throws std::invalid_argument where an algorithm that the caller asked for (kAuto, kDirect or kWinograd) does not
 // apply to these kernels, strides and dilations, whatever the sizes of the images.
 void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes);
-void check_algorithm(Algorithm wanted, Index channels, Index outputs);  // of a group
+void check_algorithm(Algorithm wanted, Index channels, Index outputs, Index depth_taps);  // channels of a group
 
 // Calls check_algorithm.
 template <class T>

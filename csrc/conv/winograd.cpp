@@ -71,7 +71,7 @@ class Task {
   }
 
  private:
-  Index channel(Index d) const { return std::min(d * call_.plan.depth, call_.p.channels); }
+  Index channel(Index d) const { return std::min(d * call_.plan.depth, winograd_channels(call_.p)); }
   Index end_depth(Index d) const { return std::min(d + call_.plan.depths_per_block, call_.plan.depths); }
 
   // V of the block of channels that starts with depth d.
@@ -182,7 +182,7 @@ void transform_and_run(const Call<T>& call) {
       parallel_for(plan.threads, groups * panels, [&](Index i) {
         const Index panel = first + i % panels;
         T* to = u + i / panels * call.layout.group() + call.layout.panel(panel) - call.layout.panel(first);
-        transform_weights(call.p, plan, call.a.w, {g + i / panels, panel, 0, call.p.channels}, to,
+        transform_weights(call.p, plan, call.a.w, {g + i / panels, panel, 0, winograd_channels(call.p)}, to,
                           call.layout.point(panel));
       });
       run_pass<T>(call, {g, groups, first, first + panels}, u);

@@ -92,6 +92,7 @@ GradPlan<T>::GradPlan(const Problem& p) : tiles(tiles_of(p)) {
 Problem image_of_gradient(const Problem& p) {
   Problem q = p;
   q.x = p.y;
+  q.channels = p.outputs;
   for (std::size_t s = 0; s < kSpatial; ++s) {
     q.axis[s] = Axis{};
     q.axis[s].in = q.axis[s].out = p.axis[s].out;
@@ -213,7 +214,8 @@ bool winograd_grad_weight_wins(const Problem& p) {
   constexpr double transform = 11;  // for each point of a tile and vector of channels, staging included
   constexpr double finish = 5;      // for each point, channel and vector of outputs
   const WinogradPlan tiles = tiles_of(p);
-  if (!winograd_applies(p.axis) || std::min({p.channels, p.outputs, tiles.tiles}) < kFewest) return false;
+  if (!winograd_applies(p.axis) || p.depth().kernel > 1 || std::min({p.channels, p.outputs, tiles.tiles}) < kFewest)
+    return false;
   const GradPlan<T> plan(p);
   const double in = static_cast<double>(ceil_div(p.channels, plan.lanes)), out = static_cast<double>(plan.panels.total);
   const double channels = static_cast<double>(p.channels), taps = static_cast<double>(p.taps());

@@ -29,7 +29,7 @@ bool StagedRows<T>::below_last(const TileRun& run, Index c) const {
 template <class T>
 void StagedRows<T>::stage_row(const TileRun& run, Index ih, Index c, Index channels, T* to) const {
   const Index lanes = kernels().of<T>().lanes, width = (run.count - 1) * tile_ + span_;
-  const Index iw = p_.width().input_of(run.column * tile_, 0), id = p_.depth().input_of(run.od, 0);
+  const Index iw = p_.width().input_of(run.column * tile_, 0), id = p_.depth().input_of(run.od, c / p_.channels);
   const Index before = std::clamp<Index>(-iw, 0, width);
   const Index inside = std::clamp<Index>(p_.width().in - (iw + before), 0, width - before);
   if (inside == 0 || ih < 0 || ih >= p_.height().in || id < 0 || id >= p_.depth().in) {
@@ -37,7 +37,7 @@ void StagedRows<T>::stage_row(const TileRun& run, Index ih, Index c, Index chann
     return;
   }
   std::fill_n(to, before * lanes, T(0));
-  copy(x_ + run.n * p_.x.batch + c * p_.x.channel + id * p_.x.space[kDepth] + ih * p_.x.space[kHeight] +
+  copy(x_ + run.n * p_.x.batch + c % p_.channels * p_.x.channel + id * p_.x.space[kDepth] + ih * p_.x.space[kHeight] +
            (iw + before) * p_.x.space[kWidth],
        inside, channels, to + before * lanes);
   std::fill(to + (before + inside) * lanes, to + width * lanes, T(0));

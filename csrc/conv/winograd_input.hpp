@@ -42,7 +42,7 @@ class StagedRows {
     return span * ((run - 1) * tile + span) * lanes;
   }
 
-  // The rows of a run for channels [c, c + channels); lanes beyond hold anything.
+  // The rows of a run for channels [c, c + channels) of winograd_channels; lanes beyond hold anything.
   void stage(const TileRun& run, Index c, Index channels, const T* (&rows)[kMaxWinogradSpan]);
 
  private:

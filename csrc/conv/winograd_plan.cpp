@@ -14,7 +14,6 @@ constexpr Index kFewestChannels = 8;
 constexpr Index kBlockChannels = 512;          // bounds V where there are thousands of channels
 constexpr Index kBlockOutputs = 64;            // for each of which V is read once
 constexpr Index kPassBytes = Index{10} << 20;  // of weights that are transformed at a time
-constexpr Index kDepthUnit = 16;
 constexpr Index kFleetingTiles = 160;
 constexpr Index kFewestTiles = 24;  // in a block; fewer would wait for the weights' way from L3
 constexpr Index kMostTiles = 60;
@@ -35,7 +34,8 @@ Index tiles_of(const Problem& p, const Form& f) {
 template <class T>
 bool fleeting_weights(const Problem& p, const Form& f, bool prepacked) {
   const Kernels<T>& k = kernels().of<T>();
-  const double panel = static_cast<double>(f.points() * k.tile_vectors * k.lanes) * static_cast<double>(p.channels);
+  const double panel =
+      static_cast<double>(f.points() * k.tile_vectors * k.lanes) * static_cast<double>(winograd_channels(p));
   return !prepacked && (tiles_of(p, f) <= kFleetingTiles || panel * sizeof(T) > static_cast<double>(kPassBytes));
 }
 
@@ -59,7 +59,7 @@ struct Vectors {
 template <class T>
 Vectors vectors_of(const Problem& p) {
   const Index lanes = kernels().of<T>().lanes;
-  return {static_cast<double>(ceil_div(p.channels, lanes)), static_cast<double>(ceil_div(p.outputs, lanes)),
+  return {static_cast<double>(ceil_div(winograd_channels(p), lanes)), static_cast<double>(ceil_div(p.outputs, lanes)),
           static_cast<double>(lanes) * sizeof(T)};
 }
 
@@ -75,7 +75,7 @@ template <class T>
 double winograd_cycles(const Problem& p, const Form& f, bool prepacked) {
   const Vectors v = vectors_of<T>(p);
   const double points = static_cast<double>(f.points()), tiles = static_cast<double>(tiles_of(p, f));
-  const double weights = points * static_cast<double>(p.channels) * v.out;
+  const double weights = points * static_cast<double>(winograd_channels(p)) * v.out;
   const double blocks = std::ceil(tiles / static_cast<double>(kMostTiles));
   const bool fleeting = fleeting_weights<T>(p, f, prepacked);
   const double starts = std::ceil(tiles / 6) * points * std::ceil(v.out / 4) * kTileStart;
@@ -111,8 +111,8 @@ Form cheapest(const Problem& p, bool prepacked) {
 
 // ---- blocks -------------------------------------------------------------------------------------
 
-// Channels whose products are summed at once, in units of kDepthUnit, and how many of them a task keeps. Follows from
-// the problem alone: the bits depend on it.
+// Channels whose products are summed at once, in units of kWinogradUnit, and how many of them a task keeps. Follows
+// from the problem alone: the bits depend on it.
 template <class T>
 void choose_depth(const Problem& p, Index width, WinogradPlan& plan) {
   const Kernels<T>& k = kernels().of<T>();
@@ -120,9 +120,10 @@ void choose_depth(const Problem& p, Index width, WinogradPlan& plan) {
   if (plan.fleeting_weights) {  // in half of L2
     most = std::min(most, caches().l2 / 2 / (plan.points * width * static_cast<Index>(sizeof(T))));
   }
-  most = std::max(kDepthUnit, most / kDepthUnit * kDepthUnit);
-  plan.depth = std::min(p.channels, round_up(ceil_div(p.channels, ceil_div(p.channels, most)), kDepthUnit));
-  plan.depths = ceil_div(p.channels, plan.depth);
+  most = std::max(kWinogradUnit, most / kWinogradUnit * kWinogradUnit);
+  const Index channels = winograd_channels(p);
+  plan.depth = std::min(channels, round_up(ceil_div(channels, ceil_div(channels, most)), kWinogradUnit));
+  plan.depths = ceil_div(channels, plan.depth);
   plan.depths_per_block = std::clamp<Index>(kBlockChannels / plan.depth, 1, plan.depths);
 }
 
@@ -133,7 +134,8 @@ Index most_tiles(const Problem& p, const WinogradPlan& plan, Index width) {
   const Index lanes = kernels().of<T>().lanes, l2 = caches().l2;
   const Index pair = plan.points * static_cast<Index>(sizeof(T));  // one tile and channel, or channel and output
   const Index tile = pair * (round_up(plan.block_channels(), lanes) + plan.panels_per_block * width);
-  const double weights = static_cast<double>(pair * width) * static_cast<double>(p.channels * plan.panels.count);
+  const double weights =
+      static_cast<double>(pair * width) * static_cast<double>(winograd_channels(p) * plan.panels.count);
   const bool small = weights < static_cast<double>(l2) * 0.6;
   return std::clamp((small ? l2 / 2 : kWorkspace) / tile, kFewestTiles, kMostTiles);
 }
@@ -163,8 +165,9 @@ void choose_passes(const Problem& p, bool prepacked, Index width, WinogradPlan& 
   plan.groups_per_pass = p.groups;
   plan.panels_per_pass = plan.panels.count;
   if (prepacked || plan.fleeting_weights) return;
-  const double panel = static_cast<double>(plan.points) * sizeof(T) *
-                       (static_cast<double>(width) * static_cast<double>(p.channels) + WinogradWeightLayout<T>::kGap);
+  const double panel =
+      static_cast<double>(plan.points) * sizeof(T) *
+      (static_cast<double>(width) * static_cast<double>(winograd_channels(p)) + WinogradWeightLayout<T>::kGap);
   const double fit = std::max(1.0, static_cast<double>(kPassBytes) / panel);  // panels
   const double groups = fit / static_cast<double>(plan.panels.count);
   if (groups >= 1) {
@@ -180,15 +183,17 @@ void choose_passes(const Problem& p, bool prepacked, Index width, WinogradPlan& 
 
 bool winograd_applies(const std::array<Axis, kSpatial>& axes) {
   const Axis &h = axes[kHeight], &w = axes[kWidth];
-  return axes[kDepth].kernel == 1 && h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5) && h.stride == 1 &&
-         w.stride == 1 && h.dilation == 1 && w.dilation == 1;
+  return h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5) && h.stride == 1 && w.stride == 1 &&
+         h.dilation == 1 && w.dilation == 1;
 }
 
-bool winograd_applies(Index channels, Index outputs) { return std::min(channels, outputs) >= kFewestChannels; }
+bool winograd_applies(Index channels, Index outputs, Index depth_taps) {
+  return std::min(channels, outputs) >= kFewestChannels && (depth_taps == 1 || channels % kWinogradUnit == 0);
+}
 
 template <class T>
 bool winograd_wins(const Problem& p, bool prepacked) {
-  if (!winograd_applies(p.axis) || !winograd_applies(p.channels, p.outputs)) return false;
+  if (!winograd_applies(p.axis) || !winograd_applies(p.channels, p.outputs, p.depth().kernel)) return false;
   return winograd_cycles<T>(p, cheapest<T>(p, prepacked), prepacked) < direct_cycles<T>(p, prepacked);
 }
 

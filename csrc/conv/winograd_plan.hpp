@@ -49,10 +49,17 @@ struct WinogradPlan {
   static Index most(const Panels& p) { return p.base + (p.extra > 0 ? 1 : 0); }
 };
 
+// What is summed over: the channels at one depth tap after the other, number d * C + c. A kernel's depth makes the
+// reduction longer and leaves the tiles as they are.
+inline Index winograd_channels(const Problem& p) { return p.channels * p.depth().kernel; }
+inline Index plane_taps(const Problem& p) { return p.height().kernel * p.width().kernel; }
+
 // Whether kernels, strides and dilations are such that Winograd's algorithm exists here.
 bool winograd_applies(const std::array<Axis, kSpatial>& axes);
-// Whether the channels of a group are enough for it to be of any use; fewer are refused even when asked for.
-bool winograd_applies(Index channels, Index outputs);
+// Whether the channels of a group are enough for it to be of any use, fewer are refused even when asked for; and
+// multiples of kWinogradUnit, where they are summed over several depth taps, so that no vector of them meets two.
+bool winograd_applies(Index channels, Index outputs, Index depth_taps);
+constexpr Index kWinogradUnit = 16;
 
 // Whether it would be faster than the direct convolution. Depends on the problem, the ISA and `prepacked` alone.
 template <class T>

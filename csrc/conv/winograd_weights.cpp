@@ -9,7 +9,7 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kChannelsAtOnce = 16;
+constexpr Index kChannelsAtOnce = kWinogradUnit;
 constexpr Index kMostTaps = 25;
 
 // How the taps of one kernel follow each other in memory: 1, -1 (the gradient's flipped kernels), or 0, neither.
@@ -18,9 +18,14 @@ Index tap_order(const Problem& p) {
   return (step == 1 || step == -1) && p.w.space[kHeight] == step * p.width().kernel ? step : 0;
 }
 
-// The weights of channels [c, c + channels) and outputs [o, o + outputs); lanes beyond them hold any numbers.
+// The weights of channels [c, c + channels) of winograd_channels and outputs [o, o + outputs); lanes beyond them hold
+// any numbers.
 struct Piece {
   Index c, channels, o, outputs;
+
+  Index first(const Problem& p) const {
+    return o * p.w.out + c % p.channels * p.w.in + c / p.channels * p.w.space[kDepth];
+  }
 };
 
 // A row is what lies together: an output's channels in OIHW arrays, a channel's outputs in the gradient's.
@@ -29,8 +34,8 @@ void prefetch(const Problem& p, const T* w, const Piece& piece) {
   constexpr Index line = 64 / static_cast<Index>(sizeof(T));
   const bool by_output = p.w.in < p.w.out;
   const Index rows = by_output ? piece.outputs : piece.channels, step = by_output ? p.w.out : p.w.in;
-  const Index length = p.taps() * (by_output ? piece.channels : piece.outputs);
-  const T* row = w + piece.o * p.w.out + piece.c * p.w.in + std::min<Index>(0, tap_order(p)) * (p.taps() - 1);
+  const Index length = plane_taps(p) * (by_output ? piece.channels : piece.outputs);
+  const T* row = w + piece.first(p) + std::min<Index>(0, tap_order(p)) * (plane_taps(p) - 1);
   for (Index i = 0; i < rows; ++i, row += step) {
     for (Index j = 0; j < length; j += line) __builtin_prefetch(row + j, 0, 2);
   }
@@ -40,8 +45,8 @@ void prefetch(const Problem& p, const T* w, const Piece& piece) {
 template <class T>
 void gather(const Problem& p, const T* w, const Piece& piece, T* to) {
   const Kernels<T>& k = kernels().of<T>();
-  const Index order = tap_order(p), taps = p.taps(), lanes = k.lanes;
-  const T* from = w + piece.o * p.w.out + piece.c * p.w.in;
+  const Index order = tap_order(p), taps = plane_taps(p), lanes = k.lanes;
+  const T* from = w + piece.first(p);
   if (order == 1 && p.w.in == taps) {
     k.interleave({from, p.w.out, piece.outputs, piece.channels * taps, to});
   } else if (order != 0) {
@@ -65,7 +70,7 @@ template <class T>
 void transform_weights(const Problem& p, const WinogradPlan& plan, const T* w, const WeightRange& range, T* u,
                        Index point) {
   const Kernels<T>& k = kernels().of<T>();
-  const Index lanes = k.lanes, width = plan.panels.size(range.panel) * lanes, taps = p.taps();
+  const Index lanes = k.lanes, width = plan.panels.size(range.panel) * lanes, taps = plane_taps(p);
   const Index first = plan.panels.start(range.panel) * lanes;
   const T* group = w + range.g * p.w.group;
   alignas(kCacheLine) T piece[kChannelsAtOnce * kMostTaps * kCacheLine / sizeof(T)];
@@ -76,8 +81,8 @@ void transform_weights(const Problem& p, const WinogradPlan& plan, const T* w, c
       const Index outputs = std::min(lanes, p.outputs - first - v);
       gather(p, group, {c, channels, first + v, outputs}, piece);
       const Index next = c + channels;
-      if (next < p.channels)
-        prefetch(p, group, {next, std::min(kChannelsAtOnce, p.channels - next), first + v, outputs});
+      if (next < range.end_channel)
+        prefetch(p, group, {next, std::min(kChannelsAtOnce, range.end_channel - next), first + v, outputs});
       k.winograd[plan.form].weights({piece + (backwards ? (taps - 1) * lanes : 0), taps * lanes,
                                      backwards ? -lanes : lanes, channels, u + v, point, width});
     }
@@ -90,7 +95,7 @@ void pack_winograd(const Problem& p, const WinogradPlan& plan, const T* w, T* u)
   const Index panels = plan.panels.count;
   parallel_for(plan.threads, p.groups * panels, [&](Index i) {
     const Index g = i / panels, panel = i % panels;
-    transform_weights(p, plan, w, {g, panel, 0, p.channels}, u + g * layout.group() + layout.panel(panel),
+    transform_weights(p, plan, w, {g, panel, 0, winograd_channels(p)}, u + g * layout.group() + layout.panel(panel),
                       layout.point(panel));
   });
 }
