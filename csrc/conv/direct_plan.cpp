@@ -143,6 +143,7 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
     return RawStage(p, height, width).elements() + (plan.in_place ? 0 : p.outputs * height * width);
   };
   while (height > 4 && stage() > l1) height = ceil_div(height, 2);
+  if (stage() > l1) height = std::min<Index>(p.height().out, 16);
   while (height > 1 && stage() > l2) height = ceil_div(height, 2);
   while (width > 64 && stage() > l2) width = ceil_div(width, 2);
   plan.blocks_h = ceil_div(p.height().out, height);
