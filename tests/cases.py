@@ -211,11 +211,12 @@ class ConvCase:
     @property
     def may_use_winograd(self) -> bool:
         """Whether an algorithm with irrational points may serve it, so that integers may round."""
-        return (
-            tuple(k for k in self.weight[2:] if k > 1) in ((3, 3), (5, 5))
-            and {*each(self.stride, self.axes), *each(self.dilation, self.axes)} == {1}
-            and min(self.weight[1], self.weight[0] // max(self.groups, 1)) >= 8
-        )
+        kernel, stride = self.weight[2:], each(self.stride, self.axes)
+        square = ((3, 3), (5, 5))
+        applies = kernel[-2:] in square and set(stride[-2:]) == {1}
+        thin = tuple(k for k in kernel if k > 1) in square and set(stride) == {1}  # 3x1x3 in space
+        channels = min(self.weight[1], self.weight[0] // max(self.groups, 1))
+        return (applies or thin) and channels >= 8
 
     def terms(self) -> tuple[int, int, int]:
         """How many products an element of the output, grad_input and grad_weight sums, at most."""

@@ -156,7 +156,6 @@ def test_thousand_random_problems(start):
     "changes",
     [
         {"stride": 2},
-        {"dilation": 2, "padding": 2},
         {"weight": (64, 64, 1, 1)},
         {"weight": (64, 64, 2, 3)},
         {"weight": (64, 1, 3, 3), "groups": 64},

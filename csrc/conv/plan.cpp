@@ -24,7 +24,7 @@ const char* name_of(Algorithm algorithm) {
 
 void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes) {
   if (wanted != Algorithm::kWinograd || winograd_applies(axes)) return;
-  throw std::invalid_argument("algorithm: 'winograd' needs a 3x3 or 5x5 kernel with stride 1 and dilation 1");
+  throw std::invalid_argument("algorithm: 'winograd' needs a 3x3 or 5x5 kernel with stride 1");
 }
 
 void check_algorithm(Algorithm wanted, Index channels, Index outputs, Index depth_taps) {

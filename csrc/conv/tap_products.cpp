@@ -246,11 +246,13 @@ typename TapProducts<T>::Inside TapProducts<T>::inside(const Block& b) const {
   return {cut(hull_.height(), b.oh, stage().rows()), cut(hull_.width(), b.ow, stage().pitch())};
 }
 
-// Rows of whole vectors need no copy: the products of the margins, zeros, are not computed.
+// Rows of a vector or more need no copy: the products of the margins, zeros, are not computed. The last vector of a row
+// overlaps the one before it, unless sums are added to, which would count twice there.
 template <class T>
 bool TapProducts<T>::reads_in_place(const Inside& in) const {
   const Axis& d = hull_.depth();
-  return d.in == 1 && d.out == 1 && d.kernel == 1 && d.pad == 0 && in.columns.size() >= k_.lanes;
+  const bool whole = chains().count == 1 || in.columns.size() % k_.lanes == 0;
+  return d.in == 1 && d.out == 1 && d.kernel == 1 && d.pad == 0 && in.columns.size() >= k_.lanes && whole;
 }
 
 // What no product is written to. In the stage they are written between the columns, too, and are zeros there.
@@ -273,7 +275,6 @@ void TapProducts<T>::clear_margins(const Inside& in, T* products) const {
   }
 }
 
-// The last vector of a row overlaps the one before it.
 template <class T>
 Index TapProducts<T>::place_in_dy(const Inside& in, const Block& b, const T* dy, const Scratch& s) const {
   const Index top = b.oh - hull_.height().pad, left = b.ow - hull_.width().pad;

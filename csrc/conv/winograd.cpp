@@ -24,6 +24,7 @@ struct Call {
   const Kernels<T>& kernels;
   WinogradWeightLayout<T> layout;
   WinogradRooms<T> rooms;
+  Problem grid;  // whose outputs are those of one grid
 
   Call(const Problem& problem, const WinogradPlan& chosen, const Operands<T>& operands)
       : p(problem),
@@ -31,7 +32,13 @@ struct Call {
         a(operands),
         kernels(fastconv::kernels().of<T>()),
         layout(problem, chosen, kernels.lanes),
-        rooms(chosen) {}
+        rooms(chosen),
+        grid(problem) {
+    for (const std::size_t s : {kHeight, kWidth}) {
+      grid.axis[s].out = grid_size(p.axis[s]);
+      grid.y.space[s] *= winograd_grids(p.axis[s]);
+    }
+  }
 };
 
 template <class T>
@@ -141,10 +148,12 @@ class Task {
       const T* bias = call_.a.bias == nullptr ? nullptr : call_.a.bias + g_ * p.outputs + output;
       for_each_run(p, call_.plan, first_tile_, tiles_, [&](const TileRun& run, Index at) {
         const Rectangle r = run.outputs(p, call_.plan, g_);
+        if (r.height <= 0 || r.width <= 0) return;
         call_.kernels.winograd[call_.plan.form].output({m_ + at * call_.rooms.outputs + v * lanes, call_.rooms.m_point,
                                                         call_.rooms.outputs, finished_, r.width * lanes, r.height,
                                                         r.width});
-        OutputBlock<T>(p, r, call_.a.y, output, std::min(lanes, p.outputs - output), bias)
+        T* const y = call_.a.y + run.grid_h * p.y.space[kHeight] + run.grid_w * p.y.space[kWidth];
+        OutputBlock<T>(call_.grid, r, y, output, std::min(lanes, p.outputs - output), bias)
             .store_pixel_rows(finished_, lanes);
       });
     }

@@ -59,13 +59,14 @@ struct GradPlan {
 // F(4x4, 3x3) for 3x3, unless half of its tiles would be padding.
 WinogradPlan tiles_of(const Problem& p) {
   WinogradPlan plan;
-  const bool tiny = std::min(p.height().out, p.width().out) <= 2;
+  const bool tiny = std::min(grid_size(p.height()), grid_size(p.width())) <= 2;
   plan.form = p.height().kernel == 5 ? kF2x5 : tiny ? kF2x3 : kF4x3;
   plan.tile = plan.form == kF4x3 ? 4 : 2;
   plan.points = plan.span() * plan.span();
-  plan.tile_rows = ceil_div(p.height().out, plan.tile);
-  plan.tile_columns = ceil_div(p.width().out, plan.tile);
-  plan.tiles = p.batch * p.depth().out * plan.tile_rows * plan.tile_columns;
+  plan.tile_rows = ceil_div(grid_size(p.height()), plan.tile);
+  plan.tile_columns = ceil_div(grid_size(p.width()), plan.tile);
+  const Index grids = winograd_grids(p.height()) * winograd_grids(p.width());
+  plan.tiles = p.batch * p.depth().out * grids * plan.tile_rows * plan.tile_columns;
   return plan;
 }
 
@@ -96,6 +97,7 @@ Problem image_of_gradient(const Problem& p) {
   for (std::size_t s = 0; s < kSpatial; ++s) {
     q.axis[s] = Axis{};
     q.axis[s].in = q.axis[s].out = p.axis[s].out;
+    q.axis[s].dilation = s == kDepth ? 1 : winograd_grids(p.axis[s]);
   }
   return q;
 }
@@ -220,8 +222,9 @@ bool winograd_grad_weight_wins(const Problem& p) {
   const double in = static_cast<double>(ceil_div(p.channels, plan.lanes)), out = static_cast<double>(plan.panels.total);
   const double channels = static_cast<double>(p.channels), taps = static_cast<double>(p.taps());
   const double points = static_cast<double>(tiles.points), count = static_cast<double>(tiles.tiles);
+  const double apart = p.width().dilation > 1 ? 2 : 1;
   const double transforms =
-      count * points * transform *
+      count * points * transform * apart *
       (in * static_cast<double>(plan.panels.count) + out * static_cast<double>(plan.channels.count));
   const double products = points * channels * out * (count / 2 / 0.7 + finish);
   const double direct = static_cast<double>(p.batch * p.pixels()) * taps * channels * out / 2 / 0.8;

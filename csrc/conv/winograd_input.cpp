@@ -13,7 +13,8 @@ void StagedRows<T>::stage(const TileRun& run, Index c, Index channels, const T* 
   for (Index i = 0; i < span_; ++i) {
     const Index at = run.row * tile_ + i;
     T* to = ring_ + at % span_ * row;
-    if (i >= held) stage_row(run, p_.height().input_of(at, 0), c, channels, to);
+    const Index ih = p_.height().input_of(run.grid_h, at);  // dilation is the step from a row of the grid to the next
+    if (i >= held) stage_row(run, ih, c, channels, to);
     rows[i] = to;
   }
   last_ = run;
@@ -22,23 +23,27 @@ void StagedRows<T>::stage(const TileRun& run, Index c, Index channels, const T* 
 
 template <class T>
 bool StagedRows<T>::below_last(const TileRun& run, Index c) const {
-  return last_channel_ == c && last_.n == run.n && last_.od == run.od && last_.row + 1 == run.row &&
-         last_.column == run.column && last_.count == run.count;
+  return last_channel_ == c && last_.n == run.n && last_.od == run.od && last_.grid_h == run.grid_h &&
+         last_.grid_w == run.grid_w && last_.row + 1 == run.row && last_.column == run.column &&
+         last_.count == run.count;
 }
 
 template <class T>
 void StagedRows<T>::stage_row(const TileRun& run, Index ih, Index c, Index channels, T* to) const {
   const Index lanes = kernels().of<T>().lanes, width = (run.count - 1) * tile_ + span_;
-  const Index iw = p_.width().input_of(run.column * tile_, 0), id = p_.depth().input_of(run.od, c / p_.channels);
-  const Index before = std::clamp<Index>(-iw, 0, width);
-  const Index inside = std::clamp<Index>(p_.width().in - (iw + before), 0, width - before);
+  const Axis& w = p_.width();
+  const Index step = w.dilation, iw = w.input_of(run.grid_w, run.column * tile_);
+  const Index id = p_.depth().input_of(run.od, c / p_.channels);
+  const Index before = std::min(iw < 0 ? ceil_div(-iw, step) : 0, width);
+  const Index first = iw + before * step, left = first < w.in ? ceil_div(w.in - first, step) : 0;
+  const Index inside = std::min(left, width - before);
   if (inside == 0 || ih < 0 || ih >= p_.height().in || id < 0 || id >= p_.depth().in) {
     std::fill_n(to, width * lanes, T(0));
     return;
   }
   std::fill_n(to, before * lanes, T(0));
   copy(x_ + run.n * p_.x.batch + c % p_.channels * p_.x.channel + id * p_.x.space[kDepth] + ih * p_.x.space[kHeight] +
-           (iw + before) * p_.x.space[kWidth],
+           first * p_.x.space[kWidth],
        inside, channels, to + before * lanes);
   std::fill(to + (before + inside) * lanes, to + width * lanes, T(0));
 }
@@ -46,7 +51,7 @@ void StagedRows<T>::stage_row(const TileRun& run, Index ih, Index c, Index chann
 template <class T>
 void StagedRows<T>::copy(const T* src, Index columns, Index channels, T* to) const {
   const Kernels<T>& k = kernels().of<T>();
-  const Index step = p_.x.space[kWidth];
+  const Index step = columns > 1 ? p_.x.space[kWidth] * p_.width().dilation : 1;
   if (step == 1) {
     k.interleave({src, p_.x.channel, channels, columns, to});
   } else if (p_.x.channel == 1) {

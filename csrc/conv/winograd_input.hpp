@@ -6,14 +6,23 @@
 
 namespace fastconv {
 
-// Neighbouring tiles of one row of tiles.
+// Neighbouring tiles of one row of tiles, of the grid whose first output is (grid_h, grid_w).
 struct TileRun {
-  Index n, od, row, column, count;
+  Index n, od, grid_h, grid_w, row, column, count;
 
+  // In coordinates of the grid; empty where the grid is smaller than the first one and ends before.
   Rectangle outputs(const Problem& p, const WinogradPlan& plan, Index g) const {
     const Index oh = row * plan.tile, ow = column * plan.tile;
-    return {
-        n, g, od, oh, ow, std::min(plan.tile, p.height().out - oh), std::min(count * plan.tile, p.width().out - ow)};
+    const auto left = [](const Axis& a, Index grid, Index at) {
+      return ceil_div(a.out - grid, winograd_grids(a)) - at;
+    };
+    return {n,
+            g,
+            od,
+            oh,
+            ow,
+            std::min(plan.tile, left(p.height(), grid_h, oh)),
+            std::min(count * plan.tile, left(p.width(), grid_w, ow))};
   }
 };
 
@@ -22,11 +31,23 @@ template <class F>
 void for_each_run(const Problem& p, const WinogradPlan& plan, Index first, Index count, const F& f) {
   Index column = first % plan.tile_columns;
   Index row = first / plan.tile_columns;
+  const Index grids_h = winograd_grids(p.height()), grids_w = winograd_grids(p.width());
   for (Index at = 0; at < count; column = 0, ++row) {
-    const Index run = std::min(count - at, plan.tile_columns - column);
-    const Index plane = row / plan.tile_rows;
-    f(TileRun{plane / p.depth().out, plane % p.depth().out, row % plan.tile_rows, column, run}, at);
-    at += run;
+    TileRun run{};
+    run.count = std::min(count - at, plan.tile_columns - column);
+    run.row = row % plan.tile_rows;
+    run.column = column;
+    Index plane = row / plan.tile_rows;
+    if (grids_h * grids_w > 1) {
+      run.grid_w = plane % grids_w;
+      plane /= grids_w;
+      run.grid_h = plane % grids_h;
+      plane /= grids_h;
+    }
+    run.n = plane / p.depth().out;
+    run.od = plane % p.depth().out;
+    f(run, at);
+    at += run.count;
   }
 }
 

@@ -27,7 +27,9 @@ struct Form {
 constexpr Form kForms[] = {{kF4x3, 4, 3}, {kF2x3, 2, 3}, {kF2x5, 2, 5}};
 
 Index tiles_of(const Problem& p, const Form& f) {
-  return p.batch * p.depth().out * ceil_div(p.height().out, f.tile) * ceil_div(p.width().out, f.tile);
+  const Axis &h = p.height(), &w = p.width();
+  return p.batch * p.depth().out * winograd_grids(h) * winograd_grids(w) * ceil_div(grid_size(h), f.tile) *
+         ceil_div(grid_size(w), f.tile);
 }
 
 // Weights that are not packed beforehand and serve few tiles, or of which not even one panel fits a pass.
@@ -47,6 +49,7 @@ bool fleeting_weights(const Problem& p, const Form& f, bool prepacked) {
 constexpr double kTileStart = 40;       // for each 6 tiles and panel of outputs at each point: registers filled, stored
 constexpr double kInputTransform = 12;  // for each point of a tile and vector of channels, staging included
 constexpr double kOutputTransform = 11;
+constexpr double kColumnsApart = 2;     // times as much for both where neighbours of a tile are none in memory
 constexpr double kWeightTransform = 5;  // for each point, channel and vector of outputs
 constexpr double kGatherWeight = 10;    // for each tap, channel and vector of outputs
 constexpr double kPackWeight = 8;       // for each weight vector of the direct convolution
@@ -81,7 +84,8 @@ double winograd_cycles(const Problem& p, const Form& f, bool prepacked) {
   const double starts = std::ceil(tiles / 6) * points * std::ceil(v.out / 4) * kTileStart;
   const double products = tiles * weights / 2 / fma_use(v.out) + starts;
   const double read = fleeting ? 0 : read_cycles(weights, v.bytes, blocks);
-  const double transforms = tiles * points * (kInputTransform * v.in + kOutputTransform * v.out);
+  const double apart = p.width().dilation > 1 ? kColumnsApart : 1;
+  const double transforms = tiles * points * apart * (kInputTransform * v.in + kOutputTransform * v.out);
   double packing = 0;
   if (!prepacked) {
     const double taps = static_cast<double>(p.channels * p.taps()) * v.out;
@@ -183,8 +187,7 @@ void choose_passes(const Problem& p, bool prepacked, Index width, WinogradPlan& 
 
 bool winograd_applies(const std::array<Axis, kSpatial>& axes) {
   const Axis &h = axes[kHeight], &w = axes[kWidth];
-  return h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5) && h.stride == 1 && w.stride == 1 &&
-         h.dilation == 1 && w.dilation == 1;
+  return h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5) && h.stride == 1 && w.stride == 1;
 }
 
 bool winograd_applies(Index channels, Index outputs, Index depth_taps) {
@@ -206,8 +209,8 @@ WinogradPlan plan_winograd(const Problem& p, bool prepacked, int threads) {
   plan.tile = form.tile;
   plan.points = form.points();
   if (p.flops() == 0) return plan;
-  plan.tile_rows = ceil_div(p.height().out, form.tile);
-  plan.tile_columns = ceil_div(p.width().out, form.tile);
+  plan.tile_rows = ceil_div(grid_size(p.height()), form.tile);
+  plan.tile_columns = ceil_div(grid_size(p.width()), form.tile);
   plan.tiles = tiles_of(p, form);
   plan.panels = Panels(ceil_div(p.outputs, k.lanes), k.tile_vectors);
   const Index width = WinogradPlan::most(plan.panels) * k.lanes;

@@ -11,6 +11,8 @@
 // stay in its cache and nothing as large as an image is ever stored.
 #pragma once
 
+#include <algorithm>
+
 #include "../kernels/table.hpp"
 #include "../problem.hpp"
 #include "blocking.hpp"
@@ -22,8 +24,8 @@ struct WinogradPlan {
   WinogradTile form = kF4x3;
   Index tile = 0;                         // m: outputs of a tile along an axis
   Index points = 0;                       // P * P
-  Index tile_rows = 0, tile_columns = 0;  // of a plane
-  Index tiles = 0;                        // of all planes
+  Index tile_rows = 0, tile_columns = 0;  // of a grid
+  Index tiles = 0;                        // of all grids of all planes
   Index tiles_per_unit = 1;               // a row of them, or one
   Panels tile_blocks;                     // of units
   Index depth = 0;  // channels whose products are summed at once, and how many such blocks there are
@@ -54,7 +56,12 @@ struct WinogradPlan {
 inline Index winograd_channels(const Problem& p) { return p.channels * p.depth().kernel; }
 inline Index plane_taps(const Problem& p) { return p.height().kernel * p.width().kernel; }
 
-// Whether kernels, strides and dilations are such that Winograd's algorithm exists here.
+// Dilated windows see every d-th row and column only: the image falls into grids, each an undilated problem of its own,
+// whose tiles follow each other as those of several images do.
+inline Index winograd_grids(const Axis& a) { return std::max<Index>(1, std::min(a.dilation, a.out)); }
+inline Index grid_size(const Axis& a) { return ceil_div(a.out, winograd_grids(a)); }  // outputs of the first one
+
+// Whether kernels and strides are such that Winograd's algorithm exists here.
 bool winograd_applies(const std::array<Axis, kSpatial>& axes);
 // Whether the channels of a group are enough for it to be of any use, fewer are refused even when asked for; and
 // multiples of kWinogradUnit, where they are summed over several depth taps, so that no vector of them meets two.
