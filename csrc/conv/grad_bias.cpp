@@ -27,26 +27,30 @@ void sum_interleaved(const Problem& p, const T* dy, Index first, Index count, T*
   for (Index c = 0; c < count; ++c) sums[c] = static_cast<T>(total[c]);
 }
 
-// One channel, image by image and row by row.
+// Some channels of a group, image by image and row by row.
 template <class T>
-T sum_planar(const Problem& p, const T* channel) {
+void sum_planar(const Problem& p, const T* dy, Index count, T* sums) {
   const Index step = p.y.space[kWidth];
   const bool joined = p.y.space[kHeight] == p.width().out * step;
   const Index rows = joined ? 1 : p.height().out, run = joined ? p.height().out * p.width().out : p.width().out;
-  double total = 0;
+  double total[kChannelChunk] = {};
+  T part[kChannelChunk];
   for (Index n = 0; n < p.batch; ++n) {
     for (Index d = 0; d < p.depth().out; ++d) {
       for (Index h = 0; h < rows; ++h) {
-        const T* src = channel + n * p.y.batch + d * p.y.space[kDepth] + h * p.y.space[kHeight];
+        const T* src = dy + n * p.y.batch + d * p.y.space[kDepth] + h * p.y.space[kHeight];
         if (step == 1) {
-          total += static_cast<double>(kernels().of<T>().sum(src, run));
-        } else {
-          for (Index i = 0; i < run; ++i) total += static_cast<double>(src[i * step]);
+          kernels().of<T>().sum_rows(src, p.y.channel, count, run, part);
+          for (Index c = 0; c < count; ++c) total[c] += static_cast<double>(part[c]);
+          continue;
+        }
+        for (Index c = 0; c < count; ++c) {
+          for (Index i = 0; i < run; ++i) total[c] += static_cast<double>(src[c * p.y.channel + i * step]);
         }
       }
     }
   }
-  return static_cast<T>(total);
+  for (Index c = 0; c < count; ++c) sums[c] = static_cast<T>(total[c]);
 }
 
 }  // namespace
@@ -56,14 +60,21 @@ void conv_grad_bias(const Problem& p, const T* grad_output, T* grad_bias, int th
   const Index channels = p.groups * p.outputs;
   const double elements = static_cast<double>(p.batch * channels * p.pixels());
   const bool interleaved = p.y.channel == 1 && p.y.group == p.outputs;
-  const Index chunk = interleaved ? kChannelChunk : 1;
-  parallel_for(useful_threads(4 * elements, threads, threads), ceil_div(channels, chunk), [&](Index task) {
-    const Index first = task * chunk;
-    if (interleaved) {
-      sum_interleaved(p, grad_output, first, std::min(chunk, channels - first), grad_bias + first);
-    } else {
-      grad_bias[first] = sum_planar(p, grad_output + first / p.outputs * p.y.group + first % p.outputs * p.y.channel);
-    }
+  threads = useful_threads(4 * elements, threads, threads);
+  if (interleaved) {
+    parallel_for(threads, ceil_div(channels, kChannelChunk), [&](Index task) {
+      const Index first = task * kChannelChunk;
+      sum_interleaved(p, grad_output, first, std::min(kChannelChunk, channels - first), grad_bias + first);
+    });
+    return;
+  }
+  // (Depthwise channels are groups of one.)
+  const Index groups = p.y.group == p.outputs * p.y.channel ? 1 : p.groups, outputs = channels / groups;
+  const Panels chunks(outputs, std::clamp<Index>(channels / (4 * threads), 1, kChannelChunk));
+  parallel_for(threads, groups * chunks.count, [&](Index task) {
+    const Index group = task / chunks.count, first = chunks.start(task % chunks.count);
+    sum_planar(p, grad_output + group * p.y.group + first * p.y.channel, chunks.size(task % chunks.count),
+               grad_bias + group * outputs + first);
   });
 }
 

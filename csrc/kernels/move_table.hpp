@@ -67,7 +67,7 @@ struct MoveKernels {
   void (*lanes_to_planes)(const PlanesToLanes<T>&, const T* lanes, T* planes);
   void (*sum_lanes)(const T* vectors, std::ptrdiff_t n, T* totals);  // the sum of each of n vectors
   void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);          // sum[i] += src[i]
-  T (*sum)(const T* src, std::ptrdiff_t n);
+  void (*sum_rows)(const T* src, std::ptrdiff_t ld, std::ptrdiff_t rows, std::ptrdiff_t n, T* totals);  // of n elements
 };
 
 }  // namespace fastconv

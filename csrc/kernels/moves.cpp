@@ -22,7 +22,7 @@ constexpr fastconv::MoveKernels<T> moves() {
   k.lanes_to_planes = lanes_to_planes<T>;
   k.sum_lanes = sum_lanes<T>;
   k.add_rows = add_rows<T>;
-  k.sum = sum<T>;
+  k.sum_rows = sum_rows<T>;
   return k;
 }
 

@@ -12,9 +12,10 @@ void add_rows(const T* src, std::ptrdiff_t n, T* sum) {
   for (; i < n; ++i) sum[i] += src[i];
 }
 
-// Four vectors of partial sums, so that the additions overlap and the error grows slowly.
+// A sum that is still spread over lanes. Four vectors of partial sums, so that the additions overlap and the error
+// grows slowly.
 template <class T>
-T sum(const T* src, std::ptrdiff_t n) {
+Vector<T> sum_in_lanes(const T* src, std::ptrdiff_t n) {
   constexpr int VL = kLanes<T>;
   Vector<T> part[4] = {};
   std::ptrdiff_t i = 0;
@@ -24,13 +25,37 @@ T sum(const T* src, std::ptrdiff_t n) {
   }
   for (; i + VL <= n; i += VL) part[0] += load(src + i);
   if (i < n) part[1] += load_tail(src + i, static_cast<int>(n - i));
-  const Vector<T> all = (part[0] + part[1]) + (part[2] + part[3]);
-  T total = 0;
-  for (int j = 0; j < VL; ++j) total += all[j];
-  return total;
+  return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
-// totals[i] = the sum of the lanes of vector i, by transposing VL of them at a time.
+// The lanes of VL vectors added up, by transposing them: totals[i] is the sum of v[i], for i < n.
+template <class T>
+inline void add_lanes(Vector<T> (&v)[kLanes<T>], std::ptrdiff_t n, T* totals) {
+  constexpr int VL = kLanes<T>;
+  transpose<T>(v);
+#pragma GCC unroll 4
+  for (int half = VL / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < half; ++i) v[i] += v[i + half];
+  }
+  if (n >= VL) {
+    store(totals, v[0]);
+  } else {
+    store_tail(totals, v[0], static_cast<int>(n));
+  }
+}
+
+template <class T>
+void sum_rows(const T* src, std::ptrdiff_t ld, std::ptrdiff_t rows, std::ptrdiff_t n, T* totals) {
+  constexpr int VL = kLanes<T>;
+  for (std::ptrdiff_t first = 0; first < rows; first += VL) {
+    Vector<T> v[VL];
+    for (int i = 0; i < VL; ++i) v[i] = first + i < rows ? sum_in_lanes(src + (first + i) * ld, n) : Vector<T>{};
+    add_lanes<T>(v, rows - first, totals + first);
+  }
+}
+
+// totals[i] = the sum of the lanes of vector i.
 template <class T>
 void sum_lanes(const T* vectors, std::ptrdiff_t n, T* totals) {
   constexpr int VL = kLanes<T>;
@@ -38,17 +63,7 @@ void sum_lanes(const T* vectors, std::ptrdiff_t n, T* totals) {
     Vector<T> v[VL];
 #pragma GCC unroll 16
     for (int i = 0; i < VL; ++i) v[i] = first + i < n ? load(vectors + (first + i) * VL) : Vector<T>{};
-    transpose<T>(v);
-#pragma GCC unroll 4
-    for (int half = VL / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-      for (int i = 0; i < half; ++i) v[i] += v[i + half];
-    }
-    if (first + VL <= n) {
-      store(totals + first, v[0]);
-    } else {
-      store_tail(totals + first, v[0], static_cast<int>(n - first));
-    }
+    add_lanes<T>(v, n - first, totals + first);
   }
 }
 
