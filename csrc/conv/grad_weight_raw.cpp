@@ -211,6 +211,7 @@ class RawGradTask {
       const T* const ahead = next == nullptr || i + 1 == rows.count ? next : dy + rows.start(i + 1) * ld_dy;
       for (Index j = 0; j < columns.count; ++j) {
         tile.ahead = ahead == nullptr || j >= rows.base ? nullptr : ahead + j * ld_dy;
+        tile.ahead_step = j + columns.count < rows.base ? columns.count * ld_dy : 0;
         tile.column_offset = column_offset_ + columns.start(j);
         tile.sums = sums_ + (rows.start(i) * plan_.columns + columns.start(j)) * plan_.lanes;
         kernels_.dot[rows.size(i) - 1][columns.size(j) - 1](tile);

@@ -30,6 +30,7 @@ constexpr Index kMostWeights = Index{1} << 20;     // elements, packed anew by e
 constexpr Index kMostWorkspace = Index{12} << 20;  // bytes
 constexpr Index kMostPhases = 256;                 // residues; larger strides leave most of dx without any tap
 constexpr Index kChain = 64;                       // channels of dy that are staged, and summed in a row
+constexpr Index kChainInPlace = 512;               // that are summed in a row where they lie
 
 bool few_channels(const Problem& forward) {
   const Index rows = forward.channels * forward.taps();
@@ -119,7 +120,7 @@ class TapProducts {
   Index channels() const { return hull_.outputs; }  // of x
   Index outputs() const { return hull_.channels; }  // of the convolution: the products' reduction
   Index depth_taps() const { return hull_.depth().kernel; }
-  Panels chains() const { return {outputs(), kChain}; }
+  Panels chains(bool in_place = false) const { return {outputs(), in_place ? kChainInPlace : kChain}; }
   Index chain() const { return chains().size(0); }
   Index blocks() const { return hull_.groups * hull_.depth().out * blocks_h_ * blocks_w_; }  // of an image
   // Planes of a multiple of 1 KiB would meet in a few sets of L1; a longer pitch, or a vector more, keeps them apart.
@@ -144,7 +145,8 @@ class TapProducts {
   Index place_in_dy(const Inside& in, const Block& b, const T* dy, const Scratch& s) const;
   Index place_in_stage(const Inside& in, const Scratch& s) const;
   void multiply(const Inside& in, const Block& b, const T* dy, const T* packed, const Scratch& s) const;
-  void multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index chain) const;
+  void multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index first,
+                Index count) const;
   void add(const Scratch& s, const Phase& f, const Block& b, const T* bias, T* dx) const;
 
   std::vector<Phase> phases_;
@@ -251,7 +253,7 @@ typename TapProducts<T>::Inside TapProducts<T>::inside(const Block& b) const {
 template <class T>
 bool TapProducts<T>::reads_in_place(const Inside& in) const {
   const Axis& d = hull_.depth();
-  const bool whole = chains().count == 1 || in.columns.size() % k_.lanes == 0;
+  const bool whole = chains(true).count == 1 || in.columns.size() % k_.lanes == 0;
   return d.in == 1 && d.out == 1 && d.kernel == 1 && d.pad == 0 && in.columns.size() >= k_.lanes && whole;
 }
 
@@ -309,21 +311,23 @@ void TapProducts<T>::multiply(const Inside& in, const Block& b, const T* dy, con
   const bool in_place = reads_in_place(in);
   const Index vectors = in_place ? place_in_dy(in, b, dy, s) : place_in_stage(in, s);
   Problem part = hull_;
-  for (Index i = 0; i < chains().count; ++i) {
-    part.channels = chains().size(i);
-    const Index first = chains().start(i);
+  const Panels parts = chains(in_place);
+  for (Index i = 0; i < parts.count; ++i) {
+    part.channels = parts.size(i);
+    const Index first = parts.start(i);
     if (!in_place) stage().copy_all(part, k_, dy + first * hull_.x.channel, b.od, b.oh, b.ow, s.stage);
-    multiply(s, vectors, in_place ? s.k_offset + first : s.k_offset, packed, i);
+    multiply(s, vectors, in_place ? s.k_offset + first : s.k_offset, packed, first, part.channels);
   }
 }
 
 template <class T>
-void TapProducts<T>::multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index i) const {
+void TapProducts<T>::multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index first,
+                              Index count) const {
   const Panels columns(vectors, k_.tile_vectors), rows(rows_, k_.tile_rows);
-  const Index lda = outputs(), ldc = product_plane(), first = chains().start(i);
+  const Index lda = outputs(), ldc = product_plane();
   Tile<T> tile{};
-  tile.depth = chains().size(i);
-  tile.accumulate = i > 0;
+  tile.depth = count;
+  tile.accumulate = first > 0;
   tile.lda = lda;
   tile.ldc = ldc;
   for (Index j = 0; j < columns.count; ++j) {

@@ -43,9 +43,10 @@ void dot_tile(const DotTile<T>& t) {
   const T* a = t.a;
   const std::ptrdiff_t* at = t.step_offset;
   const T* ahead = t.ahead != nullptr ? t.ahead : t.b;
-  const std::ptrdiff_t ahead_step = t.ahead != nullptr ? VL : 0;
-  for (std::ptrdiff_t k = 0; k < t.steps; ++k, a += VL, ahead += ahead_step) {
+  const std::ptrdiff_t line = t.ahead != nullptr ? VL : 0, other = t.ahead_step;
+  for (std::ptrdiff_t k = 0; k < t.steps; ++k, a += VL, ahead += line) {
     __builtin_prefetch(ahead, 0, 2);
+    __builtin_prefetch(ahead + other, 0, 2);
     add(a, lda, *at++, [](Vector<T> v) { return v; });
   }
   a = t.masked_a;
