@@ -1,4 +1,5 @@
 // Folds over windows; see pool_table.hpp.
+#include "pad_rows.hpp"
 #include "part.hpp"
 #include "pool_fold.hpp"
 #include "unpool.hpp"
@@ -8,6 +9,7 @@ namespace {
 template <class T>
 constexpr fastconv::PoolKernels<T> pool() {
   fastconv::PoolKernels<T> k{};
+  k.pad_rows = pad_rows<T>;
   k.fold[fastconv::kFoldMax] = fold<T, Leaf::kDense, Maxima>;
   k.fold[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kDense, MaximaWithPlaces>;
   k.fold[fastconv::kFoldSum] = fold<T, Leaf::kDense, Sums>;

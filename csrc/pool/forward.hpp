@@ -29,7 +29,7 @@ struct PoolPlan {
   Road road = Road::kElements;
   bool staged = false;          // width lanes: rows are copied between margins first
   bool separable = false;       // rows are folded along the width once, then those results along height and depth
-  Panels lanes, rows, columns;  // channels or planes, output rows and output columns of a block
+  Panels lanes, rows, columns;  // channels or planes (several only where a block holds all rows of them), output rows and output columns of a block
   Index group = 1;              // blocks of a task
   int threads = 1;
   std::size_t workspace = 0;

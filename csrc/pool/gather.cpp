@@ -76,6 +76,7 @@ class Gather {
     const Axis& h = p_.height();
     const Range holders = Holders{h}.of(first);
     Fold<T> f{};
+    f.planes = 1;
     f.src = dy_ + (holders.first - piece_.rows.first) * pitch_;
     f.src_end = dy_ + depths_.size() * slice_ + kernels_.lanes;
     f.taps[kDepth] = depths_.size();
