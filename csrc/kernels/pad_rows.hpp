@@ -15,6 +15,17 @@ inline void pad(T* dst, std::ptrdiff_t n, Vector<T> value) {
   for (std::ptrdiff_t i = 0; i < n; i += kLanes<T>) store(dst + i, value);
 }
 
+// Without -0: then it makes no difference how many zeros are added later.
+template <class T>
+inline void scale_row(const T* src, const T* scale, std::ptrdiff_t count, const T* src_end, T* dst) {
+  constexpr std::ptrdiff_t VL = kLanes<T>;
+  for (std::ptrdiff_t i = 0; i < count; i += VL) {
+    const bool whole = i + VL <= count || src + i + VL <= src_end;
+    const Vector<T> v = whole ? load(src + i) : load_tail(src + i, static_cast<int>(count - i));
+    store(dst + i, v * load(scale + i) + Vector<T>{});
+  }
+}
+
 // Slices and rows go upwards in memory, so that what overshoots one is overwritten by the next.
 template <class T>
 void pad_rows(const PadRows<T>& given) {
@@ -22,11 +33,15 @@ void pad_rows(const PadRows<T>& given) {
   const PadRows<T> t = given;  // which no store can change
   const Vector<T> padding = broadcast(t.padding);
   pad(t.dst, t.lead, padding);
+  std::ptrdiff_t outer = 0, inner = 0;
   for (std::ptrdiff_t slice = 0; slice < t.outer * t.inner; ++slice) {
-    const T* src = t.src + slice / t.inner * t.src_step[0] + slice % t.inner * t.src_step[1];
+    const T* src = t.src + outer * t.src_step[0] + inner * t.src_step[1];
     T* dst = t.dst + t.lead + slice * t.dst_slice;
+    if (++inner == t.inner) inner = 0, ++outer;
     for (std::ptrdiff_t row = 0; row < t.rows; ++row, src += t.src_step[2], dst += t.pitch) {
-      if (t.count >= VL) {
+      if (t.scale != nullptr) {
+        scale_row(src, t.scale[row], t.count, t.src_end, dst);
+      } else if (t.count >= VL) {
         for (std::ptrdiff_t i = 0; i + VL <= t.count; i += VL) store(dst + i, load(src + i));
         store(dst + t.count - VL, load(src + t.count - VL));  // overlaps what is there already
       } else if (src + VL <= t.src_end) {

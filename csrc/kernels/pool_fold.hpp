@@ -307,47 +307,57 @@ void fold(const Fold<T>& f) {
   const bool flat = f.taps[0] == 1;
   const auto is = [&](int h, int w) { return flat && f.taps[1] == h && f.taps[2] == w; };
   if (is(2, 2)) return fold_rows<T, L, State, 2, 2>(f);
-  if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
-  if (L == Leaf::kDense && is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
-  if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);
+  if constexpr (L == Leaf::kDense) {
+    if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
+    if (is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
+    if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);
+  }
   fold_rows<T, L, State, 0, 0>(f);
 }
 
 // ---- two folds whose results alternate -------------------------------------------------------------------
 
-// dst[2 i] is the fold f itself, dst[2 i + 1] the same with `odd_taps` taps from `odd` elements further on.
-// n counts elements of dst. All of src may be read in whole vectors.
+// One row of dst: f gives its even columns, g the odd ones. All of src may be read in whole vectors.
 template <class T, template <class, int> class State, int EVEN, int ODD>
-FASTCONV_INLINE void fold_alternately(const Fold<T>& f, const Fold<T>& g) {
+FASTCONV_INLINE void fold_alternately(const Fold<T>& f, const Fold<T>& g, const T* src, T* dst) {
   using Order = typename MakeIndices<kLanes<T>>::type;
   constexpr std::ptrdiff_t VL = kLanes<T>;
-  for (std::ptrdiff_t row = 0; row < f.rows; ++row) {
-    for (std::ptrdiff_t lane = 0; 2 * lane < f.n; lane += VL) {
-      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, EVEN> even{f, VL};
-      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, ODD> odd{g, VL};
-      const T* src = f.src + row * f.step + lane;
-      const Vector<T> a = even.depth(src).value[0], b = odd.depth(src + f.odd).value[0];
-      T* dst = f.dst + row * f.ld_dst + 2 * lane;
-      const std::ptrdiff_t n = f.n - 2 * lane;
-      const bool writable = dst + 2 * VL <= f.dst_end;
-      if (writable) {
-        store(dst, zip_low(a, b, Order{}));
-        store(dst + VL, zip_high(a, b, Order{}));
-      } else {
-        store_some<false>(dst, zip_low(a, b, Order{}), n);
-        store_some<false>(dst + VL, zip_high(a, b, Order{}), n - VL);
-      }
+  for (std::ptrdiff_t lane = 0; 2 * lane < f.n; lane += VL) {
+    const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, EVEN> even{f, VL};
+    const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, ODD> odd{g, VL};
+    const Vector<T> a = even.depth(src + lane).value[0], b = odd.depth(src + lane + f.odd).value[0];
+    T* const to = dst + 2 * lane;
+    const std::ptrdiff_t n = f.n - 2 * lane;
+    if (to + 2 * VL <= f.dst_end) {
+      store(to, zip_low(a, b, Order{}));
+      store(to + VL, zip_high(a, b, Order{}));
+    } else {
+      store_some<false>(to, zip_low(a, b, Order{}), n);
+      store_some<false>(to + VL, zip_high(a, b, Order{}), n - VL);
+    }
+  }
+}
+
+template <class T, template <class, int> class State, int EVEN, int ODD>
+void fold_zip_rows(const Fold<T>& given) {
+  Fold<T> f = given, g = given, f_odd = given, g_odd = given;  // which no store can change
+  g.taps[2] = g_odd.taps[2] = given.odd_taps;
+  f_odd.taps[1] = g_odd.taps[1] = given.odd_row_taps;
+  for (std::ptrdiff_t plane = 0; plane < f.planes; ++plane) {
+    const T* src = f.src + plane * f.src_plane;
+    T* dst = f.dst + plane * f.dst_plane;
+    for (std::ptrdiff_t row = 0; row < f.rows; row += f.row_kinds, src += f.step, dst += f.row_kinds * f.ld_dst) {
+      fold_alternately<T, State, EVEN, ODD>(f, g, src, dst);
+      if (f.row_kinds == 1 || row + 1 == f.rows) continue;
+      fold_alternately<T, State, EVEN, ODD>(f_odd, g_odd, src + f.odd_row, dst + f.ld_dst);
     }
   }
 }
 
 template <class T, template <class, int> class State>
 void fold_zip(const Fold<T>& f) {
-  Fold<T> g = f;
-  g.taps[2] = f.odd_taps;
-  if (f.taps[2] == 1 && g.taps[2] == 1) return fold_alternately<T, State, 1, 1>(f, g);
-  if (f.taps[2] == 1 && g.taps[2] == 2) return fold_alternately<T, State, 1, 2>(f, g);
-  fold_alternately<T, State, 0, 0>(f, g);
+  if (f.taps[2] == 1 && f.odd_taps == 2) return fold_zip_rows<T, State, 1, 2>(f);
+  fold_zip_rows<T, State, 0, 0>(f);
 }
 
 }  // namespace

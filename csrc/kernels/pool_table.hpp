@@ -50,8 +50,10 @@ struct Fold {
   std::ptrdiff_t indices_plane, ld_indices;
   const std::int64_t* indices_end;  // as dst_end
   // In the kernels that zip only: dst[2 * i + 1] is folded from `odd` elements further on, with odd_taps along
-  // the width; and n counts elements of dst.
+  // the width; and n counts elements of dst. So do the rows, if row_kinds is 2: the odd ones are folded from `odd_row`
+  // elements further on, with odd_row_taps along the height, and `step` leads two rows of dst on.
   std::ptrdiff_t odd, odd_taps;
+  std::ptrdiff_t row_kinds, odd_row, odd_row_taps;
 };
 
 enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldKinds };
@@ -82,22 +84,44 @@ struct Unpool {
   bool spill;
 };
 
+// Small windows of planes whose rows are contiguous, one in each lane. Each row of x is folded along the width once, in
+// registers, and what comes out is combined with that of the next rows; taps outside x are padding.
+enum RollWindow { kRoll2x2Stride2, kRoll3x3, kRoll3x3Stride2, kRollWindows };
+template <class T>
+struct Roll {
+  const T* x;  // row 0, column 0 of the first plane
+  std::ptrdiff_t x_plane, x_row, height, width, pad_top, pad_left;
+  const T *x_begin, *x_end;  // of what may be read
+  T* y;                      // row `first` of the first plane
+  std::ptrdiff_t y_plane, y_row;
+  std::ptrdiff_t planes, first, rows, n;
+  T padding;
+  const T* const* scale;  // sums only: the factors of each row
+  std::int64_t* indices;  // maxima with places only, as y
+  std::ptrdiff_t indices_plane, indices_row;
+  // Rows shorter than a vector only, as in Fold.
+  T* y_end;
+  const std::int64_t* indices_end;
+};
+
 // Slices of rows, copied between margins: dst gets `lead` elements of padding, then the rows, `pitch` apart, of
 // slices that are dst_slice apart, with padding wherever there is no row; and up to a vector of padding more.
 template <class T>
 struct PadRows {
   const T* src;
-  std::ptrdiff_t outer, inner;    // slices
-  std::ptrdiff_t src_step[3];     // from one outer slice, inner slice and row to the next
+  std::ptrdiff_t outer, inner;  // slices
+  std::ptrdiff_t src_step[3];   // from one outer slice, inner slice and row to the next
   std::ptrdiff_t rows, count;
-  const T* src_end;               // of what may be read, or null
+  const T* src_end;  // of what may be read, or null
   T* dst;
   std::ptrdiff_t lead, pitch, dst_slice;
   T padding;
+  const T* const* scale;  // factors of each row; or null
 };
 
 template <class T>
 struct PoolKernels {
+  void (*roll[kFoldKinds][kRollWindows])(const Roll<T>&);
   void (*pad_rows)(const PadRows<T>&);
   void (*fold[kFoldKinds])(const Fold<T>&);
   void (*fold_pairs[kFoldKinds])(const Fold<T>&);

@@ -85,8 +85,10 @@ void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
   const PoolProblem p = simplified(given);
   const PoolPlan plan = plan_pool<T>(p, a.kind, threads);
   if (plan.road == Road::kPlaneLanes && whole_planes_apply<T>(p)) return pool_whole_planes(p, a, plan.threads);
+  std::optional<PlaneFactors<T>> plane_factors;
+  if (a.kind == kFoldSum && plan.road == Road::kRolling) a.rows = plane_factors.emplace(p).rows();
   std::optional<RecycledBlock> factors;
-  if (a.kind == kFoldSum && plan.road != Road::kElements && plan.blocks(p) > 1) {
+  if (a.kind == kFoldSum && plan.road != Road::kRolling && plan.road != Road::kElements && plan.blocks(p) > 1) {
     factors.emplace(static_cast<std::size_t>(p.width().out) * sizeof(T));
     a.whole = RowFactors<T>(p, {0, p.width().out}, factors->template as<T>()).whole_rows();
   }
@@ -94,7 +96,8 @@ void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
     parallel_for(plan.threads, p.planes(), [&](Index plane) { pool_elements(p, a, plane); });
     return;
   }
-  const auto road = plan.road == Road::kWidthLanes     ? pool_width_lanes<T>
+  const auto road = plan.road == Road::kRolling        ? pool_rolling<T>
+                    : plan.road == Road::kWidthLanes   ? pool_width_lanes<T>
                     : plan.road == Road::kChannelLanes ? pool_channel_lanes<T>
                                                        : pool_plane_lanes<T>;
   const Index count = plan.blocks(p);

@@ -24,7 +24,7 @@ struct Rows {
   const T* data;
   Index first;
   Index plane_step, depth_step, row_step;
-  const T* end;  // of what may be read
+  const T* end;      // of what may be read
   T* own = nullptr;  // from here to the end all is ours to overwrite; there are margins of rows
   PlaceOf<T>* places = nullptr;
 };
@@ -90,7 +90,8 @@ class WidthLanes {
                        top() * pitch + left,
                        pitch,
                        slice,
-                       padding()});
+                       padding(),
+                       nullptr});
     return {to, reached_.first, depth_.count * slice, slice, pitch, to + count + slack(), to};
   }
 
@@ -280,8 +281,8 @@ class WidthLanes {
   const Kernels<T>& kernels_;
   Workspace& workspace_;
   Span depth_;
-  Range in_, reached_;  // rows of the input that the windows reach; with those of padding
-  Index have_ = 1;      // taps of columns that are folded already
+  Range in_, reached_;    // rows of the input that the windows reach; with those of padding
+  Index have_ = 1;        // taps of columns that are folded already
   Index start_, extent_;  // the first window's first column, in the margin if negative; columns that the windows span
 };
 
