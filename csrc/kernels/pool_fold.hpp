@@ -172,41 +172,46 @@ struct Windows {
 
 // ---- storing ----------------------------------------------------------------------------------------------
 
-template <class T>
-FASTCONV_INLINE void store_some(T* p, Vector<T> v, bool whole, std::ptrdiff_t n) {
-  if (whole || n >= kLanes<T>) {
+// A whole vector, or only the n elements that exist.
+template <bool Whole, class T>
+FASTCONV_INLINE void store_some(T* p, Vector<T> v, std::ptrdiff_t n) {
+  if (Whole || n >= kLanes<T>) {
     store(p, v);
   } else if (n > 0) {
     store_tail(p, v, static_cast<int>(n));
   }
 }
 
+// Where in the fold: a row of a plane, and the first of its lanes that is worked on.
 template <class T>
-struct Target {  // where in the fold: a row, and the first of its lanes that is worked on
+struct Target {
   const Fold<T>& f;
-  std::ptrdiff_t row, lane, place;
-  bool whole;
+  std::ptrdiff_t plane, row, lane, place;
 
-  T* dst() const { return f.dst + row * f.ld_dst + lane; }
-  std::ptrdiff_t left() const { return f.n - lane; }
+  FASTCONV_INLINE std::ptrdiff_t offset() const { return plane * f.dst_plane + row * f.ld_dst + lane; }
+  FASTCONV_INLINE T* dst() const { return f.dst + offset(); }
+  FASTCONV_INLINE std::int64_t* indices() const {
+    return f.indices + plane * f.indices_plane + row * f.ld_indices + lane;
+  }
+  FASTCONV_INLINE std::ptrdiff_t left() const { return f.n - lane; }
 };
 
-template <class T, int NV>
-FASTCONV_INLINE void finish(const Target<T>& r, const Maxima<T, NV>& s) {
+template <bool Whole, class T, int NV>
+FASTCONV_INLINE void finish(const Target<T>& to, const Maxima<T, NV>& s) {
   for (int j = 0; j < NV; ++j) {
-    store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, r.left() - j * kLanes<T>);
+    store_some<Whole>(to.dst() + j * kLanes<T>, s.value[j], to.left() - j * kLanes<T>);
   }
 }
 
-template <class T, int NV>
-FASTCONV_INLINE void finish(const Target<T>& r, const Sums<T, NV>& s) {
-  const Fold<T>& f = r.f;
+template <bool Whole, class T, int NV>
+FASTCONV_INLINE void finish(const Target<T>& to, const Sums<T, NV>& s) {
+  const Fold<T>& f = to.f;
   for (int j = 0; j < NV; ++j) {
     Vector<T> v = s.value[j];
     if (f.scale != nullptr) {
-      v *= f.scale_lanes ? load(f.scale + r.lane + j * kLanes<T>) : broadcast(f.scale[r.row]);
+      v *= f.scale_lanes ? load(f.scale + to.lane + j * kLanes<T>) : broadcast(f.scale[to.row]);
     }
-    store_some(r.dst() + j * kLanes<T>, v, r.whole, r.left() - j * kLanes<T>);
+    store_some<Whole>(to.dst() + j * kLanes<T>, v, to.left() - j * kLanes<T>);
   }
 }
 
@@ -215,72 +220,84 @@ inline auto part(V v, Indices<I...>) {
   return __builtin_shufflevector(v, v, (From + I)...);
 }
 
-inline void store_wide(std::int64_t* p, Vector<std::int64_t> v, std::ptrdiff_t n) { store_some(p, v, false, n); }
-
-// Twice as many lanes as int64 has in a vector.
-inline void store_wide(std::int64_t* p, Vector<std::int32_t> v, std::ptrdiff_t n) {
-  constexpr int half = kLanes<std::int64_t>;
-  using Order = typename MakeIndices<half>::type;
-  store_some(p, __builtin_convertvector(part<0>(v, Order{}), Vector<std::int64_t>), false, n);
-  store_some(p + half, __builtin_convertvector(part<half>(v, Order{}), Vector<std::int64_t>), false, n - half);
+template <bool Whole>
+FASTCONV_INLINE void store_wide(std::int64_t* p, Vector<std::int64_t> v, std::ptrdiff_t n) {
+  store_some<Whole>(p, v, n);
 }
 
-template <class T, int NV>
-FASTCONV_INLINE void finish(const Target<T>& r, const MaximaWithPlaces<T, NV>& s) {
+// Twice as many lanes as int64 has in a vector.
+template <bool Whole>
+FASTCONV_INLINE void store_wide(std::int64_t* p, Vector<std::int32_t> v, std::ptrdiff_t n) {
+  constexpr int half = kLanes<std::int64_t>;
+  using Order = typename MakeIndices<half>::type;
+  store_some<Whole>(p, __builtin_convertvector(part<0>(v, Order{}), Vector<std::int64_t>), n);
+  store_some<Whole>(p + half, __builtin_convertvector(part<half>(v, Order{}), Vector<std::int64_t>), n - half);
+}
+
+template <bool Whole, class T, int NV>
+FASTCONV_INLINE void finish(const Target<T>& to, const MaximaWithPlaces<T, NV>& s) {
   using P = PlaceOf<T>;
-  const Fold<T>& f = r.f;
+  const Fold<T>& f = to.f;
   for (int j = 0; j < NV; ++j) {
-    const std::ptrdiff_t lane = r.lane + j * kLanes<T>, n = f.n - lane;
-    store_some(r.dst() + j * kLanes<T>, s.value[j], r.whole, n);
-    const std::ptrdiff_t first = r.place + lane * f.place_lane;
-    const Vector<P> place = s.place[j] + lane_places<P>(first, f.place_lane);
+    const std::ptrdiff_t skip = j * kLanes<T>, n = to.left() - skip;
+    store_some<Whole>(to.dst() + skip, s.value[j], n);
+    const Vector<P> place = s.place[j] + lane_places<P>(to.place + (to.lane + skip) * f.place_lane, f.place_lane);
     if (f.dst_place != nullptr) {
-      store_some(f.dst_place + r.row * f.ld_dst + lane, place, r.whole, n);
+      store_some<Whole>(f.dst_place + to.offset() + skip, place, n);
     } else {
-      store_wide(f.indices + r.row * f.ld_indices + lane, place, n);
+      store_wide<Whole>(to.indices() + skip, place, n);
     }
   }
 }
 
 // ---- the kernels ------------------------------------------------------------------------------------------
 
-// One row, by blocks of NV vectors while they last; returns the next lane.
 template <class T, Leaf L, template <class, int> class State, int NV, bool Whole, int KH, int KW>
-FASTCONV_INLINE std::ptrdiff_t fold_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane, std::ptrdiff_t end,
-                                          std::ptrdiff_t place) {
-  constexpr std::ptrdiff_t step = NV * kLanes<T>;
-  const T* src = f.src + row * f.step;
-  for (; lane + (NV > 1 ? step : 1) <= end; lane += step) {
-    const bool writable = f.dst + row * f.ld_dst + lane + step <= f.dst_end;
-    const Windows<L, State<T, NV>, T, NV, Whole, KH, KW> windows{f, f.n - lane};
-    finish(Target<T>{f, row, lane, place, writable}, windows.depth(src + (L == Leaf::kDense ? lane : 2 * lane)));
-  }
-  return lane;
+FASTCONV_INLINE void fold_lanes(const Target<T>& to, const T* src) {
+  const Windows<L, State<T, NV>, T, NV, Whole, KH, KW> windows{to.f, to.left()};
+  finish<Whole>(to, windows.depth(src + (L == Leaf::kDense ? to.lane : 2 * to.lane)));
 }
 
+// A row that is shorter than a vector, at the end of an array.
 template <class T, Leaf L, template <class, int> class State>
-__attribute__((noinline)) void fold_last_lanes(const Fold<T>& f, std::ptrdiff_t row, std::ptrdiff_t lane,
-                                               std::ptrdiff_t place) {
-  fold_lanes<T, L, State, 1, false, 0, 0>(f, row, lane, f.n, place);
+__attribute__((noinline)) void fold_short_row(const Target<T>& to, const T* src) {
+  fold_lanes<T, L, State, 1, false, 0, 0>(to, src);
+}
+
+// How far a window's last tap, or pair of taps, lies behind its first.
+template <class T, Leaf L>
+FASTCONV_INLINE std::ptrdiff_t reach_of(const Fold<T>& f) {
+  return (f.taps[0] - 1) * f.tap_step[0] + (f.taps[1] - 1) * f.tap_step[1] +
+         (L == Leaf::kDense ? (f.taps[2] - 1) * f.tap_step[2] : f.taps[2] - 2);
 }
 
 template <class T, Leaf L, template <class, int> class State, int KH, int KW>
-void fold_rows(const Fold<T>& f) {
+void fold_rows(const Fold<T>& given) {
   constexpr std::ptrdiff_t VL = kLanes<T>, apart = L == Leaf::kDense ? 1 : 2;
   constexpr int NV = L == Leaf::kDense && kVectorBytes > 16 ? 4 : 2;
-  std::ptrdiff_t reach = (f.taps[0] - 1) * f.tap_step[0] + (f.taps[1] - 1) * f.tap_step[1];
-  reach += L == Leaf::kDense ? (f.taps[2] - 1) * f.tap_step[2] : f.taps[2] - 2;
-  const std::ptrdiff_t whole = f.n / VL * VL;
-  std::ptrdiff_t place = f.place + f.phase * f.place_row, of_plane = f.phase;
-  for (std::ptrdiff_t row = 0; row < f.rows; ++row, place += f.place_row, ++of_plane) {
-    if (of_plane == f.period) of_plane = 0, place = f.place;
-    std::ptrdiff_t lane = fold_lanes<T, L, State, NV, true, KH, KW>(f, row, 0, whole, place);
-    lane = fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, whole, place);
-    if (lane == f.n) continue;
-    if (f.src + row * f.step + reach + apart * (lane + VL) <= f.src_end) {
-      fold_lanes<T, L, State, 1, true, KH, KW>(f, row, lane, f.n, place);
-    } else {
-      fold_last_lanes<T, L, State>(f, row, lane, place);
+  const Fold<T> f = given;  // which no store can change
+  const std::ptrdiff_t reach = reach_of<T, L>(f) + apart * VL;
+  for (std::ptrdiff_t plane = 0; plane < f.planes; ++plane) {
+    Target<T> to{f, plane, 0, 0, f.place + plane * f.place_plane};
+    const T* src = f.src + plane * f.src_plane;
+    for (; to.row < f.rows; ++to.row, to.place += f.place_row, src += f.step) {
+      to.lane = 0;
+      if (f.n < VL) {
+        const bool whole = src + reach <= f.src_end && to.dst() + VL <= f.dst_end &&
+                           (f.indices == nullptr || to.indices() + VL <= f.indices_end);
+        if (whole) {
+          fold_lanes<T, L, State, 1, true, KH, KW>(to, src);
+        } else {
+          fold_short_row<T, L, State>(to, src);
+        }
+        continue;
+      }
+      for (; to.lane + NV * VL <= f.n; to.lane += NV * VL) fold_lanes<T, L, State, NV, true, KH, KW>(to, src);
+      // The last vector overlaps the one before it.
+      for (; to.lane < f.n; to.lane += VL) {
+        if (to.lane + VL > f.n) to.lane = f.n - VL;
+        fold_lanes<T, L, State, 1, true, KH, KW>(to, src);
+      }
     }
   }
 }
@@ -290,42 +307,57 @@ void fold(const Fold<T>& f) {
   const bool flat = f.taps[0] == 1;
   const auto is = [&](int h, int w) { return flat && f.taps[1] == h && f.taps[2] == w; };
   if (is(2, 2)) return fold_rows<T, L, State, 2, 2>(f);
-  if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
-  if (L == Leaf::kDense && is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
-  if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);
+  if constexpr (L == Leaf::kDense) {
+    if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
+    if (is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
+    if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);
+  }
   fold_rows<T, L, State, 0, 0>(f);
 }
 
 // ---- two folds whose results alternate -------------------------------------------------------------------
 
-// dst[2 i] is the fold f itself, dst[2 i + 1] the same with `odd_taps` taps from `odd` elements further on.
-// n counts elements of dst. All of src may be read in whole vectors.
+// One row of dst: f gives its even columns, g the odd ones. All of src may be read in whole vectors.
 template <class T, template <class, int> class State, int EVEN, int ODD>
-FASTCONV_INLINE void fold_alternately(const Fold<T>& f, const Fold<T>& g) {
+FASTCONV_INLINE void fold_alternately(const Fold<T>& f, const Fold<T>& g, const T* src, T* dst) {
   using Order = typename MakeIndices<kLanes<T>>::type;
   constexpr std::ptrdiff_t VL = kLanes<T>;
-  for (std::ptrdiff_t row = 0; row < f.rows; ++row) {
-    for (std::ptrdiff_t lane = 0; 2 * lane < f.n; lane += VL) {
-      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, EVEN> even{f, VL};
-      const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, ODD> odd{g, VL};
-      const T* src = f.src + row * f.step + lane;
-      const Vector<T> a = even.depth(src).value[0], b = odd.depth(src + f.odd).value[0];
-      T* dst = f.dst + row * f.ld_dst + 2 * lane;
-      const std::ptrdiff_t n = f.n - 2 * lane;
-      const bool writable = dst + 2 * VL <= f.dst_end;
-      store_some(dst, zip_low(a, b, Order{}), writable, n);
-      store_some(dst + VL, zip_high(a, b, Order{}), writable, n - VL);
+  for (std::ptrdiff_t lane = 0; 2 * lane < f.n; lane += VL) {
+    const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, EVEN> even{f, VL};
+    const Windows<Leaf::kDense, State<T, 1>, T, 1, true, 0, ODD> odd{g, VL};
+    const Vector<T> a = even.depth(src + lane).value[0], b = odd.depth(src + lane + f.odd).value[0];
+    T* const to = dst + 2 * lane;
+    const std::ptrdiff_t n = f.n - 2 * lane;
+    if (to + 2 * VL <= f.dst_end) {
+      store(to, zip_low(a, b, Order{}));
+      store(to + VL, zip_high(a, b, Order{}));
+    } else {
+      store_some<false>(to, zip_low(a, b, Order{}), n);
+      store_some<false>(to + VL, zip_high(a, b, Order{}), n - VL);
+    }
+  }
+}
+
+template <class T, template <class, int> class State, int EVEN, int ODD>
+void fold_zip_rows(const Fold<T>& given) {
+  Fold<T> f = given, g = given, f_odd = given, g_odd = given;  // which no store can change
+  g.taps[2] = g_odd.taps[2] = given.odd_taps;
+  f_odd.taps[1] = g_odd.taps[1] = given.odd_row_taps;
+  for (std::ptrdiff_t plane = 0; plane < f.planes; ++plane) {
+    const T* src = f.src + plane * f.src_plane;
+    T* dst = f.dst + plane * f.dst_plane;
+    for (std::ptrdiff_t row = 0; row < f.rows; row += f.row_kinds, src += f.step, dst += f.row_kinds * f.ld_dst) {
+      fold_alternately<T, State, EVEN, ODD>(f, g, src, dst);
+      if (f.row_kinds == 1 || row + 1 == f.rows) continue;
+      fold_alternately<T, State, EVEN, ODD>(f_odd, g_odd, src + f.odd_row, dst + f.ld_dst);
     }
   }
 }
 
 template <class T, template <class, int> class State>
 void fold_zip(const Fold<T>& f) {
-  Fold<T> g = f;
-  g.taps[2] = f.odd_taps;
-  if (f.taps[2] == 1 && g.taps[2] == 1) return fold_alternately<T, State, 1, 1>(f, g);
-  if (f.taps[2] == 1 && g.taps[2] == 2) return fold_alternately<T, State, 1, 2>(f, g);
-  fold_alternately<T, State, 0, 0>(f, g);
+  if (f.taps[2] == 1 && f.odd_taps == 2) return fold_zip_rows<T, State, 1, 2>(f);
+  fold_zip_rows<T, State, 0, 0>(f);
 }
 
 }  // namespace

@@ -18,39 +18,42 @@ struct PlaceType<float> {
 template <class T>
 using PlaceOf = typename PlaceType<T>::type;
 
-// Rows of pooling windows, one window in each lane:
+// Planes of rows of pooling windows, one window in each lane:
 //
-//   dst[row * ld_dst + i] = fold over taps (d, h, w) of
-//       src[row * step + d * tap_step[0] + h * tap_step[1] + w * tap_step[2] + i]    for i < n
+//   dst[plane * dst_plane + row * ld_dst + i] = fold over taps (d, h, w) of
+//       src[plane * src_plane + row * step + d * tap_step[0] + h * tap_step[1] + w * tap_step[2] + i]    for i < n
 //
 // or, in the kernels for pairs, ... + w + 2 * i]: neighbours in the lanes are two elements apart.
-// A lane's place is the sum of what its row, its lane and the winning tap count for.
+// A lane's place is the sum of what its plane, its row, its lane and the winning tap count for. dst may be src, if no
+// step leads backwards and n is a multiple of whole vectors.
 template <class T>
 struct Fold {
   const T* src;
   std::ptrdiff_t step;
   std::ptrdiff_t taps[3], tap_step[3];
-  std::ptrdiff_t rows, n;
+  std::ptrdiff_t planes, rows, n;
+  std::ptrdiff_t src_plane, dst_plane;
   T* dst;
   std::ptrdiff_t ld_dst;
-  // The memory that may be read and written in whole vectors; beyond it goes single elements. Lanes behind
-  // the n-th receive garbage, for a later row to overwrite.
+  // Rows shorter than a vector only: the memory that may be read and written in whole vectors; beyond it goes single
+  // elements. Lanes behind the n-th receive garbage, for a later row to overwrite.
   const T* src_end;
   T* dst_end;
   // Sums only: factors, one for each row or (scale_lanes) for each lane; or null.
   const T* scale;
   bool scale_lanes;
   // Maxima with places only.
-  std::ptrdiff_t place, place_row, place_lane, place_step[3];
-  std::ptrdiff_t period,
-      phase;                    // every `period` rows, a plane, places begin again; the first row is row `phase` of one
+  std::ptrdiff_t place, place_plane, place_row, place_lane, place_step[3];
   const PlaceOf<T>* src_place;  // to be added, laid out as src; or null
   PlaceOf<T>* dst_place;        // laid out as dst; or null, then
   std::int64_t* indices;
-  std::ptrdiff_t ld_indices;
+  std::ptrdiff_t indices_plane, ld_indices;
+  const std::int64_t* indices_end;  // as dst_end
   // In the kernels that zip only: dst[2 * i + 1] is folded from `odd` elements further on, with odd_taps along
-  // the width; and n counts elements of dst.
+  // the width; and n counts elements of dst. So do the rows, if row_kinds is 2: the odd ones are folded from `odd_row`
+  // elements further on, with odd_row_taps along the height, and `step` leads two rows of dst on.
   std::ptrdiff_t odd, odd_taps;
+  std::ptrdiff_t row_kinds, odd_row, odd_row_taps;
 };
 
 enum FoldKind { kFoldMax, kFoldMaxPlaces, kFoldSum, kFoldKinds };
@@ -81,8 +84,45 @@ struct Unpool {
   bool spill;
 };
 
+// Small windows of planes whose rows are contiguous, one in each lane. Each row of x is folded along the width once, in
+// registers, and what comes out is combined with that of the next rows; taps outside x are padding.
+enum RollWindow { kRoll2x2Stride2, kRoll3x3, kRoll3x3Stride2, kRollWindows };
+template <class T>
+struct Roll {
+  const T* x;  // row 0, column 0 of the first plane
+  std::ptrdiff_t x_plane, x_row, height, width, pad_top, pad_left;
+  const T *x_begin, *x_end;  // of what may be read
+  T* y;                      // row `first` of the first plane
+  std::ptrdiff_t y_plane, y_row;
+  std::ptrdiff_t planes, first, rows, n;
+  T padding;
+  const T* const* scale;  // sums only: the factors of each row
+  std::int64_t* indices;  // maxima with places only, as y
+  std::ptrdiff_t indices_plane, indices_row;
+  // Rows shorter than a vector only, as in Fold.
+  T* y_end;
+  const std::int64_t* indices_end;
+};
+
+// Slices of rows, copied between margins: dst gets `lead` elements of padding, then the rows, `pitch` apart, of
+// slices that are dst_slice apart, with padding wherever there is no row; and up to a vector of padding more.
+template <class T>
+struct PadRows {
+  const T* src;
+  std::ptrdiff_t outer, inner;  // slices
+  std::ptrdiff_t src_step[3];   // from one outer slice, inner slice and row to the next
+  std::ptrdiff_t rows, count;
+  const T* src_end;  // of what may be read, or null
+  T* dst;
+  std::ptrdiff_t lead, pitch, dst_slice;
+  T padding;
+  const T* const* scale;  // factors of each row; or null
+};
+
 template <class T>
 struct PoolKernels {
+  void (*roll[kFoldKinds][kRollWindows])(const Roll<T>&);
+  void (*pad_rows)(const PadRows<T>&);
   void (*fold[kFoldKinds])(const Fold<T>&);
   void (*fold_pairs[kFoldKinds])(const Fold<T>&);
   void (*fold_zip)(const Fold<T>&);  // sums

@@ -12,6 +12,7 @@ namespace {
 constexpr double kComfortable = 96e3;     // bytes of workspace that stay close to the core
 constexpr Index kTaskElements = 1 << 14;  // of dx
 constexpr Index kLaneBlock = 64;
+constexpr Index kPlaneElements = 1 << 12;  // of dx, of the planes of a block
 
 // The longest run of windows that hold one element.
 double most_holders(const Axis& a) { return static_cast<double>(std::min(ceil_div(a.kernel, a.stride), a.out)); }
@@ -42,9 +43,9 @@ double gradient_workspace(const PoolProblem& p, const GradientPlan& plan, std::s
   const GradientPiece piece = gradient_piece(p, {0, rows});
   const double vector = plan.road == Road::kWidthLanes ? 1 : static_cast<double>(lanes);
   const double all = most_holders(p.depth()) * static_cast<double>(piece.rows.size() + 1) * vector;
-  const double item = static_cast<double>(element);
-  return all * static_cast<double>(piece.columns.size()) * item + static_cast<double>(p.width().out) * item +
-         16 * static_cast<double>(kCacheLine);
+  const double item = static_cast<double>(element),
+               planes = plan.road == Road::kWidthLanes ? static_cast<double>(lanes) : 1;
+  return (planes + 1) * all * static_cast<double>(piece.columns.size()) * item + 16 * static_cast<double>(kCacheLine);
 }
 
 }  // namespace
@@ -56,7 +57,10 @@ GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
   plan.threads = useful_threads(24 * moved, threads, threads);
   plan.road = gradient_road(p, a);
   plan.gather = a.kind == kFoldSum && worth_gathering(p) && plan.road != Road::kElements;
-  const Index most = plan.road == Road::kChannelLanes ? kLaneBlock : 1;
+  const bool planes = plan.gather && plan.road == Road::kWidthLanes && p.depth().out == 1 && p.depth().in == 1;
+  Index most = plan.road == Road::kChannelLanes ? kLaneBlock : 1;
+  if (planes) most = std::clamp<Index>(p.planes() / (4 * plan.threads), 1, kPlaneElements / p.plane_size() + 1);
+  while (planes && most > 1 && gradient_workspace(p, plan, sizeof(T), most, p.height().in) > kComfortable) most /= 2;
   plan.lanes = Panels(ceil_div(p.channels, most) == 1 ? p.channels : round_up(p.channels, most), most);
   const Index lanes = plan.lanes.base;
   Index rows = p.height().in;
@@ -73,7 +77,7 @@ GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
   }
   plan.rows = Panels(p.height().in, rows);
   const Index others = p.batch * plan.lanes.count * p.depth().in, wanted = 4 * plan.threads;
-  if (plan.threads > 1 && plan.gather && others * plan.rows.count < wanted) {
+  if (plan.threads > 1 && plan.gather && (!planes || most == 1) && others * plan.rows.count < wanted) {
     plan.rows = Panels(p.height().in, std::max<Index>(1, p.height().in * others / wanted));
   }
   const Index blocks = others * plan.rows.count;
@@ -85,7 +89,13 @@ GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
 namespace {
 
 template <class T>
-void gather_all(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a) {
+void gather_all(const PoolProblem& p, const GradientPlan& plan, GradientArrays<T> a) {
+  std::deque<PlaneFactors<T>> factors;
+  for (Index od = 0; od < p.depth().out; ++od) factors.emplace_back(p, od);
+  a.factors = &factors;
+  const bool dense =
+      p.batch == 1 && p.y.channel == p.pixels() && dense_planes(p.y, p.depth().out, p.height().out, p.width().out);
+  if (dense) a.dy_end = a.dy + p.planes() * p.pixels();
   const Index blocks = p.batch * plan.lanes.count * p.depth().in * plan.rows.count;
   parallel_for(plan.threads, ceil_div(blocks, plan.group), [&](Index task) {
     for (Index i = task * plan.group; i < std::min(blocks, (task + 1) * plan.group); ++i) {

@@ -16,6 +16,9 @@ struct GradientArrays {
   const Index* indices;
   const T* dy;
   T* dx;
+  // Averages whose gradient is gathered: factors at each depth of the outputs, and the end of dy, if that is known.
+  const std::deque<PlaneFactors<T>>* factors = nullptr;
+  const T* dy_end = nullptr;
 };
 
 // Outputs [first(i), last(i)) are those whose windows hold input i; without dilation. They may lie outside

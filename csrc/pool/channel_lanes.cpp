@@ -4,8 +4,8 @@ namespace fastconv {
 namespace {
 
 // Whether each row of outputs ends where the next one starts.
-bool dense_rows(const PoolProblem& p, const PoolBlock& b) {
-  return p.y.space[kWidth] == b.lanes.size() && p.y.space[kHeight] == p.width().out * p.y.space[kWidth] &&
+bool dense_rows(const PoolProblem& p, const ImageStrides& s, const PoolBlock& b) {
+  return s.space[kWidth] == b.lanes.size() && s.space[kHeight] == p.width().out * s.space[kWidth] &&
          b.columns.size() == p.width().out;
 }
 
@@ -22,8 +22,11 @@ void pool_channel_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolAr
   arrays.x_end = a.x_end;
   arrays.y = a.y + b.batch * p.y.batch + b.lanes.first;
   arrays.y_space = p.y.space;
-  arrays.y_end = dense_rows(p, b) ? arrays.y + offset_of(p.y, b.od, b.rows.last, 0) : nullptr;
-  if (a.indices != nullptr) arrays.indices = a.indices + b.batch * p.indices.batch + b.lanes.first;
+  arrays.y_end = dense_rows(p, p.y, b) ? arrays.y + offset_of(p.y, b.od, b.rows.last, 0) : nullptr;
+  if (a.indices != nullptr) {
+    arrays.indices = a.indices + b.batch * p.indices.batch + b.lanes.first;
+    if (dense_rows(p, p.indices, b)) arrays.indices_end = arrays.indices + offset_of(p.indices, b.od, b.rows.last, 0);
+  }
   arrays.indices_space = p.indices.space;
   arrays.place_space = {p.height().in * p.width().in, p.width().in, 1};
   RowFactors<T> factors(p, b.columns, workspace.take<T>(a.kind == kFoldSum ? b.columns.size() : 0), a.whole);

@@ -24,6 +24,7 @@ struct LaneArrays {
   std::array<Index, kSpatial> y_space;
   T* y_end;  // of what may be written, and will be by a later row; or null
   Index* indices;
+  const Index* indices_end;  // as y_end
   std::array<Index, kSpatial> indices_space;
   Index place;
   std::array<Index, kSpatial> place_space;
@@ -68,6 +69,7 @@ class ChannelLanes {
  private:
   Fold<T> fold() const {
     Fold<T> f{};
+    f.planes = 1;
     f.n = a_.lanes;
     for (std::ptrdiff_t& t : f.taps) t = 1;
     return f;
@@ -94,6 +96,7 @@ class ChannelLanes {
     f.scale = scale_ == nullptr ? nullptr : scale_ + (ow - columns_.first);
     f.indices = a_.indices == nullptr ? nullptr : a_.indices + offset_of(a_.indices_space, od_, oh, ow);
     f.ld_indices = a_.indices_space[kWidth];
+    f.indices_end = a_.indices_end;
   }
 
   void set_taps(Fold<T>& f, std::size_t s, Index count, Index tap_step) const {

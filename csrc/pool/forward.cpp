@@ -23,25 +23,6 @@ PoolProblem simplified(PoolProblem p) {
 
 namespace {
 
-// Planes that follow each other, of rows that windows tile, are one tall plane. Places are looked up again only where
-// the width is padded, and in a single plane then.
-bool stackable(const PoolProblem& p, FoldKind kind) {
-  const Axis &d = p.depth(), &h = p.height();
-  const auto even = [](const ImageStrides& s, Index rows) { return s.channel == rows * s.space[kHeight]; };
-  if (kind == kFoldMaxPlaces && p.width().padded()) return false;
-  return p.batch == 1 && p.channels > 1 && d.in == 1 && d.kernel == 1 && h.dilation == 1 && h.kernel <= h.stride &&
-         h.pad == 0 && h.in == h.out * h.stride && even(p.x, h.in) && even(p.y, h.out) && even(p.indices, h.out);
-}
-
-PoolProblem stacked(PoolProblem p) {
-  Axis& h = p.axis[kHeight];
-  p.period = h.out;
-  h.in *= p.channels;
-  h.out *= p.channels;
-  p.channels = 1;
-  return p;
-}
-
 // Walks through blocks without a division for each.
 class Blocks {
  public:
@@ -101,16 +82,13 @@ template <class T>
 void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
   if (given.planes() == 0) return;
   a.x_end = end_of(given, a.x);
-  PoolProblem p = simplified(given);
-  PoolPlan plan = plan_pool<T>(p, a.kind, threads);
+  const PoolProblem p = simplified(given);
+  const PoolPlan plan = plan_pool<T>(p, a.kind, threads);
   if (plan.road == Road::kPlaneLanes && whole_planes_apply<T>(p)) return pool_whole_planes(p, a, plan.threads);
-  if (plan.road == Road::kWidthLanes && stackable(p, a.kind)) {
-    const PoolProblem tall = stacked(p);
-    const PoolPlan other = plan_pool<T>(tall, a.kind, threads);
-    if (other.road == Road::kWidthLanes) p = tall, plan = other;  // else its places need more bits
-  }
+  std::optional<PlaneFactors<T>> plane_factors;
+  if (a.kind == kFoldSum && plan.road == Road::kRolling) a.rows = plane_factors.emplace(p).rows();
   std::optional<RecycledBlock> factors;
-  if (a.kind == kFoldSum && plan.road != Road::kElements && plan.blocks(p) > 1) {
+  if (a.kind == kFoldSum && plan.road != Road::kRolling && plan.road != Road::kElements && plan.blocks(p) > 1) {
     factors.emplace(static_cast<std::size_t>(p.width().out) * sizeof(T));
     a.whole = RowFactors<T>(p, {0, p.width().out}, factors->template as<T>()).whole_rows();
   }
@@ -118,7 +96,8 @@ void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
     parallel_for(plan.threads, p.planes(), [&](Index plane) { pool_elements(p, a, plane); });
     return;
   }
-  const auto road = plan.road == Road::kWidthLanes     ? pool_width_lanes<T>
+  const auto road = plan.road == Road::kRolling        ? pool_rolling<T>
+                    : plan.road == Road::kWidthLanes   ? pool_width_lanes<T>
                     : plan.road == Road::kChannelLanes ? pool_channel_lanes<T>
                                                        : pool_plane_lanes<T>;
   const Index count = plan.blocks(p);

@@ -1,6 +1,10 @@
 // Forward pooling: which road a problem takes, and the roads. See csrc/README.md for the picture.
 #pragma once
 
+#include <deque>
+#include <optional>
+#include <vector>
+
 #include "../cpu.hpp"
 #include "../workspace.hpp"
 #include "divisor.hpp"
@@ -13,12 +17,14 @@ struct PoolArrays {
   FoldKind kind;
   const T* x;
   T* y;
-  Index* indices;            // kFoldMaxPlaces only
-  const T* x_end = nullptr;  // of what may be read, if that is known
-  Factors<T> whole = {};     // of rows of whole windows, if they are known
+  Index* indices;                  // kFoldMaxPlaces only
+  const T* x_end = nullptr;        // of what may be read, if that is known
+  Factors<T> whole = {};           // of rows of whole windows, if they are known
+  const T* const* rows = nullptr;  // factors of each row of outputs; rolling averages only
 };
 
 enum class Road {
+  kRolling,       // NCHW, small windows: vectors run along the rows and walk down
   kWidthLanes,    // NCHW: vectors run along the rows
   kChannelLanes,  // NHWC: vectors run over the channels
   kPlaneLanes,    // NCHW, where rows make poor vectors: several planes are transposed into the lanes
@@ -29,7 +35,8 @@ struct PoolPlan {
   Road road = Road::kElements;
   bool staged = false;          // width lanes: rows are copied between margins first
   bool separable = false;       // rows are folded along the width once, then those results along height and depth
-  Panels lanes, rows, columns;  // channels or planes, output rows and output columns of a block
+  Panels lanes, rows, columns;  // channels or planes (several only where a block holds all rows of them), output rows
+                                // and output columns of a block
   Index group = 1;              // blocks of a task
   int threads = 1;
   std::size_t workspace = 0;
@@ -56,7 +63,25 @@ struct PoolBlock {
   Range rows, columns;
 };
 
+// The small window that a problem's are, if its planes can be walked down.
+std::optional<RollWindow> roll_window(const PoolProblem& p);
+// The factors of all rows of a plane's outputs at one depth; rows that are alike share them.
+template <class T>
+class PlaneFactors {
+ public:
+  explicit PlaneFactors(const PoolProblem& p, Index od = 0);
+  PlaneFactors(const PlaneFactors&) = delete;
+  const T* const* rows() const { return rows_.data(); }
+
+ private:
+  std::vector<const T*> rows_;
+  std::deque<std::vector<T>> values_;
+};
+
 // One block along each road; `workspace` has at least the plan's bytes left.
+template <class T>
+void pool_rolling(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
+                  Workspace& workspace);
 template <class T>
 void pool_width_lanes(const PoolProblem& p, const PoolPlan& plan, const PoolArrays<T>& a, const PoolBlock& block,
                       Workspace& workspace);

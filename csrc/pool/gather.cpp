@@ -22,6 +22,7 @@ class Gather {
         workspace_(plan.workspace),
         in_channels_(plan.road == Road::kChannelLanes),
         lanes_(in_channels_ ? b.lanes.size() : 1),
+        planes_(in_channels_ ? 1 : b.lanes.size()),
         piece_(gradient_piece(p, b.rows)),
         existing_{std::max<Index>(piece_.rows.first, 0), std::min(piece_.rows.last, p.height().out)},
         inside_{std::max<Index>(piece_.columns.first, 0), std::min(piece_.columns.last, p.width().out)} {
@@ -33,15 +34,18 @@ class Gather {
   }
 
   void run() {
-    const Index count = depths_.size() * slice_;
-    dy_ = workspace_.take<T>(count);
-    if (existing_.size() < piece_.rows.size() || inside_.size() < piece_.columns.size()) std::fill_n(dy_, count, T(0));
-    if (existing_.size() > 0 && inside_.size() > 0) {
-      factors_ = workspace_.take<T>(p_.width().out);
-      for (Index od = depths_.first; od < depths_.last; ++od) copy_scaled(od);
+    const Index count = planes_ * depths_.size() * slice_;
+    dy_ = workspace_.take<T>(count + slice_);
+    const bool empty = existing_.size() <= 0 || inside_.size() <= 0;
+    if (empty || (in_channels_ && (existing_.size() < piece_.rows.size() || inside_.size() < piece_.columns.size()))) {
+      std::fill_n(dy_, count, T(0));
     }
+    for (Index od = depths_.first; od < depths_.last && !empty; ++od) copy_scaled(od);
+    const bool pairs = !in_channels_ && p_.width().stride == 2 && p_.height().stride == 2 && p_.height().kernel > 1 &&
+                       b_.rows.size() > 1;
+    if (pairs) return fold_rows(b_.rows.first, 2);
     for (Index residue = 0; residue < std::min(p_.height().stride, b_.rows.size()); ++residue) {
-      fold_rows(b_.rows.first + residue);
+      fold_rows(b_.rows.first + residue, 1);
     }
   }
 
@@ -53,17 +57,31 @@ class Gather {
   }
 
   // dy at one depth. Without -0: then it makes no difference how many zeros a sum meets on its way.
-  void copy_scaled(Index od) const {
+  void copy_scaled(Index od) {
     const T* from = a_.dy + b_.batch * p_.y.batch + b_.lanes.first * p_.y.channel +
                     offset_of(p_.y, od, existing_.first, inside_.first);
     T* to = dy_ + at(od, existing_.first);
-    RowFactors<T> factors(p_, {0, p_.width().out}, factors_);
+    const T* const* const factors = (*a_.factors)[static_cast<std::size_t>(od)].rows();
+    if (!in_channels_) {
+      T* const slice = dy_ + (od - depths_.first) * slice_;
+      scales_.clear();
+      for (Index oh = existing_.first; oh < existing_.last; ++oh) scales_.push_back(factors[oh] + inside_.first);
+      return kernels_.pad_rows({from,
+                                planes_,
+                                1,
+                                {p_.y.channel, 0, p_.y.space[kHeight]},
+                                existing_.size(),
+                                inside_.size(),
+                                a_.dy_end,
+                                slice,
+                                to - slice,
+                                pitch_,
+                                slice_,
+                                T(0),
+                                scales_.data()});
+    }
     for (Index oh = existing_.first; oh < existing_.last; ++oh, from += p_.y.space[kHeight], to += pitch_) {
-      const T* const factor = factors.of(od, oh) + inside_.first;
-      if (!in_channels_) {
-        for (Index i = 0; i < inside_.size(); ++i) to[i] = from[i] * factor[i] + T(0);
-        continue;
-      }
+      const T* const factor = factors[oh] + inside_.first;
       for (Index i = 0; i < inside_.size(); ++i) {
         const T* pixel = from + i * p_.y.space[kWidth];
         for (Index c = 0; c < lanes_; ++c) to[i * lanes_ + c] = pixel[c] * factor[i] + T(0);
@@ -71,13 +89,16 @@ class Gather {
     }
   }
 
-  // Rows `first`, first + stride, ... of dx.
-  void fold_rows(Index first) {
+  // Rows `first`, first + stride, ... of dx; if there are two kinds of rows, those between them as well.
+  void fold_rows(Index first, Index kinds) {
     const Axis& h = p_.height();
     const Range holders = Holders{h}.of(first);
     Fold<T> f{};
+    f.planes = planes_;
+    f.src_plane = depths_.size() * slice_;
+    f.dst_plane = p_.gradient.channel;
     f.src = dy_ + (holders.first - piece_.rows.first) * pitch_;
-    f.src_end = dy_ + depths_.size() * slice_ + kernels_.lanes;
+    f.src_end = dy_ + planes_ * depths_.size() * slice_ + kernels_.lanes;
     f.taps[kDepth] = depths_.size();
     f.taps[kHeight] = holders.size();
     f.tap_step[kDepth] = slice_;
@@ -87,9 +108,15 @@ class Gather {
             offset_of(p_.gradient, b_.id, first, 0);
     const Index count = (b_.rows.last - first - 1) / h.stride + 1;
     if (!in_channels_) {
-      f.rows = count;
+      f.row_kinds = kinds;
+      f.rows = kinds == 1 ? count : b_.rows.size();
       f.step = pitch_;
-      f.ld_dst = h.stride * p_.gradient.space[kHeight];
+      f.ld_dst = h.stride / kinds * p_.gradient.space[kHeight];
+      if (kinds == 2) {
+        const Range odd = Holders{h}.of(first + 1);
+        f.odd_row = (odd.first - holders.first) * pitch_;
+        f.odd_row_taps = odd.size();
+      }
       return fold_columns(f, dx);
     }
     for (Index row = 0; row < count; ++row) {
@@ -105,8 +132,10 @@ class Gather {
     f.dst = dx;
     f.taps[kWidth] = holders.of(0).size();
     if (empty(f)) return zero(f);
+    const auto& s = p_.gradient;
+    const bool follow = f.ld_dst == f.n && (planes_ == 1 || s.channel == f.rows * f.n);
+    f.dst_end = follow ? f.dst + planes_ * f.rows * f.n : nullptr;
     if (p_.width().stride == 1) {
-      f.dst_end = rows_follow() ? f.dst + f.rows * f.ld_dst : nullptr;
       return kernels_.fold[kFoldSum](f);
     }
     const Range odd = f.n > 1 ? holders.of(1) : holders.of(0);
@@ -137,11 +166,11 @@ class Gather {
     }
   }
 
-  bool rows_follow() const { return p_.height().stride == 1 && p_.gradient.space[kHeight] == p_.width().in; }
-
   static bool empty(const Fold<T>& f) { return f.taps[0] < 1 || f.taps[1] < 1 || f.taps[2] < 1; }
   static void zero(const Fold<T>& f) {
-    for (Index row = 0; row < f.rows; ++row) std::fill_n(f.dst + row * f.ld_dst, f.n, T(0));
+    for (Index i = 0; i < f.planes * f.rows; ++i) {
+      std::fill_n(f.dst + i / f.rows * f.dst_plane + i % f.rows * f.ld_dst, f.n, T(0));
+    }
   }
 
   const PoolProblem& p_;
@@ -151,13 +180,13 @@ class Gather {
   const Kernels<T>& kernels_;
   Workspace workspace_;
   bool in_channels_;
-  Index lanes_;
+  Index lanes_, planes_;
   GradientPiece piece_;
   Range existing_, inside_;  // rows and columns of the piece that exist
   Range depths_;
   Index pitch_, slice_;
   T* dy_ = nullptr;
-  T* factors_ = nullptr;
+  std::vector<const T*> scales_;
 };
 
 }  // namespace

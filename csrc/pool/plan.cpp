@@ -9,7 +9,8 @@ namespace {
 
 constexpr double kComfortable = 96e3;  // bytes of workspace that stay close to the core
 constexpr Index kTaskElements = 1 << 14;
-constexpr Index kLaneBlock = 64;  // channels of a block that keeps folded rows
+constexpr Index kPlaneElements = 1 << 12;  // of the planes of a block, with the width in the lanes
+constexpr Index kLaneBlock = 64;           // channels of a block that keeps folded rows
 
 double reach(const Axis& a, Index outputs) {
   const double span = static_cast<double>(outputs - 1) * static_cast<double>(a.stride) + static_cast<double>(a.span());
@@ -40,6 +41,9 @@ Road road_of(const PoolProblem& p, FoldKind kind, Index lanes, std::size_t eleme
   const bool channels = unit(p.channels, p.x.channel) && unit(p.channels, p.y.channel);
   if (channels && !(rows && p.channels < lanes)) return Road::kChannelLanes;
   if (!rows) return Road::kElements;
+  // Windows that share nothing are folded row by row, where rows are long.
+  const bool apart = p.width().kernel == p.width().stride && !p.width().padded() && p.width().out > 4 * lanes;
+  if (roll_window(p) && !apart) return Road::kRolling;
   return width_lanes_apply(p) && (2 * p.width().out > lanes || p.planes() == 1) ? Road::kWidthLanes : Road::kPlaneLanes;
 }
 
@@ -51,19 +55,23 @@ double workspace_of(const PoolProblem& p, const PoolPlan& plan, FoldKind kind, s
       static_cast<double>(rows - 1) * static_cast<double>(h.stride) + static_cast<double>(h.span());
   const double in_rows = reach(p.depth(), 1) * (plan.road == Road::kWidthLanes ? with_margins : reach(h, rows));
   const double place = kind == kFoldMaxPlaces ? static_cast<double>(element) : 0;
+  if (plan.road == Road::kRolling) {  // nothing, but rows of x and y should fit the first cache
+    return 4 * static_cast<double>(element) * static_cast<double>(lanes) * with_margins *
+           static_cast<double>(p.width().in);
+  }
   const double item = static_cast<double>(element), width = static_cast<double>(columns);
   const Axis& w = p.width();
   double bytes = 8 * 2 * static_cast<double>(kCacheLine) + item * width;
-  if (plan.staged) {
-    bytes += in_rows * item *
-             (static_cast<double>(columns - 1) * static_cast<double>(w.stride) + static_cast<double>(w.span()));
+  if (plan.staged) {  // folded in place
+    const double pitch = width * static_cast<double>(w.stride) + static_cast<double>(w.span());
+    const double most = static_cast<double>(lanes) * in_rows + static_cast<double>(h.span());
+    bytes += (most * pitch + static_cast<double>(w.span())) * (item + place) + 8 * static_cast<double>(kCacheLine);
+  } else if (plan.separable) {
+    bytes += in_rows * width * static_cast<double>(lanes) * (item + place);
   }
-  const double vector = plan.road == Road::kWidthLanes ? 1 : static_cast<double>(lanes);
-  const double pitch = plan.staged && w.stride == 1 ? width + static_cast<double>(w.span()) : width;
-  if (plan.separable) bytes += in_rows * pitch * vector * (item + place);
   if (plan.road == Road::kPlaneLanes) {
-    bytes += (in_rows * reach(w, columns) + vector) * vector * item;
-    bytes += static_cast<double>(rows) * width * vector * (item + (place > 0 ? 8 : 0));
+    bytes += (in_rows * reach(w, columns) + static_cast<double>(lanes)) * static_cast<double>(lanes) * item;
+    bytes += static_cast<double>(rows) * width * static_cast<double>(lanes) * (item + (place > 0 ? 8 : 0));
   }
   return bytes;
 }
@@ -75,16 +83,27 @@ bool choose_block(const PoolProblem& p, PoolPlan& plan, FoldKind kind, std::size
   const auto bytes = [&] { return workspace_of(p, plan, kind, element, lanes, rows, columns); };
   const Index overlap = std::min(p.height().span(), p.height().in) / p.height().stride;
   while (rows > 1 && bytes() > (rows > 2 * overlap ? kComfortable : 10 * kComfortable)) rows = (rows + 1) / 2;
-  while (columns > 1 && bytes() > 10 * kComfortable) columns = (columns + 1) / 2;
-  if (bytes() > static_cast<double>(kMaxWorkspace)) return false;
+  while (columns > 1 && plan.road != Road::kRolling && bytes() > 10 * kComfortable) columns = (columns + 1) / 2;
+  if (bytes() > static_cast<double>(kMaxWorkspace) && plan.road != Road::kRolling) return false;
   plan.rows = Panels(p.height().out, rows);
   plan.columns = Panels(p.width().out, columns);
-  plan.workspace = static_cast<std::size_t>(bytes());
+  plan.workspace = plan.road == Road::kRolling ? 0 : static_cast<std::size_t>(bytes());
   return true;
 }
 
-void choose_lanes(const PoolProblem& p, PoolPlan& plan, Index lanes) {
-  const Index most = plan.road == Road::kWidthLanes   ? 1
+bool by_planes(const PoolPlan& plan) { return plan.road == Road::kWidthLanes || plan.road == Road::kRolling; }
+
+// Planes of a block with the width in the lanes: several, if none is so large that its rows have to be cut.
+Index planes_of_block(const PoolProblem& p, const PoolPlan& plan, FoldKind kind, std::size_t element) {
+  if (p.depth().out > 1) return 1;
+  Index planes = std::clamp<Index>(p.planes() / (4 * plan.threads), 1, kPlaneElements / p.plane_size() + 1);
+  const auto bytes = [&] { return workspace_of(p, plan, kind, element, planes, p.height().out, p.width().out); };
+  while (planes > 1 && bytes() > kComfortable) planes /= 2;
+  return planes;
+}
+
+void choose_lanes(const PoolProblem& p, PoolPlan& plan, FoldKind kind, std::size_t element, Index lanes) {
+  const Index most = by_planes(plan)                  ? planes_of_block(p, plan, kind, element)
                      : plan.road == Road::kPlaneLanes ? lanes
                      : plan.separable                 ? std::max(kLaneBlock, 2 * lanes)
                                                       : p.channels;
@@ -92,10 +111,15 @@ void choose_lanes(const PoolProblem& p, PoolPlan& plan, Index lanes) {
   plan.lanes.total = p.channels;
 }
 
+// Rows are copied between margins where windows reach beyond them, and folded along the width in the copy.
+bool staged(const PoolProblem& p, const PoolPlan& plan) {
+  return plan.road == Road::kWidthLanes && (p.width().padded() || plan.separable);
+}
+
 // Enough blocks for the threads: rows first, then channels.
 void spread(const PoolProblem& p, PoolPlan& plan) {
   const Index wanted = 4 * plan.threads;
-  if (plan.threads == 1) return;
+  if (plan.threads == 1 || (by_planes(plan) && plan.lanes.base > 1)) return;
   const Index others = plan.blocks(p) / plan.rows.count;
   if (plan.blocks(p) < wanted) plan.rows = Panels(p.height().out, std::max<Index>(1, p.height().out * others / wanted));
 }
@@ -109,14 +133,15 @@ PoolPlan plan_pool(const PoolProblem& p, FoldKind kind, int threads) {
   const double moved = static_cast<double>(p.planes()) * static_cast<double>(p.plane_size() + p.pixels());
   plan.threads = useful_threads(24 * moved, threads, threads);
   plan.road = road_of(p, kind, lanes, sizeof(T));
-  plan.separable = worth_separating(p) && (plan.road == Road::kWidthLanes || p.width().dilation == 1);
-  plan.staged = plan.road == Road::kWidthLanes && p.width().padded();
-  choose_lanes(p, plan, lanes);
+  plan.separable =
+      plan.road != Road::kRolling && worth_separating(p) && (plan.road == Road::kWidthLanes || p.width().dilation == 1);
+  plan.staged = staged(p, plan);
+  choose_lanes(p, plan, kind, sizeof(T), lanes);
   if (plan.road != Road::kElements && !choose_block(p, plan, kind, sizeof(T), lanes)) {
     if (plan.road == Road::kWidthLanes) {
       plan.road = Road::kPlaneLanes;
       plan.staged = false;
-      choose_lanes(p, plan, lanes);
+      choose_lanes(p, plan, kind, sizeof(T), lanes);
     }
     if (!choose_block(p, plan, kind, sizeof(T), lanes)) plan.road = Road::kElements;
   }
@@ -135,7 +160,7 @@ PoolPlan plan_pool_block(const PoolProblem& p, FoldKind kind, Road road, Index l
   PoolPlan plan;
   plan.road = road;
   plan.separable = worth_separating(p) && (road == Road::kWidthLanes || p.width().dilation == 1);
-  plan.staged = road == Road::kWidthLanes && p.width().padded();
+  plan.staged = staged(p, plan);
   const double bytes = workspace_of(p, plan, kind, sizeof(T), lanes, rows, p.width().out);
   if (bytes > static_cast<double>(kMaxWorkspace)) plan.road = Road::kElements;
   plan.workspace = static_cast<std::size_t>(std::min(bytes, static_cast<double>(kMaxWorkspace)));

@@ -13,7 +13,6 @@ struct PoolProblem {
   ImageStrides x, y;               // `group` is unused
   ImageStrides indices, gradient;  // of max_pool's indices, of the dx that is written
   bool count_include_pad = true;
-  Index period = 0;   // the rows of outputs of each of several planes that are one now; 0: they are not
   Index divisor = 0;  // 0: the number of elements in the window
 
   const Axis& depth() const { return axis[kDepth]; }

@@ -33,7 +33,7 @@ void pool_whole_planes(const PoolProblem& p, const PoolArrays<T>& a, int threads
     Fold<T> f{};
     f.src = pixels;
     f.src_end = pixels + size * lanes;
-    f.rows = 1;
+    f.planes = f.rows = 1;
     f.dst_end = a.y + p.channels;
     f.scale = a.kind == kFoldSum ? &factor : nullptr;
     Index step = 1;

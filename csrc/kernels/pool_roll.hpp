@@ -1,0 +1,140 @@
+// Windows of 2x2 and 3x3 over planes with contiguous rows: see Roll in pool_table.hpp.
+//
+// A vector of windows walks down its plane. Of every row of x it loads the taps, right from x: what lies outside
+// becomes padding in the register. So nothing is copied, and nothing is folded twice.
+#pragma once
+
+#include "pool_fold.hpp"
+
+namespace {
+
+using fastconv::Roll;
+
+template <class State>
+constexpr bool kPlaced = requires(State s) { s.place; };
+
+// Places count from the window's first tap until they are stored.
+template <class T, class State>
+FASTCONV_INLINE void set_tap(State& s, Vector<T> v, std::ptrdiff_t place) {
+  s.value[0] = v;
+  if constexpr (kPlaced<State>) s.place[0] = broadcast(static_cast<PlaceOf<T>>(place));
+}
+
+// The elements of p[0..n) that may be read.
+template <class T>
+__attribute__((noinline)) void copy_readable(const Roll<T>& t, const T* p, int n, T* to) {
+  for (int i = 0; i < n; ++i) to[i] = p + i >= t.x_begin && p + i < t.x_end ? p[i] : t.padding;
+}
+
+// The windows of lanes [lane, lane + VL). Edge: some of them leave the rows of x, or do not exist.
+template <class T, template <class, int> class State, int K, int S, bool Edge>
+struct Column {
+  using P = PlaceOf<T>;
+  using Row = State<T, 1>;
+  static constexpr int VL = kLanes<T>, kReach = S == 1 ? VL + K - 1 : 2 * VL + (K > 2 ? 1 : 0);
+
+  const Roll<T>& t;
+  std::ptrdiff_t column;  // of the first lane's first tap
+  Vector<P> at;           // of each lane's first tap
+  Vector<P> outside[K];   // lanes whose tap is padding
+
+  FASTCONV_INLINE Column(const Roll<T>& roll, std::ptrdiff_t lane)
+      : t(roll), column(lane * S - roll.pad_left), at(lane_places<P>(column, S)) {
+    for (int k = 0; Edge && k < K; ++k) {
+      const Vector<P> tap = at + broadcast(static_cast<P>(k));
+      outside[k] = (tap < Vector<P>{}) | (tap >= broadcast(static_cast<P>(t.width)));
+    }
+  }
+
+  // Row `row` of the plane x, folded along the width.
+  FASTCONV_INLINE Row row(const T* x, std::ptrdiff_t row) const {
+    Row s;
+    if (row < 0 || row >= t.height) {
+      set_tap<T>(s, broadcast(t.padding), 0);
+      return s;
+    }
+    const T* p = x + row * t.x_row + column;
+    T readable[kReach];
+    if (Edge && (p < t.x_begin || p + kReach > t.x_end)) {
+      copy_readable(t, p, kReach, readable);
+      p = readable;
+    }
+    Vector<T> tap[K];
+    load_taps(p, tap);
+    for (int k = 0; k < K; ++k) {
+      Row later;
+      const Vector<T> v = Edge ? (outside[k] ? broadcast(t.padding) : tap[k]) : tap[k];
+      set_tap<T>(k == 0 ? s : later, v, k);
+      if (k > 0) s.combine(later);
+    }
+    return s;
+  }
+
+  // The third of three taps two elements apart is the odd half of loads one element before it: an even half would read
+  // one element too many.
+  static FASTCONV_INLINE void load_taps(const T* p, Vector<T> (&tap)[K]) {
+    using Order = typename MakeIndices<VL>::type;
+    if constexpr (S == 1) {
+      for (int k = 0; k < K; ++k) tap[k] = load_once(p + k);
+    } else {
+      const Vector<T> a = load_once(p), b = load_once(p + VL);
+      tap[0] = take_even(a, b, Order{});
+      tap[1] = take_odd(a, b, Order{});
+      if constexpr (K > 2) tap[2] = take_odd(load(p + 1), load(p + 1 + VL), Order{});
+    }
+  }
+
+  FASTCONV_INLINE void walk(std::ptrdiff_t plane, std::ptrdiff_t lane) const {
+    const T* const x = t.x + plane * t.x_plane;
+    T* y = t.y + plane * t.y_plane + lane;
+    std::int64_t* index = t.indices + plane * t.indices_plane + lane;
+    std::ptrdiff_t in = t.first * S - t.pad_top;
+    Row last[2];  // rows that the next window needs, too
+    for (int k = 0; k < K - S; ++k) last[k] = row(x, in + k);
+    for (std::ptrdiff_t i = 0; i < t.rows; ++i, in += S) {
+      Row window[K];
+      for (int k = 0; k < K; ++k) window[k] = k < K - S ? last[k] : row(x, in + k);
+      for (int k = 0; k < K - S; ++k) last[k] = window[k + S];
+      for (int k = 1; k < K; ++k) {
+        if constexpr (kPlaced<Row>) window[k].place[0] += broadcast(static_cast<P>(k * t.width));
+        window[0].combine(window[k]);
+      }
+      if constexpr (kPlaced<Row>) window[0].place[0] += at + broadcast(static_cast<P>(in * t.width));
+      finish_row(window[0], y, index, i, lane);
+      y += t.y_row;
+      index += t.indices_row;
+    }
+  }
+
+  FASTCONV_INLINE void finish_row(Row& s, T* y, std::int64_t* index, std::ptrdiff_t i, std::ptrdiff_t lane) const {
+    if (t.scale != nullptr) s.value[0] *= load(t.scale[i] + lane);
+    constexpr bool placed = kPlaced<Row>;
+    if (!Edge || t.n >= VL || (y + VL <= t.y_end && (!placed || index + VL <= t.indices_end))) {
+      store(y, s.value[0]);
+      if constexpr (placed) store_wide<true>(index, s.place[0], VL);
+    } else {
+      store_tail(y, s.value[0], static_cast<int>(t.n));
+      if constexpr (placed) store_wide<false>(index, s.place[0], t.n);
+    }
+  }
+};
+
+template <class T, template <class, int> class State, int K, int S>
+void pool_roll(const Roll<T>& given) {
+  constexpr std::ptrdiff_t VL = kLanes<T>;
+  const Roll<T> t = given;  // which no store can change
+  for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
+    for (std::ptrdiff_t next = 0; next < t.n; next += VL) {
+      // The last vector overlaps the one before it.
+      const std::ptrdiff_t lane = next + VL > t.n && t.n > VL ? t.n - VL : next;
+      const std::ptrdiff_t left = lane * S - t.pad_left;
+      if (left >= 0 && left + (VL - 1) * S + K <= t.width) {
+        Column<T, State, K, S, false>(t, lane).walk(plane, lane);
+      } else {
+        Column<T, State, K, S, true>(t, lane).walk(plane, lane);
+      }
+    }
+  }
+}
+
+}  // namespace

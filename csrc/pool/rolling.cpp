@@ -1,0 +1,100 @@
+// Pooling of planes whose rows are contiguous (NCHW), by windows so small that registers hold what they share.
+#include <limits>
+
+#include "forward.hpp"
+
+namespace fastconv {
+
+std::optional<RollWindow> roll_window(const PoolProblem& p) {
+  const Axis &d = p.depth(), &h = p.height(), &w = p.width();
+  const bool square =
+      h.kernel == w.kernel && (h.stride == w.stride || h.out == 1) && h.dilation == 1 && w.dilation == 1;
+  const bool upwards = p.x.batch >= 0 && p.x.channel >= 0 && p.x.space[kHeight] >= 0;
+  if (!square || !upwards || d.in != 1 || d.kernel != 1) return std::nullopt;
+  if (w.kernel == 2 && w.stride == 2) return kRoll2x2Stride2;
+  if (w.kernel == 3 && w.stride == 1) return kRoll3x3;
+  if (w.kernel == 3 && w.stride == 2) return kRoll3x3Stride2;
+  return std::nullopt;
+}
+
+template <class T>
+PlaneFactors<T>::PlaneFactors(const PoolProblem& p, Index od) {
+  const Axis& h = p.height();
+  const auto count = [&](Index oh) {
+    return p.count_include_pad ? padded_extent(h, p.pad_after[kHeight], oh) : span_of(h, oh).count;
+  };
+  for (Index oh = 0; oh < h.out; ++oh) {
+    if (oh == 0 || (p.divisor == 0 && count(oh) != count(oh - 1))) {
+      // A vector's room behind them: where rows are shorter than one, its other lanes are multiplied, too.
+      values_.emplace_back(static_cast<std::size_t>(p.width().out + kernels().of<T>().lanes));
+      RowFactors<T>(p, {0, p.width().out}, values_.back().data()).of(od, oh);
+    }
+    rows_.push_back(values_.back().data());
+  }
+}
+
+namespace {
+
+// Where the maximum is -inf, padding may have come first: look again, without it.
+template <class T>
+void repair(const PoolProblem& p, const Roll<T>& t) {
+  for (Index plane = 0; plane < t.planes; ++plane) {
+    for (Index row = 0; row < t.rows; ++row) {
+      const T* const y = t.y + plane * t.y_plane + row * t.y_row;
+      int found = 0;
+      for (Index i = 0; i < t.n; ++i) found |= y[i] == t.padding;
+      for (Index i = 0; found != 0 && i < t.n; ++i) {
+        if (y[i] != t.padding) continue;
+        t.indices[plane * t.indices_plane + row * t.indices_row + i] =
+            window_maximum(p, t.x + plane * t.x_plane, 0, t.first + row, i).index;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+void pool_rolling(const PoolProblem& p, const PoolPlan&, const PoolArrays<T>& a, const PoolBlock& b, Workspace&) {
+  const Axis &h = p.height(), &w = p.width();
+  const auto dense = [&](const ImageStrides& s) {
+    return s.space[kHeight] == w.out && (b.lanes.size() == 1 || s.channel == b.rows.size() * w.out);
+  };
+  Roll<T> t{};
+  t.x = a.x + b.batch * p.x.batch + b.lanes.first * p.x.channel;
+  t.x_plane = p.x.channel;
+  t.x_row = p.x.space[kHeight];
+  t.height = h.in;
+  t.width = w.in;
+  t.pad_top = h.pad;
+  t.pad_left = w.pad;
+  t.x_begin = a.x;
+  t.x_end = a.x_end;
+  t.y = a.y + b.batch * p.y.batch + b.lanes.first * p.y.channel + b.rows.first * p.y.space[kHeight];
+  t.y_plane = p.y.channel;
+  t.y_row = p.y.space[kHeight];
+  t.planes = b.lanes.size();
+  t.first = b.rows.first;
+  t.rows = b.rows.size();
+  t.n = w.out;
+  t.padding = a.kind == kFoldSum ? T(-0.0) : -std::numeric_limits<T>::infinity();
+  t.scale = a.kind == kFoldSum ? a.rows + b.rows.first : nullptr;
+  if (dense(p.y)) t.y_end = t.y + t.planes * t.rows * t.n;
+  if (a.indices != nullptr) {
+    t.indices = a.indices + b.batch * p.indices.batch + b.lanes.first * p.indices.channel +
+                b.rows.first * p.indices.space[kHeight];
+    t.indices_plane = p.indices.channel;
+    t.indices_row = p.indices.space[kHeight];
+    if (dense(p.indices)) t.indices_end = t.indices + t.planes * t.rows * t.n;
+  }
+  kernels().of<T>().roll[a.kind][*roll_window(p)](t);
+  if (a.indices != nullptr && (h.padded() || w.padded())) repair(p, t);
+}
+
+template class PlaneFactors<float>;
+template class PlaneFactors<double>;
+template void pool_rolling(const PoolProblem&, const PoolPlan&, const PoolArrays<float>&, const PoolBlock&, Workspace&);
+template void pool_rolling(const PoolProblem&, const PoolPlan&, const PoolArrays<double>&, const PoolBlock&,
+                           Workspace&);
+
+}  // namespace fastconv
