@@ -171,6 +171,10 @@ bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indice
   const GradientArrays<T> arrays{kFoldMaxPlaces, x, indices, dy, dx};
   const GradientPlan plan = plan_gradient(p, arrays, threads);
   // Saved indices may be anybody's: one outside its window needs a scatter.
+  if (p.pixels() > 1 && !getenv("NOROUTE")) {
+    const bool apart = std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.dilation == 1 && a.kernel <= a.stride; });
+    if ((!apart || getenv("ROUTE")) && route_gradient(p, arrays, plan.threads).value_or(false)) return true;
+  }
   if (unpool_gradient(p, arrays, plan.threads).value_or(false)) return true;
   if (!single_windows(p)) return scatter_all(p, plan, arrays);
   if (indices != nullptr) return spread_window(p, arrays, threads);

@@ -61,6 +61,10 @@ void gather_gradient(const PoolProblem& p, const GradientPlan& plan, const Gradi
 template <class T>
 std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
+// All of dx, of maxima: false if a saved index lies outside its window, nothing if windows are too many or too odd.
+template <class T>
+std::optional<bool> route_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
 // Some lanes of an image, of any strides: dx is zeroed, then each window adds to it, in row-major order. False if
 // an index lies outside the plane. Maxima only.
 template <class T>
