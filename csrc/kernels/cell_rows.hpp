@@ -1,7 +1,7 @@
 // Rows of pixels between arrays and cells; see CellRows in cell_table.hpp.
 //
-// Rows go in whole vectors as far as others' memory allows it: cells behind a row are padding, and what lies behind a row
-// of the array is its next row, which is written later. Else the last vector overlaps the one before, or halves and
+// Rows go in whole vectors as far as others' memory allows it: cells behind a row are padding, and what lies behind a
+// row of the array is its next row, which is written later. Else the last vector overlaps the one before, or halves and
 // quarters do.
 #pragma once
 
@@ -88,12 +88,21 @@ FASTCONV_INLINE void for_each_pixel(const CellRows& t, F&& f) {
   }
 }
 
+// Tails are functions of their own: in line, they would make vectors take the way through memory in every iteration.
+template <class T>
+__attribute__((noinline)) Vector<T> load_end(const T* p, std::ptrdiff_t n) {
+  return load_tail(p, n <= 0 ? 0 : n < kLanes<T> ? static_cast<int>(n) : kLanes<T>);
+}
+template <class T>
+__attribute__((noinline)) void store_end(T* p, Vector<T> v, std::ptrdiff_t n) {
+  store_tail(p, v, static_cast<int>(n));
+}
+
 // The first n elements.
 template <class T>
 FASTCONV_INLINE Vector<T> load_first(const T* p, const T* end, std::ptrdiff_t n) {
-  constexpr int VL = kLanes<T>;
-  if (p + VL <= end) return load(p);
-  return load_tail(p, n <= 0 ? 0 : n < VL ? static_cast<int>(n) : VL);
+  if (__builtin_expect(p + kLanes<T> <= end, 1)) return load(p);
+  return load_end(p, n);
 }
 
 // n elements, the others padding; P is an integer as wide as B.
@@ -147,40 +156,13 @@ void to_cells(const CellRows& t, const T* array, const T* end, T* cells) {
   into_cells<Addends>(t, array, end, cells);
 }
 
-// Indices are those of windows: one stream.
-template <class T>
-std::uint64_t indices_to_cells(const CellRows& given, const std::int64_t* array, std::int64_t first,
-                               PlaceOf<T>* cells) {
-  constexpr int VL = kLanes<std::int64_t>;
-  const CellRows t = given;
-  std::uint64_t bits = 0;
-  Vector<std::int64_t> all{};
-  const auto copy = [&](const std::int64_t* from, PlaceOf<T>* to, std::ptrdiff_t n) {
-    for_each_piece<VL>(n, [&]<int L>(Width<L>, std::ptrdiff_t i) {
-      const Lanes<std::int64_t, L> v = load_lanes<L>(from + i);
-      store_lanes<L>(to + i, __builtin_convertvector(v - first, Lanes<PlaceOf<T>, L>));
-      if constexpr (L == VL) {
-        all |= v;
-      } else {
-        for (int l = 0; l < L; ++l) bits |= static_cast<std::uint64_t>(v[l]);
-      }
-    });
-  };
-  for_each_cell_row(t, array, cells, [&](const std::int64_t* from, PlaceOf<T>* to) {
-    if (contiguous(t)) return copy(from, to + t.stream[0], row_elements(t));
-    for_each_pixel(t, [&](std::ptrdiff_t pixel, std::ptrdiff_t cell) { copy(from + pixel, to + cell, t.count); });
-  });
-  for (int l = 0; l < VL; ++l) bits |= static_cast<std::uint64_t>(all[l]);
-  return bits;
-}
-
 // Whole vectors up to `end`, which is that of the last row, or null where rows do not follow each other.
 template <class T>
 FASTCONV_INLINE void store_first(T* p, Vector<T> v, const T* end, std::ptrdiff_t n) {
-  if (n >= kLanes<T> || p + kLanes<T> <= end) {
+  if (__builtin_expect(n >= kLanes<T> || p + kLanes<T> <= end, 1)) {
     store(p, v);
   } else if (n > 0) {
-    store_tail(p, v, static_cast<int>(n));
+    store_end(p, v, n);
   }
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
 #include "pool_table.hpp"
 
@@ -39,15 +38,13 @@ struct Winners {
   std::ptrdiff_t n;
 };
 
-// dx[i] = sum over s of dy[i - back[s]], if winner[i - back[s]] is cell i's label: label[i], or first + i without
-// labels. In whole vectors.
+// dx[i] = sum over s of dy[i - back[s]], if winner[i - back[s]] is first + i. In whole vectors.
 template <class T>
 struct Deliver {
   int sources;
   std::ptrdiff_t back[kMostSources];
   const PlaceOf<T>* winner;
   const T* dy;
-  const PlaceOf<T>* label;  // or null
   PlaceOf<T> first;
   T* dx;
   std::ptrdiff_t n;
@@ -59,12 +56,9 @@ struct CellKernels {
   // integer is nobody's key, but the padding's. Nothing is read from `end` on.
   void (*keys_to_cells)(const CellRows&, const T* array, const T* end, PlaceOf<T>* cells);
   void (*to_cells)(const CellRows&, const T* array, const T* end, T* cells);  // without -0; the padding is 0
-  // Indices less `first`; the padding is as it was. Returns the bits that any of the indices has.
-  std::uint64_t (*indices_to_cells)(const CellRows&, const std::int64_t* array, std::int64_t first, PlaceOf<T>* cells);
   void (*from_cells)(const CellRows&, const T* cells, T* array);
   void (*winners)(const Winners<T>&);
-  // How many labels were found, if there are labels.
-  std::ptrdiff_t (*deliver)(const Deliver<T>&);
+  void (*deliver)(const Deliver<T>&);
 };
 
 }  // namespace fastconv

@@ -7,7 +7,7 @@ namespace {
 
 template <class T>
 constexpr fastconv::CellKernels<T> cells() {
-  return {keys_to_cells<T>, to_cells<T>, indices_to_cells<T>, from_cells<T>, winners<T>, deliver<T>};
+  return {keys_to_cells<T>, to_cells<T>, from_cells<T>, winners<T>, deliver<T>};
 }
 
 }  // namespace

@@ -53,49 +53,31 @@ void winners(const Winners<T>& w) {
   find_winners<0, false, false>(w);
 }
 
-template <int S, bool Labels, class T>
-std::ptrdiff_t deliver_from(const Deliver<T>& given) {
+template <int S, class T>
+void deliver_from(const Deliver<T>& given) {
   using P = PlaceOf<T>;
-  constexpr std::ptrdiff_t VL = kLanes<P>;
   const Deliver<T> d = given;
   const int sources = S > 0 ? S : d.sources;
-  Vector<P> found{};
-  for (std::ptrdiff_t i = 0; i < d.n; i += VL) {
-    const Vector<P> label = Labels ? load(d.label + i) : count_from<P>(d.first + i);
+  for (std::ptrdiff_t i = 0; i < d.n; i += kLanes<T>) {
+    const Vector<P> cell = count_from<P>(d.first + i);
     Vector<T> sum{};
 #pragma GCC unroll 9
     for (int s = 0; s < sources; ++s) {
-      const auto here = load(d.winner + i - d.back[s]) == label;
+      const auto here = load(d.winner + i - d.back[s]) == cell;
       const Vector<T> dy = load(d.dy + i - d.back[s]);
       sum = here ? sum + dy : sum;
-      if constexpr (Labels) found -= here;
     }
     store(d.dx + i, sum);
-  }
-  std::ptrdiff_t all = 0;
-  for (int l = 0; l < VL; ++l) all += found[l];
-  return all;
-}
-
-template <bool Labels, class T>
-std::ptrdiff_t deliver_some(const Deliver<T>& d) {
-  switch (d.sources) {
-    case 1:
-      return deliver_from<1, Labels>(d);
-    case 2:
-      return deliver_from<2, Labels>(d);
-    case 4:
-      return deliver_from<4, Labels>(d);
-    case 9:
-      return deliver_from<9, Labels>(d);
-    default:
-      return deliver_from<0, Labels>(d);
   }
 }
 
 template <class T>
-std::ptrdiff_t deliver(const Deliver<T>& d) {
-  return d.label != nullptr ? deliver_some<true>(d) : deliver_some<false>(d);
+void deliver(const Deliver<T>& d) {
+  if (d.sources == 1) return deliver_from<1>(d);
+  if (d.sources == 2) return deliver_from<2>(d);
+  if (d.sources == 4) return deliver_from<4>(d);
+  if (d.sources == 9) return deliver_from<9>(d);
+  deliver_from<0>(d);
 }
 
 }  // namespace

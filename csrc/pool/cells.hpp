@@ -1,12 +1,13 @@
 // Cells: where the elements of a block of planes lie while the gradients of its maxima are found.
 //
-// Input i of an axis is at position j = i + pad >= 0, which window o meets with its tap k if j = o * stride + k * dilation.
-// So elements are kept apart by their phase, j % stride; and within a phase, cell j / stride lies k * dilation / stride
-// behind the window's own cell. In other words, a tap is a phase and a distance, the same for all windows.
+// Input i of an axis is at position j = i + pad >= 0, which window o meets with its tap k if j = o * stride + k *
+// dilation. So elements are kept apart by their phase, j % stride; and within a phase, cell j / stride lies k *
+// dilation / stride behind the window's own cell. In other words, a tap is a phase and a distance, the same for all
+// windows.
 //
-// The cells of a phase are one run in memory: of planes, their rows, and a few lanes (channels of NHWC, else 1). Between
-// rows, and between planes, lie cells of padding, once for the end of one and the start of the next; they are nobody's
-// maximum. A window's taps that leave its row or plane meet these, so kernels need not know where rows end.
+// The cells of a phase are one run in memory: of planes, their rows, and a few lanes (channels of NHWC, else 1).
+// Between rows, and between planes, lie cells of padding, once for the end of one and the start of the next; they are
+// nobody's maximum. A window's taps that leave its row or plane meet these, so kernels need not know where rows end.
 #pragma once
 
 #include "window.hpp"
@@ -41,7 +42,7 @@ class CellAxis {
  private:
   Axis axis_;
   Index extent_ = 1, blocks_ = 1, cells_ = 1, origin_ = 0;
-  Index shift_ = 0;  // of the cells, from a block to the next
+  Index shift_ = 0;        // of the cells, from a block to the next
   Range x_{}, windows_{};  // of the first block, if it were not the first
 };
 

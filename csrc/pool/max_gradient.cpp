@@ -1,12 +1,11 @@
 // Gradients of maxima over cells (cells.hpp), a few planes, channels or rows at a time:
 //
-//     keys = x as integers of the same order          unless indices were saved
-//     winner[window] = the cell of its maximum        the saved index, then; cells are labelled with theirs
+//     keys = x as integers of the same order
+//     winner[window] = the cell of its maximum
 //     dx[cell] = sum of dy[window], for the windows that hold the cell, if it is their winner
 //
 // Each gradient is the sum of its windows in row-major order, and is written once. Where windows are large, winners are
 // found along one axis after the other, and each window adds dy to its winner's cell instead.
-#include <atomic>
 #include <limits>
 #include <vector>
 
@@ -17,26 +16,21 @@
 namespace fastconv {
 namespace {
 
-const double kComfortable = getenv("KC") ? atof(getenv("KC")) : 128e3;    // bytes of workspace that stay close to the core
-constexpr Index kTaskElements = 1 << 14;  // of dx
-const Index kMostLanes = getenv("KL") ? atoi(getenv("KL")) : 64;          // channels of a block
+constexpr double kComfortable = 300e3;  // bytes of workspace that stay in L2
+constexpr double kManyPlanes = 64e3;    // bytes of a block of several planes
+constexpr Index kMostLanes = 32;        // channels of a block
 constexpr Index kMostPhases = 64;
-constexpr Index kMostDelivered = 16;  // taps: with more, windows deliver to their winners
+constexpr double kMostTaps = 16;  // with more, winners are found separably, and windows add to their winners
 
-struct Method {
-  bool saved, separable;
-};
-
-double workspace_bytes(const CellGrid& g, const Method& m, std::size_t element) {
+double workspace_bytes(const CellGrid& g, bool separable, std::size_t element) {
   const double cells = static_cast<double>(g.size), phases = static_cast<double>(g.phases);
-  const double winners =
-      m.separable ? static_cast<double>(g.axis[kDepth].stride() * g.axis[kHeight].stride()) : 1;
+  const double winners = separable ? static_cast<double>(g.axis[kDepth].stride() * g.axis[kHeight].stride()) : 1;
   return (cells * (2 * phases + winners + 1) + 2 * static_cast<double>(g.reach)) * static_cast<double>(element) +
          16.0 * kCacheLine;
 }
 
 struct CellPlan {
-  Method method;
+  bool separable;
   bool in_lanes;  // channels, else planes
   CellGrid grid;
   Index lane_blocks;
@@ -61,12 +55,11 @@ class MaxGradient {
     dx_ = workspace_.take<T>(all);
     keys_ = workspace_.take<P>(all);
     dy_ = workspace_.take<T>(front_ + g_.size) + front_;
-    winners_ = workspace_.take<P>(front_ + (plan.method.separable ? sources : 1) * g_.size) + front_;
-    if (!plan.method.separable) connect();
+    winners_ = workspace_.take<P>(front_ + (plan.separable ? sources : 1) * g_.size) + front_;
+    if (!plan.separable) connect();
   }
 
-  // False if a saved index is not its window's.
-  bool run(Index i) {
+  void run(Index i) {
     const auto take = [&](Index count) {
       const Index all = i;
       i = quotient(i, count);
@@ -82,12 +75,11 @@ class MaxGradient {
     for (const Move& m : dy_moves_) {
       kernels_.to_cells(m.rows, dy + m.array, a_.dy + p_.planes() * p_.pixels(), dy_ + m.cells);
     }
-    if (plan_.method.saved) return deliver_saved();
     const T* const x = a_.x + start(&CellAxis::Block::x, p_.x);
     for (const Move& m : x_moves_) {
       kernels_.keys_to_cells(m.rows, x + m.array, a_.x + p_.planes() * p_.plane_size(), keys_ + m.cells);
     }
-    if (plan_.method.separable) {
+    if (plan_.separable) {
       find_separably();
       scatter();
     } else {
@@ -95,7 +87,6 @@ class MaxGradient {
       deliver();
     }
     put();
-    return true;
   }
 
  private:
@@ -117,17 +108,13 @@ class MaxGradient {
     }
     constexpr P nothing = std::numeric_limits<P>::min();
     const bool same = shape == shape_;
-    if (!same || plan_.method.separable) std::fill_n(keys_, g_.phases * g_.size, nothing);  // folded in place
+    if (!same || plan_.separable) std::fill_n(keys_, g_.phases * g_.size, nothing);  // folded in place
     if (same) return;
     shape_ = shape;
     std::fill_n(dy_ - front_, front_ + g_.size, T(0));
     x_moves_ = moves(false, &CellAxis::Block::x, p_.x);
     dx_moves_ = moves(false, &CellAxis::Block::dx, p_.gradient);
     dy_moves_ = moves(true, &CellAxis::Block::windows, p_.y);
-    if (!plan_.method.saved) return;
-    index_moves_ = moves(true, &CellAxis::Block::windows, p_.indices);
-    std::fill_n(winners_ - front_, front_ + g_.size, nothing + 1);
-    label_cells();
   }
 
   // Where a block's part of an array starts.
@@ -184,7 +171,6 @@ class MaxGradient {
       Deliver<T>& d = deliver_[i];
       d.winner = winners_;
       d.dy = dy_;
-      d.label = plan_.method.saved ? keys_ + first : nullptr;
       d.first = static_cast<P>(first);
       d.dx = dx_ + first;
     }
@@ -209,53 +195,10 @@ class MaxGradient {
     kernels_.winners(find_);
   }
 
-  // Returns how many windows found their saved index among their taps.
-  Index deliver() {
-    Index found = 0;
+  void deliver() {
     for (Deliver<T>& d : deliver_) {
       d.n = n_;
-      found += kernels_.deliver(d);
-    }
-    return found;
-  }
-
-  bool deliver_saved() {
-    std::uint64_t bits = 0;
-    const Index* const indices = a_.indices + start(&CellAxis::Block::windows, p_.indices);
-    for (const Move& m : index_moves_) {
-      bits |= kernels_.indices_to_cells(m.rows, indices + m.array, first_index(), winners_ + m.cells);
-    }
-    if (bits > static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max())) return false;
-    Index windows = lanes_.size();
-    for (const CellAxis::Block& b : block_) windows *= b.windows.size();
-    const Index found = deliver();
-    put();
-    return found == windows;
-  }
-
-  ImageStrides flat() const {
-    ImageStrides s;
-    s.space = {p_.height().in * p_.width().in, p_.width().in, 1};
-    return s;
-  }
-  // Indices count from here, so that blocks of one shape have the same labels.
-  Index first_index() const {
-    return offset_of(flat(), block_[kDepth].dx.first, block_[kHeight].dx.first, block_[kWidth].dx.first);
-  }
-
-  void label_cells() {
-    const Index first = start(&CellAxis::Block::x, flat()) - first_index();
-    for (const Move& m : moves(false, &CellAxis::Block::x, flat())) {
-      const CellRows& r = m.rows;
-      for (Index at = 0; at < r.planes * r.rows; ++at) {
-        const Index row = at % r.rows;
-        P* const cells = keys_ + m.cells + at / r.rows * r.cell_plane + r.row_stream[row % r.row_streams] +
-                         row / r.row_streams * r.cell_row;
-        for (Index i = 0; i < r.pixels; ++i) {
-          const Index label = first + m.array + row * r.array_row + i;
-          std::fill_n(cells + r.stream[i % r.streams] + i / r.streams * r.lanes, r.lanes, static_cast<P>(label));
-        }
-      }
+      kernels_.deliver(d);
     }
   }
 
@@ -310,13 +253,12 @@ class MaxGradient {
     std::fill_n(dx_, g_.phases * g_.size, T(0));
     for (const Move& m : dy_moves_) {
       const CellRows& r = m.rows;
-      const Index row = r.pixels * r.lanes;
+      const Index row = r.pixels * r.lanes, first = m.cells + r.row_stream[0] + r.stream[0];
       Index plane = 0;
       const auto run = [&]<int N>(std::integral_constant<int, N>) {
         for (; plane + N <= r.planes; plane += N) {
           for (Index i = 0; i < r.rows; ++i) {
-            const Index at = m.cells + r.stream[0] + plane * r.cell_plane + i * r.cell_row;
-            add_row<N>(at, r.cell_plane, row);
+            add_row<N>(first + plane * r.cell_plane + i * r.cell_row, r.cell_plane, row);
           }
         }
       };
@@ -349,7 +291,7 @@ class MaxGradient {
   Index front_;  // cells before the first window's, where windows would lie
   std::array<CellAxis::Block, kSpatial> block_{};
   Shape shape_{};
-  std::vector<Move> x_moves_, dx_moves_, dy_moves_, index_moves_;
+  std::vector<Move> x_moves_, dx_moves_, dy_moves_;
   Index batch_ = 0, n_ = 0;
   Range lanes_{};
   Winners<T> find_{};
@@ -360,7 +302,7 @@ class MaxGradient {
 
 // Halves the block, along the outermost axis that is much longer than a window, until it is comfortable.
 template <class T>
-std::optional<CellPlan> plan_cells(const PoolProblem& p, const Method& method, bool in_lanes) {
+std::optional<CellPlan> plan_cells(const PoolProblem& p, bool separable, bool in_lanes) {
   const Index vector = kernels().of<T>().lanes;
   Index lanes = 1;
   if (in_lanes) {
@@ -369,13 +311,11 @@ std::optional<CellPlan> plan_cells(const PoolProblem& p, const Method& method, b
   }
   std::array<Index, kSpatial> extent{};
   for (std::size_t s = 0; s < kSpatial; ++s) extent[s] = p.axis[s].in;
-  const auto halved = [&](std::size_t s) {
-    return round_up(ceil_div(extent[s], 2), p.axis[s].stride);
-  };
+  const auto halved = [&](std::size_t s) { return round_up(ceil_div(extent[s], 2), p.axis[s].stride); };
   const auto grid = [&](Index planes) { return CellGrid(p, extent, lanes, planes, vector); };
-  const auto bytes = [&](Index planes) { return workspace_bytes(grid(planes), method, sizeof(T)); };
+  const auto bytes = [&](Index planes) { return workspace_bytes(grid(planes), separable, sizeof(T)); };
   // No axis is cut to less than `least` windows unless it must be.
-  for (const Index least : {Index{getenv("KLEAST")?atoi(getenv("KLEAST")):4}, Index{0}}) {
+  for (const Index least : {Index{4}, Index{0}}) {
     const double most = least > 0 ? kComfortable : static_cast<double>(kMaxWorkspace) / 2;
     for (std::size_t s = 0; s < kSpatial; ++s) {
       const auto enough = [&] {
@@ -386,46 +326,43 @@ std::optional<CellPlan> plan_cells(const PoolProblem& p, const Method& method, b
   }
   if (bytes(1) > static_cast<double>(kMaxWorkspace)) return {};
   Index planes = 1;
-  while (!in_lanes && 2 * planes <= p.channels && bytes(2 * planes) < (getenv("KP") ? atof(getenv("KP")) : 64e3)) planes *= 2;
-  CellPlan plan{method, in_lanes, grid(planes), ceil_div(p.channels, in_lanes ? lanes : planes), 0};
+  while (!in_lanes && 2 * planes <= p.channels && bytes(2 * planes) < kManyPlanes) planes *= 2;
+  CellPlan plan{separable, in_lanes, grid(planes), ceil_div(p.channels, in_lanes ? lanes : planes), 0};
   plan.workspace = static_cast<std::size_t>(bytes(planes));
   return plan;
+}
+
+// Phases, streams of pixels and sources, as many as kernels take.
+bool fits(const PoolProblem& p, bool separable) {
+  Index phases = 1;
+  for (const Axis& a : p.axis) {
+    if (a.stride > kMostPhases || a.pad < 0) return false;
+    if (separable && a.stride > 1 && a.kernel > kMostSources) return false;
+    phases *= a.stride;
+  }
+  return phases <= kMostPhases && std::max(p.height().stride, p.width().stride) <= kMostStreams &&
+         p.plane_size() <= std::numeric_limits<std::int32_t>::max();
 }
 
 }  // namespace
 
 template <class T>
-std::optional<bool> route_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  const bool saved = a.indices != nullptr;
-  Index phases = 1, taps = 1;
-  bool few = true;  // sources of an axis
-  for (const Axis& axis : p.axis) {
-    phases = axis.stride > kMostPhases ? kMostPhases + 1 : phases * axis.stride;
-    if (phases > kMostPhases || axis.pad < 0) return {};
-    taps = std::min<Index>(taps * axis.kernel, 1 << 20);
-    few = few && (axis.stride == 1 || axis.kernel <= kMostSources);
-  }
-  if (std::max(p.height().stride, p.width().stride) > kMostStreams || p.plane_size() > std::numeric_limits<std::int32_t>::max()) return {};
-  const Method method{saved, taps > kMostDelivered};
-  if (method.separable && (saved || !few)) return {};
-  const bool in_lanes = p.channels > 1 && p.gradient.channel == 1;
-  const std::optional<CellPlan> plan = plan_cells<T>(p, method, in_lanes);
-  if (!plan) return {};
+bool route_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
+  const bool separable = taps_of(p) > kMostTaps, in_lanes = p.channels > 1 && p.gradient.channel == 1;
+  if (!fits(p, separable)) return false;
+  const std::optional<CellPlan> plan = plan_cells<T>(p, separable, in_lanes);
+  if (!plan) return false;
   Index blocks = p.batch * plan->lane_blocks;
   for (const CellAxis& axis : plan->grid.axis) blocks *= axis.blocks();
-  const Index tasks = threads == 1 ? 1 : std::min<Index>(blocks, 4 * threads);
-  const Panels panels(blocks, ceil_div(blocks, tasks));
-  std::atomic<bool> valid{true};
-  parallel_for(threads, panels.count, [&](Index task) {
+  const Panels tasks(blocks, ceil_div(blocks, threads == 1 ? 1 : 4 * threads));
+  parallel_for(threads, tasks.count, [&](Index task) {
     MaxGradient<T> gradient(p, *plan, a);
-    bool all = true;
-    for (Index i = 0; i < panels.size(task) && all; ++i) all = gradient.run(panels.start(task) + i);
-    if (!all) valid.store(false, std::memory_order_relaxed);
+    for (Index i = 0; i < tasks.size(task); ++i) gradient.run(tasks.start(task) + i);
   });
-  return valid.load();
+  return true;
 }
 
-template std::optional<bool> route_gradient(const PoolProblem&, const GradientArrays<float>&, int);
-template std::optional<bool> route_gradient(const PoolProblem&, const GradientArrays<double>&, int);
+template bool route_gradient(const PoolProblem&, const GradientArrays<float>&, int);
+template bool route_gradient(const PoolProblem&, const GradientArrays<double>&, int);
 
 }  // namespace fastconv
