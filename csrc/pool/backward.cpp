@@ -151,11 +151,11 @@ bool single_windows(const PoolProblem& p) {
   return p.pixels() == 1 && dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in);
 }
 
-// Whether maxima are found again, and their windows meet, in cells. Channels need none for a few taps, nor do rows that
-// windows tile; nor would vectors help where more than two windows separate neighbours.
+// Whether maxima are found again in cells. Few taps with channels in the lanes need none, nor do rows that windows
+// tile; and rows of strides beyond 2 come to cells pixel by pixel.
 bool worth_routing(const PoolProblem& p) {
   if (p.pixels() == 1) return false;
-  if (taps_of(p) > 16) return true;
+  if (taps_of(p) > kFewTaps) return true;
   const bool in_lanes = p.channels > 1 && p.gradient.channel == 1;
   const bool apart =
       std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.dilation == 1 && a.kernel <= a.stride; });

@@ -37,6 +37,8 @@ inline double taps_of(const PoolProblem& p) {
          static_cast<double>(p.width().kernel);
 }
 
+constexpr double kFewTaps = 16;  // with more, maxima are found along one axis after the other
+
 struct GradientPlan {
   bool gather = false;
   Road road = Road::kElements;

@@ -20,7 +20,6 @@ constexpr double kComfortable = 300e3;  // bytes of workspace that stay in L2
 constexpr double kManyPlanes = 64e3;    // bytes of a block of several planes
 constexpr Index kMostLanes = 32;        // channels of a block
 constexpr Index kMostPhases = 64;
-constexpr double kMostTaps = 16;  // with more, winners are found separably, and windows add to their winners
 
 double workspace_bytes(const CellGrid& g, bool separable, std::size_t element) {
   const double cells = static_cast<double>(g.size), phases = static_cast<double>(g.phases);
@@ -326,7 +325,9 @@ std::optional<CellPlan> plan_cells(const PoolProblem& p, bool separable, bool in
   }
   if (bytes(1) > static_cast<double>(kMaxWorkspace)) return {};
   Index planes = 1;
-  while (!in_lanes && 2 * planes <= p.channels && bytes(2 * planes) < kManyPlanes) planes *= 2;
+  // Slices are moved one by one, and padding may only fall on cells that are written later.
+  const bool flat = p.depth().in == 1 && p.depth().out == 1;
+  while (flat && !in_lanes && 2 * planes <= p.channels && bytes(2 * planes) < kManyPlanes) planes *= 2;
   CellPlan plan{separable, in_lanes, grid(planes), ceil_div(p.channels, in_lanes ? lanes : planes), 0};
   plan.workspace = static_cast<std::size_t>(bytes(planes));
   return plan;
@@ -348,7 +349,7 @@ bool fits(const PoolProblem& p, bool separable) {
 
 template <class T>
 bool route_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  const bool separable = taps_of(p) > kMostTaps, in_lanes = p.channels > 1 && p.gradient.channel == 1;
+  const bool separable = taps_of(p) > kFewTaps, in_lanes = p.channels > 1 && p.gradient.channel == 1;
   if (!fits(p, separable)) return false;
   const std::optional<CellPlan> plan = plan_cells<T>(p, separable, in_lanes);
   if (!plan) return false;
