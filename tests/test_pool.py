@@ -197,6 +197,28 @@ def test_drawn_pools(case, threads, seed):
         check_pools(case, *case.integers(seed))
 
 
+# Planes and rows too long for one block of a gradient's workspace, and blocks of several planes.
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        PoolCase("rows_in_blocks", (1, 5, 301, 203), 3, stride=2, padding=1),
+        PoolCase("large_windows_in_blocks", (1, 3, 251, 253), 9, stride=1, padding=4),
+        PoolCase("dilated_in_blocks", (1, 3, 251, 253), 5, stride=2, padding=2, dilation=2),
+        PoolCase("columns_in_blocks", (1, 2, 1, 200001), (1, 3), stride=1, padding=(0, 1)),
+        PoolCase("long_windows_in_blocks", (1, 2, 1, 100003), (1, 40), stride=1, padding=(0, 20)),
+        PoolCase("many_planes", (2, 37, 14, 14), 3, stride=2, padding=1),
+        PoolCase("many_planes_of_large_windows", (2, 37, 13, 13), 5, stride=1, padding=2),
+    ],
+    ids=str,
+)
+def test_max_pool_backward_in_blocks(case, data_format, threads):
+    case = case.replace(data_format=data_format)
+    x, g = case.integers()
+    expected = reference.max_pool2d_backward(g, x, **case.max_args)
+    cases.assert_exact(fastconv.max_pool2d_backward(g, x, **case.max_args), expected, case)
+
+
 # ---- ties, NaN, infinities ----------------------------------------------------------------------
 
 

@@ -1,9 +1,10 @@
-// What a driver may ask of an ISA: function pointers for each element type, in six parts.
+// What a driver may ask of an ISA: function pointers for each element type, in seven parts.
 //
 // Each part has a source file, which is compiled once for each ISA and leaves one constant-initialised Part behind and
 // nothing else; ../cpu.cpp puts the parts of an ISA together.
 #pragma once
 
+#include "cell_table.hpp"
 #include "dense_table.hpp"
 #include "depthwise_table.hpp"
 #include "elementwise_table.hpp"
@@ -19,6 +20,7 @@ struct Kernels : DenseKernels<T>,
                  WinogradKernels<T>,
                  DepthwiseKernels<T>,
                  PoolKernels<T>,
+                 CellKernels<T>,
                  ElementwiseKernels<T> {};
 
 template <template <class> class K>
@@ -48,6 +50,7 @@ struct KernelTable {
   extern const Part<WinogradKernels> winograd_##isa;   \
   extern const Part<DepthwiseKernels> depthwise_##isa; \
   extern const Part<PoolKernels> pool_##isa;           \
+  extern const Part<CellKernels> cells_##isa;          \
   extern const Part<ElementwiseKernels> elementwise_##isa;
 FASTCONV_DECLARE_PARTS(scalar)
 FASTCONV_DECLARE_PARTS(avx2)

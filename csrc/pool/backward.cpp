@@ -58,7 +58,7 @@ GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
   plan.road = gradient_road(p, a);
   plan.gather = a.kind == kFoldSum && worth_gathering(p) && plan.road != Road::kElements;
   const bool planes = plan.gather && plan.road == Road::kWidthLanes && p.depth().out == 1 && p.depth().in == 1;
-  Index most = plan.road == Road::kChannelLanes ? kLaneBlock : 1;
+  Index most = plan.road == Road::kChannelLanes ? kLaneBlock : a.indices != nullptr ? kAbreast : 1;
   if (planes) most = std::clamp<Index>(p.planes() / (4 * plan.threads), 1, kPlaneElements / p.plane_size() + 1);
   while (planes && most > 1 && gradient_workspace(p, plan, sizeof(T), most, p.height().in) > kComfortable) most /= 2;
   plan.lanes = Panels(ceil_div(p.channels, most) == 1 ? p.channels : round_up(p.channels, most), most);
@@ -69,11 +69,6 @@ GradientPlan plan_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
     while (rows > 1 && bytes() > kComfortable) rows = (rows + 1) / 2;
     plan.gather = bytes() < static_cast<double>(kMaxWorkspace);
     plan.workspace = static_cast<std::size_t>(bytes());
-  }
-  if (a.kind == kFoldMaxPlaces && a.indices == nullptr && plan.road != Road::kElements) {
-    plan.maxima = plan_pool_block<T>(p, kFoldMaxPlaces, plan.road, lanes, p.height().out);
-    const double found = static_cast<double>(p.pixels() * lanes) * (sizeof(T) + sizeof(Index));
-    if (found > static_cast<double>(kMaxWorkspace)) plan.maxima.road = Road::kElements;
   }
   plan.rows = Panels(p.height().in, rows);
   const Index others = p.batch * plan.lanes.count * p.depth().in, wanted = 4 * plan.threads;
@@ -120,7 +115,7 @@ bool scatter_all(const PoolProblem& p, const GradientPlan& plan, const GradientA
   parallel_for(plan.threads, p.batch * plan.lanes.count, [&](Index i) {
     const Index lane = i % plan.lanes.count, first = plan.lanes.start(lane);
     const Range lanes{first, std::min(p.channels, first + plan.lanes.size(lane))};
-    if (!scatter_gradient(p, plan, a, i / plan.lanes.count, lanes)) valid.store(false, std::memory_order_relaxed);
+    if (!scatter_gradient(p, a, i / plan.lanes.count, lanes)) valid.store(false, std::memory_order_relaxed);
   });
   return valid.load();
 }
@@ -135,11 +130,14 @@ bool spread_window(const PoolProblem& p, const GradientArrays<T>& a, int threads
   const bool full = d.count * h.count * w.count == p.plane_size();
   const double moved = static_cast<double>(p.planes()) * static_cast<double>(p.plane_size());
   const Index group = std::max<Index>(1, kTaskElements / p.plane_size());
+  const bool in_a_row = a.kind != kFoldSum && p.batch == 1 && p.gradient.channel == p.plane_size();
   parallel_for(useful_threads(24 * moved, threads, threads), ceil_div(p.planes(), group), [&](Index task) {
-    for (Index plane = task * group; plane < std::min(p.planes(), (task + 1) * group); ++plane) {
+    const Index begin = task * group, end = std::min(p.planes(), begin + group);
+    if (in_a_row) std::fill_n(a.dx + begin * p.plane_size(), (end - begin) * p.plane_size(), T(0));
+    for (Index plane = begin; plane < end; ++plane) {
       T* const dx = a.dx + plane_offset(p, p.gradient, plane);
       const T share = a.dy[plane_offset(p, p.y, plane)] * factor + T(0);
-      std::fill_n(dx, p.plane_size(), full && a.kind == kFoldSum ? share : T(0));
+      if (!in_a_row) std::fill_n(dx, p.plane_size(), full && a.kind == kFoldSum ? share : T(0));
       if (a.kind == kFoldSum) {
         for (Index row = 0; row < d.count * h.count && !full; ++row) {
           const Index id = d.at + row / h.count, ih = h.at + row % h.count;
@@ -163,6 +161,17 @@ bool single_windows(const PoolProblem& p) {
   return p.pixels() == 1 && dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in);
 }
 
+// Whether maxima are found again in cells. Few taps with channels in the lanes need none, nor do rows that windows
+// tile; and rows of strides beyond 2 come to cells pixel by pixel.
+bool worth_routing(const PoolProblem& p) {
+  if (p.pixels() == 1) return false;
+  if (taps_of(p) > kFewTaps) return true;
+  const bool in_lanes = p.channels > 1 && p.gradient.channel == 1;
+  const bool apart =
+      std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.dilation == 1 && a.kernel <= a.stride; });
+  return !in_lanes && p.width().stride <= 2 && (!apart || p.width().padded());
+}
+
 // A single output takes no step: whatever the stride, then, no two windows hold an element.
 PoolProblem without_steps(PoolProblem p) {
   if (p.pixels() != 1) return p;
@@ -181,6 +190,7 @@ bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indice
   const GradientArrays<T> arrays{kFoldMaxPlaces, x, indices, dy, dx};
   const GradientPlan plan = plan_gradient(p, arrays, threads);
   // Saved indices may be anybody's: one outside its window needs a scatter.
+  if (indices == nullptr && worth_routing(p) && route_gradient(p, arrays, plan.threads)) return true;
   if (unpool_gradient(p, arrays, plan.threads).value_or(false)) return true;
   if (!single_windows(p)) return scatter_all(p, plan, arrays);
   if (indices != nullptr) return spread_window(p, arrays, threads);

@@ -35,13 +35,19 @@ struct Holders {
   Range of(Index i) const { return {first(i), last(i)}; }
 };
 
+inline double taps_of(const PoolProblem& p) {
+  return static_cast<double>(p.depth().kernel) * static_cast<double>(p.height().kernel) *
+         static_cast<double>(p.width().kernel);
+}
+
+constexpr double kFewTaps = 16;  // with more, maxima are found along one axis after the other
+
 struct GradientPlan {
   bool gather = false;
-  Road road = Road::kElements;  // of the gradient; of the maxima too, where they are found again
-  Panels lanes, rows;           // channels, and rows of dx, of a block
+  Road road = Road::kElements;
+  Panels lanes, rows;  // channels, and rows of dx, of a block
   Index group = 1;
   int threads = 1;
-  PoolPlan maxima;
   std::size_t workspace = 0;
 };
 
@@ -64,11 +70,15 @@ void gather_gradient(const PoolProblem& p, const GradientPlan& plan, const Gradi
 template <class T>
 std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
+// All of dx, of maxima that are found again: false if some stride is too long, or a block of few windows too large.
+template <class T>
+bool route_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
 // Some lanes of an image, of any strides: dx is zeroed, then each window adds to it, in row-major order. False if
 // an index lies outside the plane. Maxima only.
 template <class T>
-bool scatter_gradient(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a, Index batch,
-                      const Range& lanes);
+bool scatter_gradient(const PoolProblem& p, const GradientArrays<T>& a, Index batch, const Range& lanes);
+constexpr Index kAbreast = 4;  // planes of saved indices that it follows side by side
 
 // Averages of any strides, element by element.
 template <class T>

@@ -51,9 +51,6 @@ PoolProblem simplified(PoolProblem p);
 
 template <class T>
 PoolPlan plan_pool(const PoolProblem& p, FoldKind kind, int threads);
-// For one block of so many lanes and output rows, along a road that is settled.
-template <class T>
-PoolPlan plan_pool_block(const PoolProblem& p, FoldKind kind, Road road, Index lanes, Index rows);
 
 // One block of work: a rectangle of outputs at depth `od`, for some lanes of one image.
 struct PoolBlock {

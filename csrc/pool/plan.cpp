@@ -155,20 +155,6 @@ PoolPlan plan_pool(const PoolProblem& p, FoldKind kind, int threads) {
   return plan;
 }
 
-template <class T>
-PoolPlan plan_pool_block(const PoolProblem& p, FoldKind kind, Road road, Index lanes, Index rows) {
-  PoolPlan plan;
-  plan.road = road;
-  plan.separable = worth_separating(p) && (road == Road::kWidthLanes || p.width().dilation == 1);
-  plan.staged = staged(p, plan);
-  const double bytes = workspace_of(p, plan, kind, sizeof(T), lanes, rows, p.width().out);
-  if (bytes > static_cast<double>(kMaxWorkspace)) plan.road = Road::kElements;
-  plan.workspace = static_cast<std::size_t>(std::min(bytes, static_cast<double>(kMaxWorkspace)));
-  return plan;
-}
-
-template PoolPlan plan_pool_block<float>(const PoolProblem&, FoldKind, Road, Index, Index);
-template PoolPlan plan_pool_block<double>(const PoolProblem&, FoldKind, Road, Index, Index);
 template PoolPlan plan_pool<float>(const PoolProblem&, FoldKind, int);
 template PoolPlan plan_pool<double>(const PoolProblem&, FoldKind, int);
 

@@ -1,49 +1,17 @@
-// Gradients without vectors: of maxima in windows so large that a gather would look at every element many
-// times, at saved indices that lie anywhere, and of arrays that no vector fits.
-#include <optional>
-
-#include "../memory.hpp"
+// Gradients without vectors: of maxima at saved indices that lie anywhere, and of windows or strides that no vector
+// fits.
 #include "backward.hpp"
 
 namespace fastconv {
 namespace {
 
-// The maxima of some lanes, found again: [output][lane].
-template <class T>
-class FoundMaxima {
- public:
-  FoundMaxima(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a, Index batch,
-              const Range& lanes)
-      : values_(static_cast<std::size_t>(p.pixels() * lanes.size()) * sizeof(T)),
-        indices_(static_cast<std::size_t>(p.pixels() * lanes.size()) * sizeof(Index)) {
-    const Index width = p.width().out * lanes.size(), slice = p.height().out * width;
-    PoolProblem q = p;
-    q.y = ImageStrides{};
-    q.y.channel = 1;
-    q.y.space = {slice, width, lanes.size()};
-    q.indices = q.y;
-    PoolArrays<T> arrays{kFoldMaxPlaces, a.x + batch * p.x.batch, values_.template as<T>() - lanes.first,
-                         indices_.template as<Index>() - lanes.first};
-    arrays.x_end = a.x + p.planes() * p.plane_size();
-    for (Index od = 0; od < p.depth().out; ++od) {
-      const PoolBlock block{0, lanes, od, {0, p.height().out}, {0, p.width().out}};
-      Workspace workspace(plan.maxima.workspace);
-      if (plan.maxima.road == Road::kChannelLanes) {
-        pool_channel_lanes(q, plan.maxima, arrays, block, workspace);
-      } else {
-        pool_width_lanes(q, plan.maxima, arrays, block, workspace);
-      }
-    }
-  }
-  const Index* indices() const { return indices_.as<Index>(); }
-
- private:
-  RecycledBlock values_, indices_;
-};
-
 template <class T>
 void zero(const PoolProblem& p, T* dx, Index lanes) {
   const auto& s = p.gradient.space;
+  if (lanes > 1 && s[kWidth] == 1 && p.gradient.channel != 1) {
+    for (Index c = 0; c < lanes; ++c) zero(p, dx + c * p.gradient.channel, 1);
+    return;
+  }
   const bool rows = lanes == 1 && s[kWidth] == 1, pixels = p.gradient.channel == 1;
   for (Index d = 0; d < p.depth().in; ++d) {
     for (Index h = 0; h < p.height().in; ++h) {
@@ -62,10 +30,32 @@ struct Steps {
   Index index, index_lane, dy, dy_lane, dx, dx_lane;
 };
 
+// The same of kAbreast planes: an addition waits for the one before if their windows share a maximum, as neighbours
+// often do.
+template <class T>
+bool add_row_abreast(const Index* index, const T* dy, T* dx, const Steps& step, Index count, Index plane) {
+  bool valid = true;
+  for (Index i = 0; i < count; ++i) {
+#pragma GCC unroll 4
+    for (Index c = 0; c < kAbreast; ++c) {
+      const Index at = index[i + c * step.index_lane];
+      if (static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(plane)) {
+        dx[at + c * step.dx_lane] += dy[i + c * step.dy_lane];
+      } else {
+        valid = valid && at == -1;
+      }
+    }
+  }
+  return valid;
+}
+
 template <class T>
 bool add_row(const Index* index, const T* dy, T* dx, const Steps& step, Index count, Index lanes, Index plane) {
   // Negative places are larger than any, without a sign.
   const auto inside = [=](Index at) { return static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(plane); };
+  if (lanes == kAbreast && step.dx == 1 && step.index == 1 && step.dy == 1) {
+    return add_row_abreast(index, dy, dx, step, count, plane);
+  }
   if (lanes == 1 && step.dx == 1 && step.index == 1 && step.dy == 1) {
     for (Index i = 0; i < count; ++i) {
       const Index at = index[i];
@@ -93,11 +83,7 @@ bool add_row(const Index* index, const T* dy, T* dx, const Steps& step, Index co
 }  // namespace
 
 template <class T>
-bool scatter_gradient(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a, Index batch,
-                      const Range& lanes) {
-  const bool found = a.indices == nullptr && plan.maxima.road != Road::kElements;
-  std::optional<FoundMaxima<T>> maxima;
-  if (found) maxima.emplace(p, plan, a, batch, lanes);
+bool scatter_gradient(const PoolProblem& p, const GradientArrays<T>& a, Index batch, const Range& lanes) {
   // dx is ours: its pixels follow each other evenly.
   T* const dx = a.dx + batch * p.gradient.batch + lanes.first * p.gradient.channel;
   const T* const dy = a.dy + batch * p.y.batch + lanes.first * p.y.channel;
@@ -107,14 +93,12 @@ bool scatter_gradient(const PoolProblem& p, const GradientPlan& plan, const Grad
   const Index width = p.width().out, count = lanes.size();
   Steps step{p.indices.space[kWidth],  p.indices.channel, p.y.space[kWidth], p.y.channel,
              p.gradient.space[kWidth], p.gradient.channel};
-  if (found) step.index = count, step.index_lane = 1;
   zero(p, dx, count);
   for (Index od = 0; od < p.depth().out; ++od) {
     for (Index oh = 0; oh < p.height().out; ++oh) {
       const T* const row = dy + offset_of(p.y, od, oh, 0);
-      if (found || saved != nullptr) {
-        const Index* const index = found ? maxima->indices() + (od * p.height().out + oh) * width * count
-                                         : saved + offset_of(p.indices, od, oh, 0);
+      if (saved != nullptr) {
+        const Index* const index = saved + offset_of(p.indices, od, oh, 0);
         if (!add_row(index, row, dx, step, width, count, p.plane_size())) return false;
         continue;
       }
@@ -162,9 +146,8 @@ void gather_elements(const PoolProblem& p, const GradientArrays<T>& a, Index pla
   }
 }
 
-#define FASTCONV_INSTANTIATE(T)                                                                            \
-  template bool scatter_gradient(const PoolProblem&, const GradientPlan&, const GradientArrays<T>&, Index, \
-                                 const Range&);                                                            \
+#define FASTCONV_INSTANTIATE(T)                                                                      \
+  template bool scatter_gradient(const PoolProblem&, const GradientArrays<T>&, Index, const Range&); \
   template void gather_elements(const PoolProblem&, const GradientArrays<T>&, Index);
 FASTCONV_INSTANTIATE(float)
 FASTCONV_INSTANTIATE(double)

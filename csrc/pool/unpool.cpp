@@ -18,7 +18,6 @@ namespace {
 
 constexpr double kComfortable = 256e3;    // bytes of workspace that stay in L2
 constexpr Index kTaskElements = 1 << 14;  // of dx
-constexpr double kMostTaps = 16;          // each of which is written for each window
 
 // Arrays of one image, from their first lane on.
 template <class T>
@@ -362,9 +361,7 @@ bool unpool_planes(const PoolProblem& p, const GradientArrays<T>& a, const Plane
 
 template <class T>
 std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  const double taps = static_cast<double>(p.depth().kernel) * static_cast<double>(p.height().kernel) *
-                      static_cast<double>(p.width().kernel);
-  if (taps > (p.pixels() > 1 ? kMostTaps : kMostUnpoolTaps)) return {};
+  if (taps_of(p) > (p.pixels() > 1 ? kFewTaps : kMostUnpoolTaps)) return {};
   if (p.plane_size() > std::numeric_limits<std::int32_t>::max()) return {};
   const bool saved = a.indices != nullptr, finds = a.kind == kFoldMaxPlaces && !saved;
   // Following saved indices one by one is quicker than comparing them with every tap, and adding nothing to most.

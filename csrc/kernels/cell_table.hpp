@@ -1,0 +1,64 @@
+// Kernels of the gradients of maxima, over cells; see pool/cells.hpp for what a cell is.
+#pragma once
+
+#include <cstddef>
+
+#include "pool_table.hpp"
+
+namespace fastconv {
+
+constexpr int kMostStreams = 8;
+constexpr int kMostSources = 32;
+
+// Rows of pixels between an array and cells. Pixel m of row r has its `lanes` elements, of which `count` exist, at
+//
+//   row_stream[r % row_streams] + r / row_streams * cell_row + stream[m % streams] + m / streams * lanes
+//
+// Cells are written in whole vectors, with padding behind each row; a later row may lie there.
+struct CellRows {
+  std::ptrdiff_t planes, rows, pixels, lanes, count;
+  std::ptrdiff_t array_plane, array_row, array_pixel;
+  std::ptrdiff_t cell_plane, cell_row;
+  int row_streams, streams;
+  std::ptrdiff_t row_stream[kMostStreams], stream[kMostStreams];
+};
+
+// winner[i] = the place of the largest of key[0][i], key[1][i], ..., the earliest of equal ones, for i < n; and
+// best[i] = its key. The place of key[s][i] is place[s][i], or first[s] + i where `places` is false. All of it in whole
+// vectors. best and winner may be a source's arrays if no source lies before them.
+template <class T>
+struct Winners {
+  int sources;
+  bool places;
+  const PlaceOf<T>* key[kMostSources];
+  const PlaceOf<T>* place[kMostSources];
+  PlaceOf<T> first[kMostSources];
+  PlaceOf<T>* best;  // or null
+  PlaceOf<T>* winner;
+  std::ptrdiff_t n;
+};
+
+// dx[i] = sum over s of dy[i - back[s]], if winner[i - back[s]] is first + i. In whole vectors.
+template <class T>
+struct Deliver {
+  int sources;
+  std::ptrdiff_t back[kMostSources];
+  const PlaceOf<T>* winner;
+  const T* dy;
+  PlaceOf<T> first;
+  T* dx;
+  std::ptrdiff_t n;
+};
+
+template <class T>
+struct CellKernels {
+  // Keys are integers in the order of the numbers, except that -0 equals 0 and that NaN is the largest. The smallest
+  // integer is nobody's key, but the padding's. Nothing is read from `end` on.
+  void (*keys_to_cells)(const CellRows&, const T* array, const T* end, PlaceOf<T>* cells);
+  void (*to_cells)(const CellRows&, const T* array, const T* end, T* cells);  // without -0; the padding is 0
+  void (*from_cells)(const CellRows&, const T* cells, T* array);
+  void (*winners)(const Winners<T>&);
+  void (*deliver)(const Deliver<T>&);
+};
+
+}  // namespace fastconv

@@ -1,0 +1,15 @@
+// Gradients of maxima; see cell_table.hpp.
+#include "cell_rows.hpp"
+#include "part.hpp"
+#include "winners.hpp"
+
+namespace {
+
+template <class T>
+constexpr fastconv::CellKernels<T> cells() {
+  return {keys_to_cells<T>, to_cells<T>, from_cells<T>, winners<T>, deliver<T>};
+}
+
+}  // namespace
+
+FASTCONV_PART(CellKernels, cells, cells)

@@ -1,0 +1,83 @@
+// Which cell wins a window, and what a cell receives from the windows that it won; see cell_table.hpp.
+#pragma once
+
+#include "pool_lanes.hpp"
+#include "table.hpp"
+
+namespace {
+
+using fastconv::Deliver;
+using fastconv::PlaceOf;
+using fastconv::Winners;
+
+template <class P, int... I>
+FASTCONV_INLINE Vector<P> count_up(Indices<I...>) {
+  return Vector<P>{static_cast<P>(I)...};
+}
+template <class P>
+FASTCONV_INLINE Vector<P> count_from(std::ptrdiff_t first) {
+  return count_up<P>(typename MakeIndices<kLanes<P>>::type{}) + broadcast(static_cast<P>(first));
+}
+
+// S sources, if that is known, else S is 0.
+template <int S, bool Places, bool Best, class T>
+void find_winners(const Winners<T>& given) {
+  using P = PlaceOf<T>;
+  constexpr std::ptrdiff_t VL = kLanes<P>;
+  const Winners<T> w = given;  // a copy that no store can change
+  const int sources = S > 0 ? S : w.sources;
+  for (std::ptrdiff_t i = 0; i < w.n; i += VL) {
+    const auto place = [&](int s) { return Places ? load(w.place[s] + i) : broadcast(w.first[s]); };
+    Vector<P> best = load(w.key[0] + i), winner = place(0);
+#pragma GCC unroll 9
+    for (int s = 1; s < sources; ++s) {
+      const Vector<P> v = load(w.key[s] + i);
+      const auto larger = v > best;
+      winner = larger ? place(s) : winner;
+      best = larger ? v : best;
+    }
+    if constexpr (Best) store(w.best + i, best);
+    store(w.winner + i, Places ? winner : winner + count_from<P>(i));
+  }
+}
+
+template <class T>
+void winners(const Winners<T>& w) {
+  if (w.best != nullptr) {
+    if (w.places) return w.sources == 2 ? find_winners<2, true, true>(w) : find_winners<0, true, true>(w);
+    return w.sources == 2 ? find_winners<2, false, true>(w) : find_winners<0, false, true>(w);
+  }
+  if (w.places) return find_winners<0, true, false>(w);
+  if (w.sources == 9) return find_winners<9, false, false>(w);
+  if (w.sources == 4) return find_winners<4, false, false>(w);
+  find_winners<0, false, false>(w);
+}
+
+template <int S, class T>
+void deliver_from(const Deliver<T>& given) {
+  using P = PlaceOf<T>;
+  const Deliver<T> d = given;
+  const int sources = S > 0 ? S : d.sources;
+  for (std::ptrdiff_t i = 0; i < d.n; i += kLanes<T>) {
+    const Vector<P> cell = count_from<P>(d.first + i);
+    Vector<T> sum{};
+#pragma GCC unroll 9
+    for (int s = 0; s < sources; ++s) {
+      const auto here = load(d.winner + i - d.back[s]) == cell;
+      const Vector<T> dy = load(d.dy + i - d.back[s]);
+      sum = here ? sum + dy : sum;
+    }
+    store(d.dx + i, sum);
+  }
+}
+
+template <class T>
+void deliver(const Deliver<T>& d) {
+  if (d.sources == 1) return deliver_from<1>(d);
+  if (d.sources == 2) return deliver_from<2>(d);
+  if (d.sources == 4) return deliver_from<4>(d);
+  if (d.sources == 9) return deliver_from<9>(d);
+  deliver_from<0>(d);
+}
+
+}  // namespace
