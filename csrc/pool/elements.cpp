@@ -88,8 +88,21 @@ void pool_elements(const PoolProblem& p, const PoolArrays<T>& a, Index plane) {
   }
 }
 
+template <class T>
+void repair_places(const PoolProblem& p, const T* x, Index od, Index oh, const Range& columns, const T* y,
+                   Index* indices) {
+  constexpr T least = -std::numeric_limits<T>::infinity();
+  int found = 0;
+  for (Index i = 0; i < columns.size(); ++i) found |= y[i] == least;
+  for (Index i = 0; found != 0 && i < columns.size(); ++i) {
+    if (y[i] == least) indices[i] = window_maximum(p, x, od, oh, columns.first + i).index;
+  }
+}
+
 template Maximum<float> window_maximum(const PoolProblem&, const float*, Index, Index, Index);
 template Maximum<double> window_maximum(const PoolProblem&, const double*, Index, Index, Index);
+template void repair_places(const PoolProblem&, const float*, Index, Index, const Range&, const float*, Index*);
+template void repair_places(const PoolProblem&, const double*, Index, Index, const Range&, const double*, Index*);
 template void pool_elements(const PoolProblem&, const PoolArrays<float>&, Index);
 template void pool_elements(const PoolProblem&, const PoolArrays<double>&, Index);
 

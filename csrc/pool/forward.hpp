@@ -105,4 +105,10 @@ struct Maximum {
 template <class T>
 Maximum<T> window_maximum(const PoolProblem& p, const T* x, Index od, Index oh, Index ow);
 
+// Where the maximum is -inf, padding may have come first: looks again, without it. A row of outputs of a plane, whose y
+// and indices lie side by side.
+template <class T>
+void repair_places(const PoolProblem& p, const T* x, Index od, Index oh, const Range& columns, const T* y,
+                   Index* indices);
+
 }  // namespace fastconv

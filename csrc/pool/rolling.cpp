@@ -40,14 +40,8 @@ template <class T>
 void repair(const PoolProblem& p, const Roll<T>& t) {
   for (Index plane = 0; plane < t.planes; ++plane) {
     for (Index row = 0; row < t.rows; ++row) {
-      const T* const y = t.y + plane * t.y_plane + row * t.y_row;
-      int found = 0;
-      for (Index i = 0; i < t.n; ++i) found |= y[i] == t.padding;
-      for (Index i = 0; found != 0 && i < t.n; ++i) {
-        if (y[i] != t.padding) continue;
-        t.indices[plane * t.indices_plane + row * t.indices_row + i] =
-            window_maximum(p, t.x + plane * t.x_plane, 0, t.first + row, i).index;
-      }
+      repair_places(p, t.x + plane * t.x_plane, 0, t.first + row, {0, t.n}, t.y + plane * t.y_plane + row * t.y_row,
+                    t.indices + plane * t.indices_plane + row * t.indices_row);
     }
   }
 }

@@ -259,16 +259,9 @@ class WidthLanes {
   void repair() const {
     for (Index plane = 0; plane < planes(); ++plane) {
       for (Index oh = b_.rows.first; oh < b_.rows.last; ++oh) {
-        const T* row = y(plane) + offset_of(p_.y, b_.od, oh, b_.columns.first);
-        int found = 0;
-        for (Index i = 0; i < outputs(); ++i) found |= row[i] == padding();
-        if (found == 0) continue;
-        for (Index i = 0; i < outputs(); ++i) {
-          if (row[i] != padding()) continue;
-          const Index ow = b_.columns.first + i;
-          const Index index = window_maximum(p_, x_ + plane * p_.x.channel, b_.od, oh, ow).index;
-          indices(plane)[offset_of(p_.indices, b_.od, oh, ow)] = index;
-        }
+        repair_places(p_, x_ + plane * p_.x.channel, b_.od, oh, b_.columns,
+                      y(plane) + offset_of(p_.y, b_.od, oh, b_.columns.first),
+                      indices(plane) + offset_of(p_.indices, b_.od, oh, b_.columns.first));
       }
     }
   }
