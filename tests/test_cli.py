@@ -392,8 +392,9 @@ def test_every_network_agrees_with_the_reference():
     for name, recipe in demo.NETWORKS.items():
         network = recipe.build(np.random.default_rng(0))
         batch = (images[:, None] / 255).astype(np.float32), labels.astype(np.int64)
-        timed = demo.compare(network, *batch, recipe.lr, rounds=1, steps=2)
-        assert timed.difference < 1e-4, name
+        # Steps so large that two runs left to themselves would part.
+        timed = demo.compare(network, *batch, 10 * recipe.lr, rounds=2, steps=4)
+        assert timed.difference < 1e-5, name
         assert min(timed[:2]) > 0
 
 
