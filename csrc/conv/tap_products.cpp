@@ -4,9 +4,10 @@
 //     P[c, k, pixel]  =  sum over o of  w[o, c, k] * dy[o, pixel]            a matrix product
 //     dx[c, i]        =  bias[c] + sum over k of  P[c, k, pixel that meets i through tap k]
 //
-// A task does this for a rectangle of dx, so that P, and the padded copy of some channels of dy, stay in L2. The
-// shifted sums are a convolution with weights of 1, and the kernel of depthwise.hpp does them. With a stride, each
-// residue of i has its own taps (grad_input_phase in problem.hpp); all of them share one product.
+// A task does this for a rectangle of dx, so that P stays in L2. Rows of dy that hold a vector are read where they lie,
+// others from a padded copy of some channels (reads_in_place). The shifted sums are a convolution with weights of 1,
+// and the kernel of depthwise.hpp does them. With a stride, each residue of i has its own taps (grad_input_phase in
+// problem.hpp); all of them share one product.
 #include "tap_products.hpp"
 
 #include <vector>

@@ -222,9 +222,8 @@ bool winograd_grad_weight_wins(const Problem& p) {
   const double in = static_cast<double>(ceil_div(p.channels, plan.lanes)), out = static_cast<double>(plan.panels.total);
   const double channels = static_cast<double>(p.channels), taps = static_cast<double>(p.taps());
   const double points = static_cast<double>(tiles.points), count = static_cast<double>(tiles.tiles);
-  const double apart = p.width().dilation > 1 ? 2 : 1;
   const double transforms =
-      count * points * transform * apart *
+      count * points * transform * columns_apart(p) *
       (in * static_cast<double>(plan.panels.count) + out * static_cast<double>(plan.channels.count));
   const double products = points * channels * out * (count / 2 / 0.7 + finish);
   const double direct = static_cast<double>(p.batch * p.pixels()) * taps * channels * out / 2 / 0.8;

@@ -49,7 +49,6 @@ bool fleeting_weights(const Problem& p, const Form& f, bool prepacked) {
 constexpr double kTileStart = 40;       // for each 6 tiles and panel of outputs at each point: registers filled, stored
 constexpr double kInputTransform = 12;  // for each point of a tile and vector of channels, staging included
 constexpr double kOutputTransform = 11;
-constexpr double kColumnsApart = 2;     // times as much for both where neighbours of a tile are none in memory
 constexpr double kWeightTransform = 5;  // for each point, channel and vector of outputs
 constexpr double kGatherWeight = 10;    // for each tap, channel and vector of outputs
 constexpr double kPackWeight = 8;       // for each weight vector of the direct convolution
@@ -84,8 +83,7 @@ double winograd_cycles(const Problem& p, const Form& f, bool prepacked) {
   const double starts = std::ceil(tiles / 6) * points * std::ceil(v.out / 4) * kTileStart;
   const double products = tiles * weights / 2 / fma_use(v.out) + starts;
   const double read = fleeting ? 0 : read_cycles(weights, v.bytes, blocks);
-  const double apart = p.width().dilation > 1 ? kColumnsApart : 1;
-  const double transforms = tiles * points * apart * (kInputTransform * v.in + kOutputTransform * v.out);
+  const double transforms = tiles * points * columns_apart(p) * (kInputTransform * v.in + kOutputTransform * v.out);
   double packing = 0;
   if (!prepacked) {
     const double taps = static_cast<double>(p.channels * p.taps()) * v.out;

@@ -61,6 +61,9 @@ inline Index plane_taps(const Problem& p) { return p.height().kernel * p.width()
 inline Index winograd_grids(const Axis& a) { return std::max<Index>(1, std::min(a.dilation, a.out)); }
 inline Index grid_size(const Axis& a) { return ceil_div(a.out, winograd_grids(a)); }  // outputs of the first one
 
+// For cost models: how much more transforms cost where neighbours of a tile's row are none in memory.
+inline double columns_apart(const Problem& p) { return p.width().dilation > 1 ? 2 : 1; }
+
 // Whether kernels and strides are such that Winograd's algorithm exists here.
 bool winograd_applies(const std::array<Axis, kSpatial>& axes);
 // Whether the channels of a group are enough for it to be of any use, fewer are refused even when asked for; and

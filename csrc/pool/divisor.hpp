@@ -1,6 +1,9 @@
 // What the sums of average pooling are multiplied with: 1 / (elements of the window).
 #pragma once
 
+#include <deque>
+#include <vector>
+
 #include "window.hpp"
 
 namespace fastconv {
@@ -61,6 +64,19 @@ class RowFactors {
   T* values_;
   Factors<T> known_;
   double count_ = 0;
+};
+
+// The factors of all rows of a plane's outputs at one depth; rows that are alike share them.
+template <class T>
+class PlaneFactors {
+ public:
+  explicit PlaneFactors(const PoolProblem& p, Index od = 0);
+  PlaneFactors(const PlaneFactors&) = delete;
+  const T* const* rows() const { return rows_.data(); }
+
+ private:
+  std::vector<const T*> rows_;
+  std::deque<std::vector<T>> values_;
 };
 
 }  // namespace fastconv

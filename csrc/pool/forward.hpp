@@ -1,9 +1,7 @@
 // Forward pooling: which road a problem takes, and the roads. See csrc/README.md for the picture.
 #pragma once
 
-#include <deque>
 #include <optional>
-#include <vector>
 
 #include "../cpu.hpp"
 #include "../workspace.hpp"
@@ -62,18 +60,6 @@ struct PoolBlock {
 
 // The small window that a problem's are, if its planes can be walked down.
 std::optional<RollWindow> roll_window(const PoolProblem& p);
-// The factors of all rows of a plane's outputs at one depth; rows that are alike share them.
-template <class T>
-class PlaneFactors {
- public:
-  explicit PlaneFactors(const PoolProblem& p, Index od = 0);
-  PlaneFactors(const PlaneFactors&) = delete;
-  const T* const* rows() const { return rows_.data(); }
-
- private:
-  std::vector<const T*> rows_;
-  std::deque<std::vector<T>> values_;
-};
 
 // One block along each road; `workspace` has at least the plan's bytes left.
 template <class T>
