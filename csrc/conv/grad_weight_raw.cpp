@@ -86,8 +86,6 @@ class RawGradTask {
     input_ = workspace_.take<T>(stage_.elements() + 2 * plan.lanes);
     column_offset_ = workspace_.take<Index>(plan.columns);
     step_offset_ = workspace_.take<Index>(plan.steps());
-    std::fill_n(sums_, outputs_ * plan.columns * plan.lanes, T(0));
-    std::fill_n(gradient_, outputs_ * ld(), T(0));
     stage_.tap_offsets(p, column_offset_);
     set_width(plan.width);
   }
@@ -95,6 +93,7 @@ class RawGradTask {
   void run(Index first_block, Index blocks, T* to) {
     const Index end = first_block + blocks;
     for (Index i = first_block; i < end; ++i) add_block(i, std::min(i + 1, end - 1));
+    if (!started_) std::fill_n(sums_, outputs_ * plan_.columns * plan_.lanes, T(0));
     T* row = to + group_ * p_.w.group + first_ * p_.w.out;
     for (Index o = 0; o < outputs_; ++o, row += p_.w.out) {  // columns lie side by side: see conv_grad_weight
       kernels_.sum_lanes(sums_ + o * plan_.columns * plan_.lanes, plan_.columns, row);
@@ -205,6 +204,8 @@ class RawGradTask {
     tile.lda = ld_dy;
     tile.b = input_;
     tile.ld = plan_.columns;
+    tile.accumulate = started_;
+    started_ = true;
     for (Index i = 0; i < rows.count; ++i) {
       tile.a = dy + rows.start(i) * ld_dy;
       tile.masked_a = tile.a + masked_step() * plan_.lanes;
@@ -225,6 +226,7 @@ class RawGradTask {
   RawStage stage_;
   Index group_, first_, outputs_;
   Index full_ = 0, tail_ = 0;  // of the block
+  bool started_ = false;       // sums_ hold products
   const T* x_;
   const T* dy_;
   Workspace workspace_;

@@ -59,6 +59,7 @@ struct DotTile {
   std::ptrdiff_t steps, masked_steps;
   std::ptrdiff_t lanes;  // of B that take part in masked steps
   T* sums;
+  bool accumulate;            // to what the sums hold
   std::ptrdiff_t ld;          // vectors from a row of sums to the next
   const T* ahead;             // a row of A that is read soon: asked for meanwhile, a line at each step; or null
   std::ptrdiff_t ahead_step;  // from there to another such row; or 0

@@ -61,7 +61,7 @@ void dot_tile(const DotTile<T>& t) {
 #pragma GCC unroll 6
     for (int j = 0; j < NC; ++j) {
       T* sum = t.sums + (i * t.ld + j) * VL;
-      store(sum, acc[i][j] + load(sum));
+      store(sum, t.accumulate ? acc[i][j] + load(sum) : acc[i][j]);
     }
   }
 }
