@@ -74,6 +74,13 @@ CASES = [
     TransposeCase("signal_same", (2, 3, 11), (3, 4, 4), 3, "same"),
     TransposeCase("signal_ends", (1, 3, 11), (3, 4, 4), 2, ((1, 2),)),
     TransposeCase("signal_unbatched", (3, 11), (3, 4, 16), 8, 4),
+    # wide kernels over few pixels: rows of taps in the lanes
+    TransposeCase("wide_kernels", (2, 64, 33), (64, 7, 16), 8, 4),
+    TransposeCase("wide_kernels_cropped", (1, 40, 21), (40, 30, 10), 5, 7, 2),
+    TransposeCase("wide_kernels_all_padding", (1, 32, 4), (32, 17, 8), 6, 12),
+    TransposeCase("wide_kernels_grouped", (2, 80, 5), (80, 3, 33), 3, groups=2),
+    TransposeCase("wide_kernels_blocks", (1, 33, 300), (33, 5, 9), 2),
+    TransposeCase("wide_kernels_panels", (3, 36, 1, 40), (36, 2, 1, 150), (1, 4), (0, 3)),
     TransposeCase("volume", (1, 3, 3, 4, 5), (3, 4, 2, 3, 3), (1, 2, 2), (0, 1, 1), (0, 1, 0)),
     TransposeCase("volume_same", (1, 3, 3, 4, 5), (3, 4, 3, 3, 2), 2, "same"),
     TransposeCase("volume_grouped", (2, 4, 3, 4, 3), (4, 3, 2, 2, 2), 2, groups=2),
@@ -283,8 +290,15 @@ def test_dtypes_promote(dtypes):
         assert grad.dtype == np.result_type(*dtypes)
 
 
-def test_thread_counts_leave_every_bit_alone():
-    case = TransposeCase("", (2, 40, 17, 18), (40, 24, 4, 4), 2, 1)
+@pytest.mark.parametrize(
+    "case",
+    [
+        TransposeCase("square", (2, 40, 17, 18), (40, 24, 4, 4), 2, 1),
+        TransposeCase("wide", (2, 40, 1, 150), (40, 70, 1, 16), (1, 8), (0, 4)),
+    ],
+    ids=str,
+)
+def test_thread_counts_leave_every_bit_alone(case):
     rng = np.random.default_rng(0)
     a = case.integers().map(lambda v: rng.standard_normal(v.shape).astype(np.float32))
     results = []

@@ -3,6 +3,7 @@
 #include "../memory.hpp"
 #include "../parallel.hpp"
 #include "../workspace.hpp"
+#include "column_products.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
 #include "store.hpp"
@@ -71,6 +72,7 @@ void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, c
                      int threads) {
   if (bias == nullptr && depthwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
   if (tap_products_grad_input(forward, grad_output, w, bias, grad_input, threads)) return;
+  if (column_products_grad_input(forward, grad_output, w, bias, grad_input, threads)) return;
   const Index lanes = kernels().of<T>().lanes;
   if (!worth_turning(forward, count_phases(forward), lanes, sizeof(T))) {
     conv_grad_input_phases(forward, grad_output, w, bias, grad_input, threads);

@@ -16,6 +16,7 @@
 #include "../parallel.hpp"
 #include "../workspace.hpp"
 #include "ahead.hpp"
+#include "column_products.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
 #include "grad_parts.hpp"
@@ -424,6 +425,7 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
     return;
   }
   if (depthwise_grad_weight(p, x, grad_output, grad_weight, threads)) return;
+  if (column_products_grad_weight(p, x, grad_output, grad_weight, threads)) return;
   if (p.taps() > 1 && Stage::wanted(p) && channel_stage(p, 1, 1) > kStageElements) {
     grad_weight_by_taps(p, x, grad_output, grad_weight, threads);
     return;

@@ -56,6 +56,17 @@ struct PlanesToLanes {
   const std::ptrdiff_t* at;
 };
 
+// Of each run, place after place: sum[run * sum_run + place * sum_place + i] += src[run * src_run + place * src_place +
+// i] for i < count. The sums of neighbouring places may overlap.
+template <class T>
+struct AddRuns {
+  const T* src;
+  std::ptrdiff_t src_run, src_place;
+  std::ptrdiff_t runs, places, count;
+  T* sum;
+  std::ptrdiff_t sum_run, sum_place;
+};
+
 template <class T>
 struct MoveKernels {
   void (*transpose)(const Transpose<T>&);
@@ -67,6 +78,7 @@ struct MoveKernels {
   void (*lanes_to_planes)(const PlanesToLanes<T>&, const T* lanes, T* planes);
   void (*sum_lanes)(const T* vectors, std::ptrdiff_t n, T* totals);  // the sum of each of n vectors
   void (*add_rows)(const T* src, std::ptrdiff_t n, T* sum);          // sum[i] += src[i]
+  void (*add_runs)(const AddRuns<T>&);
   void (*sum_rows)(const T* src, std::ptrdiff_t ld, std::ptrdiff_t rows, std::ptrdiff_t n, T* totals);  // of n elements
 };
 

@@ -1,4 +1,5 @@
 // Moves and sums; see move_table.hpp.
+#include "add_runs.hpp"
 #include "copy.hpp"
 #include "gather.hpp"
 #include "interleave.hpp"
@@ -22,6 +23,7 @@ constexpr fastconv::MoveKernels<T> moves() {
   k.lanes_to_planes = lanes_to_planes<T>;
   k.sum_lanes = sum_lanes<T>;
   k.add_rows = add_rows<T>;
+  k.add_runs = add_runs<T>;
   k.sum_rows = sum_rows<T>;
   return k;
 }
