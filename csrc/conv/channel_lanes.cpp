@@ -16,6 +16,7 @@
 namespace fastconv {
 namespace {
 
+constexpr Index kLongBlock = 96;       // products; the weights of fewer leave room in L1
 constexpr double kFarInput = 8 << 20;  // bytes: more than stays in a cache from one use to the next
 
 Rectangle rectangle_of(const Problem& p, const DirectPlan& plan, const Task& t) {
@@ -44,6 +45,7 @@ class ChannelLanesTask {
     tap_offset_ = workspace.take<Index>(plan.reduction.depth());
     pixel_offset_ = workspace.take<Index>(most);
     panel_ = workspace.take<T>(plan.reduction.depth() * call.kernels.lanes * call.kernels.tile_vectors);
+    half_sums_ = workspace.take<T>(most * call.kernels.lanes * call.kernels.tile_vectors);
     if (!plan.in_place) sums_ = workspace.take<T>(most * plan.sums_width(call.kernels.lanes));
     const Index image = Stage::elements(p, plan.block_height, plan.block_width);
     T* const stage = plan.staged ? workspace.take<T>(plan.block_images * image) : nullptr;
@@ -122,8 +124,25 @@ class ChannelLanesTask {
       tile.c = sums(panel);
       tile.ldc = tile.lanes = width(panel);
     }
-    const Ahead input = panel == task_.first_panel ? next_input(k) : Ahead();
-    sweep_pixels(tile, plan.panels.size(panel), call_.ahead(next_weights(panel, k)), input);
+    Ahead input = panel == task_.first_panel ? next_input(k) : Ahead();
+    Ahead weights = call_.ahead(next_weights(panel, k));
+    if (b.depth() < kLongBlock) {
+      sweep_pixels(tile, panel, weights, input);
+      return;
+    }
+    // Half of the weights stays in L1 beside what passes by; the second half goes on with the sums of the first.
+    Tile<T> half = tile;
+    half.depth = b.depth() / 2;
+    half.c = half_sums_;
+    half.ldc = half.lanes = width(panel);
+    half.accumulate = half.relu = false;
+    half.bias = nullptr;
+    sweep_pixels(half, panel, weights, input);
+    tile.depth -= half.depth;
+    tile.b += half.depth * width(panel);
+    tile.k_offset += half.depth;
+    tile.start = half_sums_;
+    sweep_pixels(tile, panel, weights, input);
   }
 
   // Where pixels are rows of channels, read in place from far away: those of the next block, at last of the pixels that
@@ -150,14 +169,15 @@ class ChannelLanesTask {
 
   // All pixels against one weight panel. Meanwhile the next weights and pixels are asked for, or their way from L3
   // would show.
-  void sweep_pixels(const Tile<T>& first, Index vectors, Ahead weights, Ahead input) {
+  void sweep_pixels(const Tile<T>& first, Index panel, Ahead& weights, Ahead& input) {
     const Panels rows(images_ * rectangle_.pixels(), call_.kernels.tile_rows);
     Tile<T> tile = first;
     for (Index i = 0; i < rows.count; ++i) {
       (weights.finished() ? input : weights).give_share(tile);
       tile.row_offset = pixel_offset_ + rows.start(i);
       tile.c = first.c + rows.start(i) * first.ldc;
-      call_.kernels.channel_lanes[rows.size(i) - 1][vectors - 1](tile);
+      if (first.start != nullptr) tile.start = first.start + rows.start(i) * width(panel);
+      call_.kernels.channel_lanes[rows.size(i) - 1][call_.plan.panels.size(panel) - 1](tile);
     }
   }
 
@@ -167,7 +187,8 @@ class ChannelLanesTask {
   Index images_;
   Index* tap_offset_;
   Index* pixel_offset_;
-  T* panel_;  // of weights, where they are not packed beforehand
+  T* panel_;      // of weights, where they are not packed beforehand
+  T* half_sums_;  // of half a block
   T* sums_ = nullptr;
   Windows<T> windows_;
 };

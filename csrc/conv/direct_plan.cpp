@@ -182,7 +182,7 @@ std::size_t channel_lanes_workspace(const Problem& p, const DirectPlan& plan, In
   const Index pixels = plan.block_images * plan.block_height * plan.block_width;
   const Index depth = plan.reduction.depth();
   std::size_t bytes = Workspace::piece_bytes<Index>(depth) + Workspace::piece_bytes<Index>(pixels);
-  bytes += Workspace::piece_bytes<T>(depth * width);  // a weight panel
+  bytes += Workspace::piece_bytes<T>(depth * width) + Workspace::piece_bytes<T>(pixels * width);  // weights, half sums
   if (!plan.in_place) bytes += Workspace::piece_bytes<T>(pixels * plan.sums_width(lanes));
   if (plan.staged) {
     bytes += Workspace::piece_bytes<T>(plan.block_images * Stage::elements(p, plan.block_height, plan.block_width));

@@ -34,6 +34,7 @@ struct Tile {
   const std::ptrdiff_t* k_offset;    // channels in lanes, raw pixels
   const Slot<T>* slot;               // raw pixels only, one for each vector
   std::ptrdiff_t c_shift;            // raw pixels only: from slot.c to the first row's sum
+  const T* start;  // channels in lanes only: sums of the products before these, rows of whole vectors; or null
   T* c;
   std::ptrdiff_t ldc;    // elements from a row of C to the next
   std::ptrdiff_t lanes;  // lanes of C that exist; others are neither read nor written

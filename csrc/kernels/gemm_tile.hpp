@@ -67,6 +67,9 @@ template <class T, int MR, int NV, Lanes L>
 void gemm_tile(const Tile<T>& t) {
   constexpr int VL = kLanes<T>;
   Vector<T> acc[MR][NV] = {};
+  if (L == Lanes::kChannels && t.start != nullptr) {
+    for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] = load(t.start + (i * NV + j) * VL); });
+  }
 
   const T* row[MR];
 #pragma GCC unroll 6
