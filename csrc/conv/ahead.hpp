@@ -17,7 +17,10 @@ class Ahead {
       : first_(reinterpret_cast<const char*>(first)),
         rows_(rows),
         lines_((row_elements * static_cast<Index>(sizeof(T)) + kLine - 1) / kLine),
-        step_(step * static_cast<Index>(sizeof(T))) {}
+        step_(step * static_cast<Index>(sizeof(T))) {
+    // A row that starts within a line ends in one more.
+    if ((reinterpret_cast<std::uintptr_t>(first) | static_cast<std::uintptr_t>(step_)) % kLine != 0) ++lines_;
+  }
   // `elements` side by side.
   template <class T>
   Ahead(const T* first, Index elements)

@@ -58,11 +58,18 @@ void transpose_block(const Transpose<T>& t) {
     transpose_narrow(t);
     return;
   }
-  for (std::ptrdiff_t c = 0; c < t.cols; c += VL) {
-    const int cols = t.cols - c < VL ? static_cast<int>(t.cols - c) : VL;
+  const auto square = [&](std::ptrdiff_t r, std::ptrdiff_t c) {
+    transpose_square(t, r, c, t.rows - r < VL ? static_cast<int>(t.rows - r) : VL,
+                     t.cols - c < VL ? static_cast<int>(t.cols - c) : VL);
+  };
+  // Along the rows that lie further apart: a few streams at a time are what hardware can run ahead of.
+  if (t.ld_src > t.ld_dst) {
     for (std::ptrdiff_t r = 0; r < t.rows; r += VL) {
-      const int rows = t.rows - r < VL ? static_cast<int>(t.rows - r) : VL;
-      transpose_square(t, r, c, rows, cols);
+      for (std::ptrdiff_t c = 0; c < t.cols; c += VL) square(r, c);
+    }
+  } else {
+    for (std::ptrdiff_t c = 0; c < t.cols; c += VL) {
+      for (std::ptrdiff_t r = 0; r < t.rows; r += VL) square(r, c);
     }
   }
 }
