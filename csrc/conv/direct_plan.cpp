@@ -169,9 +169,9 @@ void choose_output_tasks(const Problem& p, Index most_panels, int threads, Direc
   plan.output_tasks = std::max<Index>(1, ceil_div(plan.panels.count, most_panels));
   const Index pixel_tasks =
       ceil_div(p.batch, plan.block_images) * p.groups * p.depth().out * plan.blocks_h * plan.blocks_w;
-  const Index wanted = threads > 1 && pixel_tasks % threads != 0 && pixel_tasks < 8 * threads
-                           ? ceil_div(4 * threads, std::max<Index>(1, pixel_tasks))
-                           : 1;
+  // As many as give every thread the same: each of them copies its task's pixels anew.
+  Index wanted = 1;
+  while (pixel_tasks > 0 && pixel_tasks * wanted % threads != 0 && pixel_tasks * wanted < 4 * threads) ++wanted;
   plan.output_tasks = std::min(plan.panels.count, std::max(plan.output_tasks, wanted));
   plan.panels_per_task = plan.output_tasks > 0 ? ceil_div(plan.panels.count, plan.output_tasks) : 0;
   plan.output_tasks = plan.panels_per_task > 0 ? ceil_div(plan.panels.count, plan.panels_per_task) : 0;

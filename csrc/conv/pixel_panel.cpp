@@ -17,7 +17,8 @@ Tap tap_at(const Problem& p, Index od, Index t) {
   return {p.depth().input_of(od, t / (kw * kh)), t / kw % kh, t % kw};
 }
 
-// Lanes [0, count) of one tap, all channels of the block: output columns ow.. of output row oh.
+// Lanes [0, count) of one tap, all channels of the block: output columns ow.. of output row oh. Those that meet padding
+// are left alone.
 template <class T>
 void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, const Tap& tap, Index oh, Index ow,
                   Index count, Index ld, T* dst) {
@@ -30,26 +31,20 @@ void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, c
     const Index end = w.in - start <= 0 ? 0 : ceil_div(w.in - start, w.stride);
     inside = std::clamp<Index>(end - before, 0, count - before);
   }
-  const Index after = count - before - inside;
+  if (inside == 0) return;
   const Index step = w.stride * p.x.space[kWidth];
-  const T* src = nullptr;
-  if (inside > 0) {
-    src = image + b.channel * p.x.channel + tap.id * p.x.space[kDepth] + ih * p.x.space[kHeight] +
-          w.input_of(ow + before, tap.kw) * p.x.space[kWidth];
-    const Kernels<T>& k = kernels().of<T>();
-    if (step == 1) {
-      k.copy({src, p.x.channel, b.channels, inside, dst + before, ld});
-    } else if (p.x.channel == 1) {  // pixels are rows of channels
-      k.transpose({src, step, inside, b.channels, dst + before, ld, nullptr, false});
+  const T* const src = image + b.channel * p.x.channel + tap.id * p.x.space[kDepth] + ih * p.x.space[kHeight] +
+                       w.input_of(ow + before, tap.kw) * p.x.space[kWidth];
+  const Kernels<T>& k = kernels().of<T>();
+  dst += before;
+  if (step == 1) {
+    k.copy({src, p.x.channel, b.channels, inside, dst, ld});
+  } else if (p.x.channel == 1) {  // pixels are rows of channels
+    k.transpose({src, step, inside, b.channels, dst, ld, nullptr, false});
+  } else {
+    for (Index c = 0; c < b.channels; ++c, dst += ld) {
+      for (Index i = 0; i < inside; ++i) dst[i] = src[c * p.x.channel + i * step];
     }
-  }
-  const bool moved = step == 1 || p.x.channel == 1;
-  if (before == 0 && after == 0 && moved) return;
-  for (Index c = 0; c < b.channels; ++c, dst += ld) {
-    std::fill_n(dst, before, T(0));
-    std::fill_n(dst + before + inside, after, T(0));
-    if (moved || inside == 0) continue;
-    for (Index i = 0; i < inside; ++i) dst[before + i] = src[c * p.x.channel + i * step];
   }
 }
 
@@ -59,6 +54,11 @@ template <class T>
 void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b, Index width, T* panel) {
   const T* image = x + run.n * p.x.batch + run.g * p.x.group;
   const Index row_width = p.width().out;
+  if (p.padded()) {
+    std::fill_n(panel, b.depth() * width, T(0));
+  } else if (run.count < width) {
+    for (Index k = 0; k < b.depth(); ++k) std::fill(panel + k * width + run.count, panel + (k + 1) * width, T(0));
+  }
   for (Index t = 0; t < b.taps; ++t) {
     const Tap tap = tap_at(p, run.od, b.tap + t);
     Index done = 0;
@@ -68,10 +68,6 @@ void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduct
       pack_segment(p, image, b, tap, oh, ow, count, b.taps * width, panel + t * width + done);
       done += count;
     }
-  }
-  if (run.count == width) return;
-  for (Index k = 0; k < b.depth(); ++k) {
-    std::fill(panel + k * width + run.count, panel + (k + 1) * width, T(0));
   }
 }
 
