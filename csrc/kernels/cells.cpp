@@ -1,13 +1,19 @@
 // Gradients of maxima; see cell_table.hpp.
 #include "cell_rows.hpp"
 #include "part.hpp"
+#include "roll_gradient.hpp"
 #include "winners.hpp"
 
 namespace {
 
 template <class T>
 constexpr fastconv::CellKernels<T> cells() {
-  return {keys_to_cells<T>, to_cells<T>, from_cells<T>, winners<T>, deliver<T>};
+  return {keys_to_cells<T>,
+          to_cells<T>,
+          from_cells<T>,
+          winners<T>,
+          deliver<T>,
+          {roll_gradient<T, 2, 2>, roll_gradient<T, 3, 1>, roll_gradient<T, 3, 2>}};
 }
 
 }  // namespace

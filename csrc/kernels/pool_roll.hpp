@@ -20,18 +20,12 @@ FASTCONV_INLINE void set_tap(State& s, Vector<T> v, std::ptrdiff_t place) {
   if constexpr (kPlaced<State>) s.place[0] = broadcast(static_cast<PlaceOf<T>>(place));
 }
 
-// The elements of p[0..n) that may be read.
-template <class T>
-__attribute__((noinline)) void copy_readable(const Roll<T>& t, const T* p, int n, T* to) {
-  for (int i = 0; i < n; ++i) to[i] = p + i >= t.x_begin && p + i < t.x_end ? p[i] : t.padding;
-}
-
 // The windows of lanes [lane, lane + VL). Edge: some of them leave the rows of x, or do not exist.
 template <class T, template <class, int> class State, int K, int S, bool Edge>
 struct Column {
   using P = PlaceOf<T>;
   using Row = State<T, 1>;
-  static constexpr int VL = kLanes<T>, kReach = S == 1 ? VL + K - 1 : 2 * VL + (K > 2 ? 1 : 0);
+  static constexpr int VL = kLanes<T>, kReach = kTapReach<T, K, S>;
 
   const Roll<T>& t;
   std::ptrdiff_t column;  // of the first lane's first tap
@@ -56,11 +50,11 @@ struct Column {
     const T* p = x + row * t.x_row + column;
     T readable[kReach];
     if (Edge && (p < t.x_begin || p + kReach > t.x_end)) {
-      copy_readable(t, p, kReach, readable);
+      copy_readable(p, kReach, t.x_begin, t.x_end, t.padding, readable);
       p = readable;
     }
     Vector<T> tap[K];
-    load_taps(p, tap);
+    load_taps<K, S>(p, tap);
     for (int k = 0; k < K; ++k) {
       Row later;
       const Vector<T> v = Edge ? (outside[k] ? broadcast(t.padding) : tap[k]) : tap[k];
@@ -68,20 +62,6 @@ struct Column {
       if (k > 0) s.combine(later);
     }
     return s;
-  }
-
-  // The third of three taps two elements apart is the odd half of loads one element before it: an even half would read
-  // one element too many.
-  static FASTCONV_INLINE void load_taps(const T* p, Vector<T> (&tap)[K]) {
-    using Order = typename MakeIndices<VL>::type;
-    if constexpr (S == 1) {
-      for (int k = 0; k < K; ++k) tap[k] = load_once(p + k);
-    } else {
-      const Vector<T> a = load_once(p), b = load_once(p + VL);
-      tap[0] = take_even(a, b, Order{});
-      tap[1] = take_odd(a, b, Order{});
-      if constexpr (K > 2) tap[2] = take_odd(load(p + 1), load(p + 1 + VL), Order{});
-    }
   }
 
   FASTCONV_INLINE void walk(std::ptrdiff_t plane, std::ptrdiff_t lane) const {
