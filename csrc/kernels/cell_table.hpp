@@ -62,7 +62,10 @@ struct RollGradient {
   T padding;                 // -inf
   const T* dy;               // row 0 of the first plane
   std::ptrdiff_t dy_plane, dy_row;
-  const T* dy_end;  // of what may be read
+  const T* dy_end;                // of what may be read
+  const std::int64_t* indices;    // instead of x, as dy; or null
+  std::ptrdiff_t indices_plane, indices_row;
+  const std::int64_t* indices_end;
   T* dx;            // row 0 of the first plane
   std::ptrdiff_t dx_plane, dx_row;
   T* dx_end;  // up to here whole vectors may be written, since later rows lie there
@@ -81,7 +84,7 @@ struct CellKernels {
   void (*from_cells)(const CellRows&, const T* cells, T* array);
   void (*winners)(const Winners<T>&);
   void (*deliver)(const Deliver<T>&);
-  void (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
+  bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);  // false: a saved index is not its window's
 };
 
 }  // namespace fastconv

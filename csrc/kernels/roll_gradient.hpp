@@ -61,7 +61,7 @@ struct Strip {
   FASTCONV_INLINE void walk(std::ptrdiff_t plane, std::ptrdiff_t first, std::ptrdiff_t last, P* to, T* share) const {
     const T* const x = t.x + plane * t.x_plane;
     const T* dy = t.dy + plane * t.dy_plane + first * t.dy_row + lane;
-    const auto exist = lane_places<P>(0, 1) < broadcast(static_cast<P>(t.n - lane));
+    const Vector<P> absent = lane_places<P>(0, 1) >= broadcast(static_cast<P>(t.n - lane));
     std::ptrdiff_t in = first * S - t.pad_top;
     Row kept[kKept + 1];  // rows that the next window needs, too
     for (int k = 0; k < kKept; ++k) kept[k] = row(x, in + k);
@@ -71,11 +71,56 @@ struct Strip {
       for (int k = 0; k < kKept; ++k) kept[k] = window[k + S];
       Row won = window[0];
       for (int k = 1; k < K; ++k) won = won.before(window[k]);
-      store(to + lane, Edge ? (exist ? won.place : broadcast(P{-1})) : won.place);
+      store(to + lane, Edge ? won.place | absent : won.place);
       store(share + lane, Edge && t.n < VL && dy + VL > t.dy_end ? load_end(dy, t.n) : load(dy));
     }
   }
 };
+
+// The first n of them, without what lies behind.
+template <class T>
+__attribute__((noinline)) Vector<PlaceOf<T>> take_few(const std::int64_t* p, std::ptrdiff_t n,
+                                                      Vector<PlaceOf<T>>& lost) {
+  std::int64_t few[kLanes<T>] = {};
+  for (std::ptrdiff_t i = 0; i < n; ++i) few[i] = p[i];
+  return take_saved<kLanes<T>, PlaceOf<T>>(few, lost);
+}
+
+// Saved indices of the same windows, made narrow: false if one of them lies outside its own window.
+template <class T, int K, int S>
+FASTCONV_INLINE bool take_rows(const RollGradient<T>& t, const std::int64_t* index, const T* dy, std::ptrdiff_t first,
+                               std::ptrdiff_t last, PlaceOf<T>* to, T* share) {
+  using P = PlaceOf<T>;
+  constexpr std::ptrdiff_t VL = kLanes<T>;
+  Vector<P> strays{};
+  for (std::ptrdiff_t o = first; o < last; ++o, to += t.pitch, share += t.pitch) {
+    const std::ptrdiff_t in = o * S - t.pad_top;
+    for (std::ptrdiff_t next = 0; next < t.n; next += VL) {
+      // The last vector overlaps the one before it.
+      const std::ptrdiff_t lane = next + VL > t.n && t.n > VL ? t.n - VL : next;
+      const Vector<P> absent = lane_places<P>(0, 1) >= broadcast(static_cast<P>(t.n - lane));
+      const std::int64_t* const from = index + o * t.indices_row + lane;
+      Vector<P> lost{};
+      const bool whole = t.n >= VL || from + VL <= t.indices_end;
+      const Vector<P> place = whole ? take_saved<VL, P>(from, lost) : take_few<T>(from, t.n, lost);
+      const Vector<P> begin = lane_places<P>(lane * S - t.pad_left, S);
+      const Vector<P> left = begin < Vector<P>{} ? Vector<P>{} : begin, edge = broadcast(static_cast<P>(t.width));
+      const Vector<P> stop = begin + P{K}, right = stop < edge ? stop : edge;
+      Vector<P> own{};
+      for (int k = 0; k < K; ++k) {
+        const Vector<P> column = place - broadcast(static_cast<P>((in + k) * t.width));
+        if (in + k >= 0 && in + k < t.height) own |= (column >= left) & (column < right);
+      }
+      strays |= (lost | ~own) & ~absent;
+      store(to + lane, place | absent);
+      const T* const dy_row = dy + o * t.dy_row + lane;
+      store(share + lane, t.n < VL && dy_row + VL > t.dy_end ? load_end(dy_row, t.n) : load(dy_row));
+    }
+  }
+  P any = 0;
+  for (int i = 0; i < VL; ++i) any |= strays[i];
+  return any == 0;
+}
 
 // Where the rows of windows that hold rows of dx lie while a plane is worked on; those beyond y have no winners.
 template <class T, int K, int S>
@@ -92,7 +137,7 @@ struct WindowRows {
 };
 
 template <class T, int K, int S>
-FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane) {
+FASTCONV_INLINE bool find_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane) {
   constexpr std::ptrdiff_t VL = kLanes<T>;
   const auto nothing = [&](std::ptrdiff_t from, std::ptrdiff_t to) {
     for (std::ptrdiff_t i = (from - rows.first) * t.pitch; i < (to - rows.first) * t.pitch; i += VL) {
@@ -100,9 +145,13 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
     }
   };
   nothing(rows.first, rows.begin);
+  bool valid = true;
+  const T* const dy = t.dy + plane * t.dy_plane;
   PlaceOf<T>* const place = t.place + (rows.begin - rows.first) * t.pitch;
   T* const share = t.share + (rows.begin - rows.first) * t.pitch;
-  for (std::ptrdiff_t next = 0; next < t.n; next += VL) {
+  const std::int64_t* const indices = t.indices + plane * t.indices_plane;
+  if (t.indices != nullptr) valid = take_rows<T, K, S>(t, indices, dy, rows.begin, rows.end, place, share);
+  for (std::ptrdiff_t next = 0; next < t.n && t.indices == nullptr; next += VL) {
     // The last vector overlaps the one before it.
     const std::ptrdiff_t lane = next + VL > t.n && t.n > VL ? t.n - VL : next;
     const std::ptrdiff_t left = lane * S - t.pad_left;
@@ -113,6 +162,7 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
     }
   }
   nothing(rows.end, rows.last);
+  return valid;
 }
 
 // The sum for elements whose first window, of those whose tap of row R and column C they are, lies at `at`, and whose
@@ -122,11 +172,13 @@ FASTCONV_INLINE Vector<T> gather_dy(const RollGradient<T>& t, std::ptrdiff_t at,
   Vector<T> sum{};
 #pragma GCC unroll 5
   for (int i = (K - 1 - R) / S; i >= 0; --i) {
+    const PlaceOf<T>* place = t.place + at - i * t.pitch;
+    const T* share = t.share + at - i * t.pitch;
+    if constexpr (S == 1) place = opaque(place), share = opaque(share);
 #pragma GCC unroll 5
     for (int j = (K - 1 - C) / S; j >= 0; --j) {
-      const std::ptrdiff_t window = at - i * t.pitch - j;
-      const Vector<T> dy = load(t.share + window);
-      sum = load(t.place + window) == cell ? sum + dy : sum;
+      const Vector<T> dy = load(share - j);
+      sum = load(place - j) == cell ? sum + dy : sum;
     }
   }
   return sum;
@@ -154,10 +206,11 @@ FASTCONV_INLINE void gather_row(const RollGradient<T>& t, std::ptrdiff_t at, std
 }
 
 template <class T, int K, int S, int C>
-void roll_planes(const RollGradient<T>& t) {
+bool roll_planes(const RollGradient<T>& given) {
+  const RollGradient<T> t = given;  // which no store can change
   const WindowRows<T, K, S> rows(t);
   for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
-    find_rows<T, K, S>(t, rows, plane);
+    if (!find_rows<T, K, S>(t, rows, plane)) return false;
     for (std::ptrdiff_t h = t.first; h < t.first + t.rows; ++h) {
       const std::ptrdiff_t row = h + t.pad_top, at = (row / S - rows.first) * t.pitch;
       T* const dx = t.dx + plane * t.dx_plane + h * t.dx_row;
@@ -168,13 +221,13 @@ void roll_planes(const RollGradient<T>& t) {
       }
     }
   }
+  return true;
 }
 
 template <class T, int K, int S>
-void roll_gradient(const RollGradient<T>& given) {
-  const RollGradient<T> t = given;  // which no store can change
+bool roll_gradient(const RollGradient<T>& t) {
   if (S == 1 || t.pad_left % S == 0) return roll_planes<T, K, S, 0>(t);
-  roll_planes<T, K, S, S - 1>(t);
+  return roll_planes<T, K, S, S - 1>(t);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Gradients of maxima of planes whose rows are contiguous (NCHW), over windows so small that every element can look at
 // all that hold it. A block is some planes, or some rows of one.
+#include <atomic>
 #include <limits>
 
 #include "../parallel.hpp"
@@ -16,7 +17,7 @@ std::optional<RollGradientWindow> gradient_window(const PoolProblem& p) {
   const auto plain = [](const Axis& a) { return a.dilation == 1 && a.pad >= 0 && a.pad < a.kernel; };
   if (d.in != 1 || d.kernel != 1 || d.out != 1 || !plain(h) || !plain(w)) return {};
   if (h.kernel != w.kernel || h.stride != w.stride) return {};
-  if (w.kernel == 2 && w.stride == 2) return kGradient2x2Stride2;
+  if (w.kernel == 2 && w.stride == 2 && (h.padded() || w.padded())) return kGradient2x2Stride2;
   if (w.kernel == 3 && w.stride == 1) return kGradient3x3;
   if (w.kernel == 3 && w.stride == 2) return kGradient3x3Stride2;
   return {};
@@ -41,9 +42,9 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
   const std::optional<RollGradientWindow> window = gradient_window(p);
   const Axis &h = p.height(), &w = p.width();
   const auto rows_follow = [](const ImageStrides& s, Index width) { return width == 1 || s.space[kWidth] == 1; };
-  if (!window || !rows_follow(p.x, w.in) || !rows_follow(p.y, w.out) || !rows_follow(p.gradient, w.in)) return false;
+  if (!window || (a.indices == nullptr && !rows_follow(p.x, w.in)) || !rows_follow(p.y, w.out) || (a.indices != nullptr && !rows_follow(p.indices, w.out)) || !rows_follow(p.gradient, w.in)) return false;
   const auto upwards = [](const ImageStrides& at) { return at.channel >= 0 && at.space[kHeight] >= 0; };
-  if (!upwards(p.x) || !upwards(p.y) || p.plane_size() > std::numeric_limits<std::int32_t>::max()) return false;
+  if ((a.indices == nullptr && !upwards(p.x)) || !upwards(p.y) || p.plane_size() > std::numeric_limits<std::int32_t>::max()) return false;
 
   const Kernels<T>& k = kernels().of<T>();
   const Margins margins(w);
@@ -70,8 +71,10 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
   t.dy_plane = p.y.channel, t.dy_row = p.y.space[kHeight];
   t.dx_plane = p.gradient.channel, t.dx_row = p.gradient.space[kHeight];
   t.out_rows = h.out, t.n = w.out, t.pitch = pitch;
+  t.indices_plane = p.indices.channel, t.indices_row = p.indices.space[kHeight];
   const bool dense = p.gradient.space[kHeight] == w.in && p.gradient.channel == p.plane_size();
 
+  std::atomic<bool> valid{true};
   parallel_for(threads, p.batch * plane_panels.count * row_panels.count, [&](Index task) {
     const Index row = task % row_panels.count, rest = task / row_panels.count;
     const Index batch = rest / plane_panels.count, panel = rest % plane_panels.count, plane = plane_panels.start(panel);
@@ -85,16 +88,20 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
     r.dy = a.dy + batch * p.y.batch + plane * p.y.channel;
     r.dx = a.dx + batch * p.gradient.batch + plane * p.gradient.channel;
     r.planes = plane_panels.size(panel), r.first = row_panels.start(row), r.rows = row_panels.size(row);
-    const auto end = [&](const T* first, const ImageStrides& at, Index height, Index width) {
+    const auto end = [&](const auto* first, const ImageStrides& at, Index height, Index width) {
       return first + (r.planes - 1) * at.channel + (height - 1) * at.space[kHeight] + width;
     };
     r.x_begin = r.x;
     r.x_end = end(r.x, p.x, h.in, w.in);
     r.dy_end = end(r.dy, p.y, h.out, w.out);
+    if (a.indices != nullptr) {
+      r.indices = a.indices + batch * p.indices.batch + plane * p.indices.channel;
+      r.indices_end = end(r.indices, p.indices, h.out, w.out);
+    }
     if (dense) r.dx_end = r.dx + (r.planes - 1) * r.dx_plane + (r.first + r.rows) * w.in;
-    k.roll_gradient[*window](r);
+    if (!k.roll_gradient[*window](r)) valid.store(false, std::memory_order_relaxed);
   });
-  return true;
+  return valid.load();
 }
 
 template bool roll_gradient(const PoolProblem&, const GradientArrays<float>&, int);
