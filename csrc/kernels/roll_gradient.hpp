@@ -86,41 +86,51 @@ __attribute__((noinline)) Vector<PlaceOf<T>> take_few(const std::int64_t* p, std
   return take_saved<kLanes<T>, PlaceOf<T>>(few, lost);
 }
 
-// Saved indices of the same windows, made narrow: false if one of them lies outside its own window.
+// Saved indices of the windows of lanes [lane, lane + VL), made narrow.
 template <class T, int K, int S>
-FASTCONV_INLINE bool take_rows(const RollGradient<T>& t, const std::int64_t* index, const T* dy, std::ptrdiff_t first,
-                               std::ptrdiff_t last, PlaceOf<T>* to, T* share) {
+struct SavedStrip {
   using P = PlaceOf<T>;
-  constexpr std::ptrdiff_t VL = kLanes<T>;
-  Vector<P> strays{};
-  for (std::ptrdiff_t o = first; o < last; ++o, to += t.pitch, share += t.pitch) {
-    const std::ptrdiff_t in = o * S - t.pad_top;
-    for (std::ptrdiff_t next = 0; next < t.n; next += VL) {
-      // The last vector overlaps the one before it.
-      const std::ptrdiff_t lane = next + VL > t.n && t.n > VL ? t.n - VL : next;
-      const Vector<P> absent = lane_places<P>(0, 1) >= broadcast(static_cast<P>(t.n - lane));
-      const std::int64_t* const from = index + o * t.indices_row + lane;
-      Vector<P> lost{};
-      const bool whole = t.n >= VL || from + VL <= t.indices_end;
-      const Vector<P> place = whole ? take_saved<VL, P>(from, lost) : take_few<T>(from, t.n, lost);
-      const Vector<P> begin = lane_places<P>(lane * S - t.pad_left, S);
-      const Vector<P> left = begin < Vector<P>{} ? Vector<P>{} : begin, edge = broadcast(static_cast<P>(t.width));
-      const Vector<P> stop = begin + P{K}, right = stop < edge ? stop : edge;
-      Vector<P> own{};
+  static constexpr int VL = kLanes<T>;
+
+  const RollGradient<T>& t;
+  std::ptrdiff_t lane;
+  Vector<P> left, columns;  // of each window's first tap, and how many there are
+  Vector<P> absent;         // -1 in lanes without a window
+
+  FASTCONV_INLINE SavedStrip(const RollGradient<T>& gradient, std::ptrdiff_t first) : t(gradient), lane(first) {
+    const Vector<P> begin = lane_places<P>(lane * S - t.pad_left, S);
+    const Vector<P> stop = begin + P{K}, width = broadcast(static_cast<P>(t.width));
+    left = begin < Vector<P>{} ? Vector<P>{} : begin;
+    columns = (stop < width ? stop : width) - left;
+    absent = lane_places<P>(0, 1) >= broadcast(static_cast<P>(t.n - lane));
+  }
+
+  // As Strip::walk. Adds to `strays` what lies outside its own window.
+  FASTCONV_INLINE void walk(std::ptrdiff_t plane, std::ptrdiff_t first, std::ptrdiff_t last, P* to, T* share,
+                            Vector<P>& strays) const {
+    const std::int64_t* index = t.indices + plane * t.indices_plane + first * t.indices_row + lane;
+    const T* dy = t.dy + plane * t.dy_plane + first * t.dy_row + lane;
+    const std::ptrdiff_t pitch = t.pitch, dy_row = t.dy_row, index_row = t.indices_row, width = t.width;
+    const std::ptrdiff_t height = t.height;
+    std::ptrdiff_t in = first * S - t.pad_top;
+    for (std::ptrdiff_t o = first; o < last; ++o, in += S) {
+      Vector<P> lost{}, own{};
+      const bool few = t.n < VL;
+      const Vector<P> place =
+          few && index + VL > t.indices_end ? take_few<T>(index, t.n, lost) : take_saved<VL, P>(index, lost);
+      const Vector<P> column = place - left;
       for (int k = 0; k < K; ++k) {
-        const Vector<P> column = place - broadcast(static_cast<P>((in + k) * t.width));
-        if (in + k >= 0 && in + k < t.height) own |= (column >= left) & (column < right);
+        if (in + k < 0 || in + k >= height) continue;
+        const Vector<P> tap = column - broadcast(static_cast<P>((in + k) * width));
+        own |= (tap >= Vector<P>{}) & (tap < columns);
       }
       strays |= (lost | ~own) & ~absent;
       store(to + lane, place | absent);
-      const T* const dy_row = dy + o * t.dy_row + lane;
-      store(share + lane, t.n < VL && dy_row + VL > t.dy_end ? load_end(dy_row, t.n) : load(dy_row));
+      store(share + lane, few && dy + VL > t.dy_end ? load_end(dy, t.n) : load(dy));
+      to += pitch, share += pitch, dy += dy_row, index += index_row;
     }
   }
-  P any = 0;
-  for (int i = 0; i < VL; ++i) any |= strays[i];
-  return any == 0;
-}
+};
 
 // Where the rows of windows that hold rows of dx lie while a plane is worked on; those beyond y have no winners.
 template <class T, int K, int S>
@@ -136,33 +146,36 @@ struct WindowRows {
   }
 };
 
+// False if a saved index is not its window's.
 template <class T, int K, int S>
 FASTCONV_INLINE bool find_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane) {
+  using P = PlaceOf<T>;
   constexpr std::ptrdiff_t VL = kLanes<T>;
   const auto nothing = [&](std::ptrdiff_t from, std::ptrdiff_t to) {
     for (std::ptrdiff_t i = (from - rows.first) * t.pitch; i < (to - rows.first) * t.pitch; i += VL) {
-      store(t.place + i, broadcast(PlaceOf<T>{-1}));
+      store(t.place + i, broadcast(P{-1}));
     }
   };
   nothing(rows.first, rows.begin);
-  bool valid = true;
-  const T* const dy = t.dy + plane * t.dy_plane;
-  PlaceOf<T>* const place = t.place + (rows.begin - rows.first) * t.pitch;
+  P* const place = t.place + (rows.begin - rows.first) * t.pitch;
   T* const share = t.share + (rows.begin - rows.first) * t.pitch;
-  const std::int64_t* const indices = t.indices + plane * t.indices_plane;
-  if (t.indices != nullptr) valid = take_rows<T, K, S>(t, indices, dy, rows.begin, rows.end, place, share);
-  for (std::ptrdiff_t next = 0; next < t.n && t.indices == nullptr; next += VL) {
+  Vector<P> strays{};
+  for (std::ptrdiff_t next = 0; next < t.n; next += VL) {
     // The last vector overlaps the one before it.
     const std::ptrdiff_t lane = next + VL > t.n && t.n > VL ? t.n - VL : next;
     const std::ptrdiff_t left = lane * S - t.pad_left;
-    if (t.n >= VL && left >= 0 && left + (VL - 1) * S + K <= t.width) {
+    if (t.indices != nullptr) {
+      SavedStrip<T, K, S>(t, lane).walk(plane, rows.begin, rows.end, place, share, strays);
+    } else if (t.n >= VL && left >= 0 && left + (VL - 1) * S + K <= t.width) {
       Strip<T, K, S, false>(t, lane).walk(plane, rows.begin, rows.end, place, share);
     } else {
       Strip<T, K, S, true>(t, lane).walk(plane, rows.begin, rows.end, place, share);
     }
   }
   nothing(rows.end, rows.last);
-  return valid;
+  P any = 0;
+  for (int i = 0; i < VL; ++i) any |= strays[i];
+  return any == 0;
 }
 
 // The sum for elements whose first window, of those whose tap of row R and column C they are, lies at `at`, and whose
@@ -186,7 +199,7 @@ FASTCONV_INLINE Vector<T> gather_dy(const RollGradient<T>& t, std::ptrdiff_t at,
 
 // A row of dx, which is the R-th of the rows of its phase; column 0 is C-th.
 template <class T, int K, int S, int R, int C>
-FASTCONV_INLINE void gather_row(const RollGradient<T>& t, std::ptrdiff_t at, std::ptrdiff_t place, T* dx) {
+FASTCONV_INLINE void gather_row(const RollGradient<T>& t, std::ptrdiff_t at, std::ptrdiff_t place, T* dx, const T* ahead) {
   using Order = typename MakeIndices<kLanes<T>>::type;
   using P = PlaceOf<T>;
   constexpr int VL = kLanes<T>;
@@ -194,6 +207,8 @@ FASTCONV_INLINE void gather_row(const RollGradient<T>& t, std::ptrdiff_t at, std
   for (std::ptrdiff_t w = 0; w < t.width; w += S * VL) {
     const Vector<P> cell = lane_places<P>(place + w, S);
     const std::ptrdiff_t window = at + w / S, n = t.width - w;
+    __builtin_prefetch(ahead + w);
+    if (S > 1) __builtin_prefetch(ahead + w + VL);
     const Vector<T> a = gather_dy<T, K, S, R, C>(t, window, cell);
     if constexpr (S == 1) {
       store_first(dx + w, a, t.dx_end, n);
@@ -211,13 +226,14 @@ bool roll_planes(const RollGradient<T>& given) {
   const WindowRows<T, K, S> rows(t);
   for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
     if (!find_rows<T, K, S>(t, rows, plane)) return false;
+    const T* const ahead = t.x + (plane + 1) * t.x_plane;
     for (std::ptrdiff_t h = t.first; h < t.first + t.rows; ++h) {
       const std::ptrdiff_t row = h + t.pad_top, at = (row / S - rows.first) * t.pitch;
       T* const dx = t.dx + plane * t.dx_plane + h * t.dx_row;
       if (S == 1 || row % S == 0) {
-        gather_row<T, K, S, 0, C>(t, at, h * t.width, dx);
+        gather_row<T, K, S, 0, C>(t, at, h * t.width, dx, ahead + h * t.x_row);
       } else {
-        gather_row<T, K, S, S - 1, C>(t, at, h * t.width, dx);
+        gather_row<T, K, S, S - 1, C>(t, at, h * t.width, dx, ahead + h * t.x_row);
       }
     }
   }
