@@ -75,6 +75,25 @@ struct RollGradient {
   std::ptrdiff_t pitch;
 };
 
+// Planes of `size` contiguous elements that are one window each: y, and unless `indices` is null where it lies.
+template <class T>
+struct WholePlanes {
+  const T* x;
+  std::ptrdiff_t x_plane, planes, size;
+  T* y;
+  std::int64_t* indices;
+};
+
+// Planes of `size` contiguous elements, each of which gets one value, value * scale + 0, or 0 where `value` is null.
+template <class T>
+struct FillPlanes {
+  T* dx;
+  std::ptrdiff_t dx_plane, planes, size;
+  const T* value;
+  std::ptrdiff_t value_step;
+  T scale;
+};
+
 template <class T>
 struct CellKernels {
   // Keys are integers in the order of the numbers, except that -0 equals 0 and that NaN is the largest. The smallest
@@ -85,6 +104,8 @@ struct CellKernels {
   void (*winners)(const Winners<T>&);
   void (*deliver)(const Deliver<T>&);
   bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);  // false: a saved index is not its window's
+  void (*whole_plane_maxima)(const WholePlanes<T>&);  // of at least a vector's size
+  void (*fill_planes)(const FillPlanes<T>&);
 };
 
 }  // namespace fastconv

@@ -2,6 +2,7 @@
 #include "cell_rows.hpp"
 #include "part.hpp"
 #include "roll_gradient.hpp"
+#include "whole_planes.hpp"
 #include "winners.hpp"
 
 namespace {
@@ -13,7 +14,9 @@ constexpr fastconv::CellKernels<T> cells() {
           from_cells<T>,
           winners<T>,
           deliver<T>,
-          {roll_gradient<T, 2, 2>, roll_gradient<T, 3, 1>, roll_gradient<T, 3, 2>}};
+          {roll_gradient<T, 2, 2>, roll_gradient<T, 3, 1>, roll_gradient<T, 3, 2>},
+          whole_plane_maxima<T>,
+          fill_planes<T>};
 }
 
 }  // namespace

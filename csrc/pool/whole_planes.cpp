@@ -25,6 +25,14 @@ void pool_whole_planes(const PoolProblem& p, const PoolArrays<T>& a, int threads
   const Kernels<T>& k = kernels().of<T>();
   const Index lanes = k.lanes, groups = ceil_div(p.channels, lanes), size = p.plane_size();
   const Index task_groups = std::clamp<Index>(kTaskElements / (size * lanes), 1, ceil_div(groups, threads));
+  if (a.kind != kFoldSum && size >= lanes) {
+    parallel_for(threads, ceil_div(groups, task_groups), [&](Index task) {
+      const Index first = task * task_groups * lanes;
+      k.whole_plane_maxima({a.x + first * p.x.channel, p.x.channel, std::min(task_groups * lanes, p.channels - first), size,
+                            a.y + first, a.indices == nullptr ? nullptr : a.indices + first});
+    });
+    return;
+  }
   T factor = 1;
   if (a.kind == kFoldSum) RowFactors<T>(p, {0, 1}, &factor).of(0, 0);
   parallel_for(threads, ceil_div(groups, task_groups), [&](Index task) {
