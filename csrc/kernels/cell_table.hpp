@@ -75,13 +75,18 @@ struct RollGradient {
   std::ptrdiff_t pitch;
 };
 
-// Planes of `size` contiguous elements that are one window each: y, and unless `indices` is null where it lies.
+// Planes of `size` contiguous elements, at least a vector's, that are one window each: their maxima y, and unless
+// `indices` is null where they lie; or from dy the gradient dx.
 template <class T>
 struct WholePlanes {
   const T* x;
   std::ptrdiff_t x_plane, planes, size;
   T* y;
   std::int64_t* indices;
+  const T* dy;
+  std::ptrdiff_t dy_step;
+  T* dx;
+  std::ptrdiff_t dx_plane;
 };
 
 // Planes of `size` contiguous elements, each of which gets one value, value * scale + 0, or 0 where `value` is null.
@@ -104,7 +109,8 @@ struct CellKernels {
   void (*winners)(const Winners<T>&);
   void (*deliver)(const Deliver<T>&);
   bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);  // false: a saved index is not its window's
-  void (*whole_plane_maxima)(const WholePlanes<T>&);  // of at least a vector's size
+  void (*whole_plane_maxima)(const WholePlanes<T>&);
+  void (*whole_plane_gradient)(const WholePlanes<T>&);
   void (*fill_planes)(const FillPlanes<T>&);
 };
 

@@ -1,7 +1,7 @@
 // Pools of a single window that is all of a plane, of planes without gaps: as many planes as a vector has lanes are
 // transposed, and folded in the one order that there is.
 #include "../parallel.hpp"
-#include "forward.hpp"
+#include "backward.hpp"
 
 namespace fastconv {
 namespace {
@@ -28,8 +28,12 @@ void pool_whole_planes(const PoolProblem& p, const PoolArrays<T>& a, int threads
   if (a.kind != kFoldSum && size >= lanes) {
     parallel_for(threads, ceil_div(groups, task_groups), [&](Index task) {
       const Index first = task * task_groups * lanes;
-      k.whole_plane_maxima({a.x + first * p.x.channel, p.x.channel, std::min(task_groups * lanes, p.channels - first), size,
-                            a.y + first, a.indices == nullptr ? nullptr : a.indices + first});
+      WholePlanes<T> t{};
+      t.x = a.x + first * p.x.channel, t.x_plane = p.x.channel;
+      t.planes = std::min(task_groups * lanes, p.channels - first), t.size = size;
+      t.y = a.y + first;
+      t.indices = a.indices == nullptr ? nullptr : a.indices + first;
+      k.whole_plane_maxima(t);
     });
     return;
   }
@@ -61,6 +65,27 @@ void pool_whole_planes(const PoolProblem& p, const PoolArrays<T>& a, int threads
   });
 }
 
+template <class T>
+bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index size = p.plane_size(), lanes = k.lanes;
+  if (a.indices != nullptr || !whole_planes_apply<T>(p) || size < lanes) return false;
+  if (!dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in)) return false;
+  const Panels groups(ceil_div(p.channels, lanes), std::max<Index>(1, kTaskElements / (size * lanes)));
+  parallel_for(threads, groups.count, [&](Index task) {
+    const Index first = groups.start(task) * lanes;
+    WholePlanes<T> t{};
+    t.x = a.x + first * p.x.channel, t.x_plane = p.x.channel;
+    t.planes = std::min(groups.size(task) * lanes, p.channels - first), t.size = size;
+    t.dy = a.dy + first * p.y.channel, t.dy_step = p.y.channel;
+    t.dx = a.dx + first * p.gradient.channel, t.dx_plane = p.gradient.channel;
+    k.whole_plane_gradient(t);
+  });
+  return true;
+}
+
+template bool whole_planes_gradient(const PoolProblem&, const GradientArrays<float>&, int);
+template bool whole_planes_gradient(const PoolProblem&, const GradientArrays<double>&, int);
 template bool whole_planes_apply<float>(const PoolProblem&);
 template bool whole_planes_apply<double>(const PoolProblem&);
 template void pool_whole_planes(const PoolProblem&, const PoolArrays<float>&, int);
