@@ -1,5 +1,6 @@
 // Pools of a single window that is all of a plane, of planes without gaps: as many planes as a vector has lanes are
 // transposed, and folded in the one order that there is.
+#include "../conv/plan.hpp"
 #include "../parallel.hpp"
 #include "backward.hpp"
 
@@ -66,11 +67,13 @@ void pool_whole_planes(const PoolProblem& p, const PoolArrays<T>& a, int threads
 }
 
 template <class T>
-bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
+bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int available) {
   const Kernels<T>& k = kernels().of<T>();
   const Index size = p.plane_size(), lanes = k.lanes;
   if (a.indices != nullptr || !whole_planes_apply<T>(p) || size < lanes) return false;
   if (!dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in)) return false;
+  const double work = 64 * static_cast<double>(p.channels) * static_cast<double>(size);
+  const int threads = useful_threads(work, p.channels / lanes, available);
   const Panels groups(ceil_div(p.channels, lanes), std::max<Index>(1, kTaskElements / (size * lanes)));
   parallel_for(threads, groups.count, [&](Index task) {
     const Index first = groups.start(task) * lanes;
