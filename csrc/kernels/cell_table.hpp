@@ -62,10 +62,7 @@ struct RollGradient {
   T padding;                 // -inf
   const T* dy;               // row 0 of the first plane
   std::ptrdiff_t dy_plane, dy_row;
-  const T* dy_end;                // of what may be read
-  const std::int64_t* indices;    // instead of x, as dy; or null
-  std::ptrdiff_t indices_plane, indices_row;
-  const std::int64_t* indices_end;
+  const T* dy_end;  // of what may be read
   T* dx;            // row 0 of the first plane
   std::ptrdiff_t dx_plane, dx_row;
   T* dx_end;  // up to here whole vectors may be written, since later rows lie there
@@ -108,7 +105,7 @@ struct CellKernels {
   void (*from_cells)(const CellRows&, const T* cells, T* array);
   void (*winners)(const Winners<T>&);
   void (*deliver)(const Deliver<T>&);
-  bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);  // false: a saved index is not its window's
+  void (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
   void (*whole_plane_maxima)(const WholePlanes<T>&);
   void (*whole_plane_gradient)(const WholePlanes<T>&);
   void (*fill_planes)(const FillPlanes<T>&);

@@ -68,22 +68,6 @@ struct Found {
   }
 };
 
-// Saved indices made narrow; `lost` receives what 32 bits lose of them.
-template <int L, class P>
-FASTCONV_INLINE Lanes<P, L> take_saved(const std::int64_t* p, Lanes<P, L>& lost) {
-  if constexpr (L * sizeof(std::int64_t) <= kVectorBytes) {
-    const Lanes<std::int64_t, L> whole = load_lanes<L>(p);
-    const auto narrow = __builtin_convertvector(whole, Lanes<P, L>);
-    lost |= __builtin_convertvector(whole != __builtin_convertvector(narrow, Lanes<std::int64_t, L>), Lanes<P, L>);
-    return narrow;
-  } else {
-    Lanes<P, L / 2> lost_low{}, lost_high{};
-    const auto low = take_saved<L / 2, P>(p, lost_low), high = take_saved<L / 2, P>(p + L / 2, lost_high);
-    lost |= join_two(lost_low, lost_high, typename MakeIndices<L>::type{});
-    return join_two(low, high, typename MakeIndices<L>::type{});
-  }
-}
-
 // ---- the taps of a row of windows, S elements apart -----------------------------------------------------------------
 
 // Elements that they are loaded from.

@@ -30,10 +30,9 @@ struct Column {
   std::ptrdiff_t column;  // of the first lane's first tap
   // Each tap's column. Padding has the first element's: it is as small as any, and an earlier one keeps a tie.
   Vector<P> at[K];
-  Vector<P> outside[K];   // lanes whose tap is padding
+  Vector<P> outside[K];  // lanes whose tap is padding
 
-  FASTCONV_INLINE Column(const Roll<T>& roll, std::ptrdiff_t lane)
-      : t(roll), column(lane * S - roll.pad_left) {
+  FASTCONV_INLINE Column(const Roll<T>& roll, std::ptrdiff_t lane) : t(roll), column(lane * S - roll.pad_left) {
     for (int k = 0; k < K; ++k) {
       at[k] = lane_places<P>(column + k, S);
       if (!Edge) continue;

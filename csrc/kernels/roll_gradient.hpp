@@ -1,4 +1,5 @@
-// Gradients of maxima over small square windows of planes whose rows are contiguous: see RollGradient in cell_table.hpp.
+// Gradients of maxima over small square windows of planes whose rows are contiguous: see RollGradient in
+// cell_table.hpp.
 //
 // A vector of windows walks down its plane, as in pool_roll.hpp, and leaves each window's winner behind: its place in
 // the plane. Then every element looks at the windows that hold it, in row-major order, and adds up the dy of those
@@ -49,9 +50,7 @@ struct Strip {
     }
     Vector<T> tap[K];
     load_taps<K, S>(p, tap);
-    const auto of = [&](int k) {
-      return Row{Edge ? (outside[k] ? broadcast(t.padding) : tap[k]) : tap[k], at[k]};
-    };
+    const auto of = [&](int k) { return Row{Edge ? (outside[k] ? broadcast(t.padding) : tap[k]) : tap[k], at[k]}; };
     Row s = of(0);
     for (int k = 1; k < K; ++k) s = s.before(of(k));
     return {s.best, s.place + place};
@@ -77,66 +76,11 @@ struct Strip {
   }
 };
 
-// The first n of them, without what lies behind.
-template <class T>
-__attribute__((noinline)) Vector<PlaceOf<T>> take_few(const std::int64_t* p, std::ptrdiff_t n,
-                                                      Vector<PlaceOf<T>>& lost) {
-  std::int64_t few[kLanes<T>] = {};
-  for (std::ptrdiff_t i = 0; i < n; ++i) few[i] = p[i];
-  return take_saved<kLanes<T>, PlaceOf<T>>(few, lost);
-}
-
-// Saved indices of the windows of lanes [lane, lane + VL), made narrow.
-template <class T, int K, int S>
-struct SavedStrip {
-  using P = PlaceOf<T>;
-  static constexpr int VL = kLanes<T>;
-
-  const RollGradient<T>& t;
-  std::ptrdiff_t lane;
-  Vector<P> left, columns;  // of each window's first tap, and how many there are
-  Vector<P> absent;         // -1 in lanes without a window
-
-  FASTCONV_INLINE SavedStrip(const RollGradient<T>& gradient, std::ptrdiff_t first) : t(gradient), lane(first) {
-    const Vector<P> begin = lane_places<P>(lane * S - t.pad_left, S);
-    const Vector<P> stop = begin + P{K}, width = broadcast(static_cast<P>(t.width));
-    left = begin < Vector<P>{} ? Vector<P>{} : begin;
-    columns = (stop < width ? stop : width) - left;
-    absent = lane_places<P>(0, 1) >= broadcast(static_cast<P>(t.n - lane));
-  }
-
-  // As Strip::walk. Adds to `strays` what lies outside its own window.
-  FASTCONV_INLINE void walk(std::ptrdiff_t plane, std::ptrdiff_t first, std::ptrdiff_t last, P* to, T* share,
-                            Vector<P>& strays) const {
-    const std::int64_t* index = t.indices + plane * t.indices_plane + first * t.indices_row + lane;
-    const T* dy = t.dy + plane * t.dy_plane + first * t.dy_row + lane;
-    const std::ptrdiff_t pitch = t.pitch, dy_row = t.dy_row, index_row = t.indices_row, width = t.width;
-    const std::ptrdiff_t height = t.height;
-    std::ptrdiff_t in = first * S - t.pad_top;
-    for (std::ptrdiff_t o = first; o < last; ++o, in += S) {
-      Vector<P> lost{}, own{};
-      const bool few = t.n < VL;
-      const Vector<P> place =
-          few && index + VL > t.indices_end ? take_few<T>(index, t.n, lost) : take_saved<VL, P>(index, lost);
-      const Vector<P> column = place - left;
-      for (int k = 0; k < K; ++k) {
-        if (in + k < 0 || in + k >= height) continue;
-        const Vector<P> tap = column - broadcast(static_cast<P>((in + k) * width));
-        own |= (tap >= Vector<P>{}) & (tap < columns);
-      }
-      strays |= (lost | ~own) & ~absent;
-      store(to + lane, place | absent);
-      store(share + lane, few && dy + VL > t.dy_end ? load_end(dy, t.n) : load(dy));
-      to += pitch, share += pitch, dy += dy_row, index += index_row;
-    }
-  }
-};
-
 // Where the rows of windows that hold rows of dx lie while a plane is worked on; those beyond y have no winners.
 template <class T, int K, int S>
 struct WindowRows {
-  std::ptrdiff_t first, last;    // all of them
-  std::ptrdiff_t begin, end;     // in y
+  std::ptrdiff_t first, last;  // all of them
+  std::ptrdiff_t begin, end;   // in y
 
   FASTCONV_INLINE explicit WindowRows(const RollGradient<T>& t)
       : first((t.first + t.pad_top) / S - (K - 1) / S), last((t.first + t.rows - 1 + t.pad_top) / S + 1) {
@@ -146,9 +90,8 @@ struct WindowRows {
   }
 };
 
-// False if a saved index is not its window's.
 template <class T, int K, int S>
-FASTCONV_INLINE bool find_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane) {
+FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane) {
   using P = PlaceOf<T>;
   constexpr std::ptrdiff_t VL = kLanes<T>;
   const auto nothing = [&](std::ptrdiff_t from, std::ptrdiff_t to) {
@@ -159,23 +102,17 @@ FASTCONV_INLINE bool find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
   nothing(rows.first, rows.begin);
   P* const place = t.place + (rows.begin - rows.first) * t.pitch;
   T* const share = t.share + (rows.begin - rows.first) * t.pitch;
-  Vector<P> strays{};
   for (std::ptrdiff_t next = 0; next < t.n; next += VL) {
     // The last vector overlaps the one before it.
     const std::ptrdiff_t lane = next + VL > t.n && t.n > VL ? t.n - VL : next;
     const std::ptrdiff_t left = lane * S - t.pad_left;
-    if (t.indices != nullptr) {
-      SavedStrip<T, K, S>(t, lane).walk(plane, rows.begin, rows.end, place, share, strays);
-    } else if (t.n >= VL && left >= 0 && left + (VL - 1) * S + K <= t.width) {
+    if (t.n >= VL && left >= 0 && left + (VL - 1) * S + K <= t.width) {
       Strip<T, K, S, false>(t, lane).walk(plane, rows.begin, rows.end, place, share);
     } else {
       Strip<T, K, S, true>(t, lane).walk(plane, rows.begin, rows.end, place, share);
     }
   }
   nothing(rows.end, rows.last);
-  P any = 0;
-  for (int i = 0; i < VL; ++i) any |= strays[i];
-  return any == 0;
 }
 
 // The sum for elements whose first window, of those whose tap of row R and column C they are, lies at `at`, and whose
@@ -199,7 +136,8 @@ FASTCONV_INLINE Vector<T> gather_dy(const RollGradient<T>& t, std::ptrdiff_t at,
 
 // A row of dx, which is the R-th of the rows of its phase; column 0 is C-th.
 template <class T, int K, int S, int R, int C>
-FASTCONV_INLINE void gather_row(const RollGradient<T>& t, std::ptrdiff_t at, std::ptrdiff_t place, T* dx, const T* ahead) {
+FASTCONV_INLINE void gather_row(const RollGradient<T>& t, std::ptrdiff_t at, std::ptrdiff_t place, T* dx,
+                                const T* ahead) {
   using Order = typename MakeIndices<kLanes<T>>::type;
   using P = PlaceOf<T>;
   constexpr int VL = kLanes<T>;
@@ -221,11 +159,11 @@ FASTCONV_INLINE void gather_row(const RollGradient<T>& t, std::ptrdiff_t at, std
 }
 
 template <class T, int K, int S, int C>
-bool roll_planes(const RollGradient<T>& given) {
+void roll_planes(const RollGradient<T>& given) {
   const RollGradient<T> t = given;  // which no store can change
   const WindowRows<T, K, S> rows(t);
   for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
-    if (!find_rows<T, K, S>(t, rows, plane)) return false;
+    find_rows<T, K, S>(t, rows, plane);
     const T* const ahead = t.x + (plane + 1) * t.x_plane;
     for (std::ptrdiff_t h = t.first; h < t.first + t.rows; ++h) {
       const std::ptrdiff_t row = h + t.pad_top, at = (row / S - rows.first) * t.pitch;
@@ -237,13 +175,12 @@ bool roll_planes(const RollGradient<T>& given) {
       }
     }
   }
-  return true;
 }
 
 template <class T, int K, int S>
-bool roll_gradient(const RollGradient<T>& t) {
+void roll_gradient(const RollGradient<T>& t) {
   if (S == 1 || t.pad_left % S == 0) return roll_planes<T, K, S, 0>(t);
-  return roll_planes<T, K, S, S - 1>(t);
+  roll_planes<T, K, S, S - 1>(t);
 }
 
 }  // namespace

@@ -85,6 +85,22 @@ FASTCONV_INLINE Lanes<PlaceOf<T>, L> find(const UnpoolTaps<T>& taps, const T* x)
   }
 }
 
+// Saved indices made narrow; `lost` receives what 32 bits lose of them.
+template <int L, class P>
+FASTCONV_INLINE Lanes<P, L> take_saved(const std::int64_t* p, Lanes<P, L>& lost) {
+  if constexpr (L * sizeof(std::int64_t) <= kVectorBytes) {
+    const Lanes<std::int64_t, L> whole = load_lanes<L>(p);
+    const auto narrow = __builtin_convertvector(whole, Lanes<P, L>);
+    lost |= __builtin_convertvector(whole != __builtin_convertvector(narrow, Lanes<std::int64_t, L>), Lanes<P, L>);
+    return narrow;
+  } else {
+    Lanes<P, L / 2> lost_low{}, lost_high{};
+    const auto low = take_saved<L / 2, P>(p, lost_low), high = take_saved<L / 2, P>(p + L / 2, lost_high);
+    lost |= join_two(lost_low, lost_high, typename MakeIndices<L>::type{});
+    return join_two(low, high, typename MakeIndices<L>::type{});
+  }
+}
+
 // Each tap gets dy where `place` says so, else nothing. Returns the lanes whose place is one of the taps.
 template <Leaf W, int L, int N, bool Add, class T>
 FASTCONV_INLINE Lanes<PlaceOf<T>, L> spread(const UnpoolTaps<T>& taps, Lanes<PlaceOf<T>, L> place,

@@ -74,8 +74,7 @@ std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T
 template <class T>
 bool route_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
-// All of dx, of maxima of small windows of planes whose rows are contiguous; false if these are others, or if a saved
-// index lies outside its window.
+// The same of small windows of planes whose rows are contiguous; false if these are others.
 template <class T>
 bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
