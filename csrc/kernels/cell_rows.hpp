@@ -88,16 +88,6 @@ FASTCONV_INLINE void for_each_pixel(const CellRows& t, F&& f) {
   }
 }
 
-// Tails are functions of their own: in line, they would make vectors take the way through memory in every iteration.
-template <class T>
-__attribute__((noinline)) Vector<T> load_end(const T* p, std::ptrdiff_t n) {
-  return load_tail(p, n <= 0 ? 0 : n < kLanes<T> ? static_cast<int>(n) : kLanes<T>);
-}
-template <class T>
-__attribute__((noinline)) void store_end(T* p, Vector<T> v, std::ptrdiff_t n) {
-  store_tail(p, v, static_cast<int>(n));
-}
-
 // The first n elements.
 template <class T>
 FASTCONV_INLINE Vector<T> load_first(const T* p, const T* end, std::ptrdiff_t n) {
@@ -154,16 +144,6 @@ void keys_to_cells(const CellRows& t, const T* array, const T* end, PlaceOf<T>* 
 template <class T>
 void to_cells(const CellRows& t, const T* array, const T* end, T* cells) {
   into_cells<Addends>(t, array, end, cells);
-}
-
-// Whole vectors up to `end`, which is that of the last row, or null where rows do not follow each other.
-template <class T>
-FASTCONV_INLINE void store_first(T* p, Vector<T> v, const T* end, std::ptrdiff_t n) {
-  if (__builtin_expect(n >= kLanes<T> || p + kLanes<T> <= end, 1)) {
-    store(p, v);
-  } else if (n > 0) {
-    store_end(p, v, n);
-  }
 }
 
 template <class T>

@@ -50,6 +50,52 @@ struct Deliver {
   std::ptrdiff_t n;
 };
 
+// Square windows of planes whose rows are contiguous, without cells: rows [first, first + rows) of dx, from the windows
+// that hold them. Meanwhile each window's winner and dy lie at `place` and `share`, the rows of windows `pitch` apart:
+// the first one that holds row `first`, in column 0, is there. Between rows lies -1 as the place of what is no window.
+enum RollGradientWindow { kGradient2x2Stride2, kGradient3x3, kGradient3x3Stride2, kRollGradientWindows };
+template <class T>
+struct RollGradient {
+  const T* x;  // row 0, column 0 of the first plane
+  std::ptrdiff_t x_plane, x_row, height, width, pad_top, pad_left;
+  const T *x_begin, *x_end;  // of what may be read
+  T padding;                 // -inf
+  const T* dy;               // row 0 of the first plane
+  std::ptrdiff_t dy_plane, dy_row;
+  const T* dy_end;  // of what may be read
+  T* dx;            // row 0 of the first plane
+  std::ptrdiff_t dx_plane, dx_row;
+  T* dx_end;  // up to here whole vectors may be written, since later rows lie there
+  std::ptrdiff_t planes, first, rows, out_rows, n;
+  PlaceOf<T>* place;
+  T* share;
+  std::ptrdiff_t pitch;
+};
+
+// Planes of `size` contiguous elements, at least a vector's, that are one window each: their maxima y, and unless
+// `indices` is null where they lie; or from dy the gradient dx.
+template <class T>
+struct WholePlanes {
+  const T* x;
+  std::ptrdiff_t x_plane, planes, size;
+  T* y;
+  std::int64_t* indices;
+  const T* dy;
+  std::ptrdiff_t dy_step;
+  T* dx;
+  std::ptrdiff_t dx_plane;
+};
+
+// Planes of `size` contiguous elements, each of which gets one value, value * scale + 0, or 0 where `value` is null.
+template <class T>
+struct FillPlanes {
+  T* dx;
+  std::ptrdiff_t dx_plane, planes, size;
+  const T* value;
+  std::ptrdiff_t value_step;
+  T scale;
+};
+
 template <class T>
 struct CellKernels {
   // Keys are integers in the order of the numbers, except that -0 equals 0 and that NaN is the largest. The smallest
@@ -59,6 +105,10 @@ struct CellKernels {
   void (*from_cells)(const CellRows&, const T* cells, T* array);
   void (*winners)(const Winners<T>&);
   void (*deliver)(const Deliver<T>&);
+  void (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
+  void (*whole_plane_maxima)(const WholePlanes<T>&);
+  void (*whole_plane_gradient)(const WholePlanes<T>&);
+  void (*fill_planes)(const FillPlanes<T>&);
 };
 
 }  // namespace fastconv

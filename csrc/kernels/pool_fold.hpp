@@ -13,18 +13,6 @@ namespace {
 using fastconv::Fold;
 using fastconv::PlaceOf;
 
-template <class P, int... I>
-FASTCONV_INLINE Vector<P> count_up(Indices<I...>) {
-  return Vector<P>{static_cast<P>(I)...};
-}
-
-// first, first + step, ...
-template <class P>
-FASTCONV_INLINE Vector<P> lane_places(std::ptrdiff_t first, std::ptrdiff_t step) {
-  return count_up<P>(typename MakeIndices<kLanes<P>>::type{}) * broadcast(static_cast<P>(step)) +
-         broadcast(static_cast<P>(first));
-}
-
 // ---- what is folded: a state of NV vectors, loaded from a tap and combined with a later one -------------
 
 template <class T, int NV>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "simd.hpp"
+#include "table.hpp"
 
 namespace {
 
@@ -41,6 +42,82 @@ template <class V, int... I>
 FASTCONV_INLINE V zip_high(V a, V b, Indices<I...>) {
   constexpr int n = sizeof...(I);
   return __builtin_shufflevector(a, b, ((n + I) % 2 == 0 ? (n + I) / 2 : n + (n + I) / 2)...);
+}
+
+// first, first + step, ...
+template <class P, int... I>
+FASTCONV_INLINE Vector<P> count_up(Indices<I...>) {
+  return Vector<P>{static_cast<P>(I)...};
+}
+template <class P>
+FASTCONV_INLINE Vector<P> lane_places(std::ptrdiff_t first, std::ptrdiff_t step) {
+  return count_up<P>(typename MakeIndices<kLanes<P>>::type{}) * broadcast(static_cast<P>(step)) +
+         broadcast(static_cast<P>(first));
+}
+
+// L windows: the maxima of some of their taps, and which taps these are.
+template <class T, int L>
+struct Found {
+  Lanes<T, L> best;
+  Lanes<fastconv::PlaceOf<T>, L> place;
+
+  // Ties stay with the earlier one; so does NaN.
+  FASTCONV_INLINE Found before(const Found& later) const {
+    const auto keep = (best >= later.best) | (best != best);
+    return {keep ? best : later.best, keep ? place : later.place};
+  }
+};
+
+// ---- the taps of a row of windows, S elements apart -----------------------------------------------------------------
+
+// Elements that they are loaded from.
+template <class T, int K, int S>
+inline constexpr int kTapReach = S == 1 ? kLanes<T> + K - 1 : 2 * kLanes<T> + K - 2;
+
+// For S = 2, the last of an odd number is the odd half of loads one element before it: an even half would read one
+// element too many.
+template <int K, int S, class T>
+FASTCONV_INLINE void load_taps(const T* p, Vector<T> (&tap)[K]) {
+  using Order = typename MakeIndices<kLanes<T>>::type;
+  constexpr int VL = kLanes<T>;
+  if constexpr (S == 1) {
+    for (int k = 0; k < K; ++k) tap[k] = load_once(p + k);
+  } else {
+    for (int k = 0; k + 1 < K; k += 2) {
+      const Vector<T> a = load_once(p + k), b = load_once(p + k + VL);
+      tap[k] = take_even(a, b, Order{});
+      tap[k + 1] = take_odd(a, b, Order{});
+    }
+    if constexpr (K % 2 == 1) tap[K - 1] = take_odd(load(p + K - 2), load(p + K - 2 + VL), Order{});
+  }
+}
+
+// The elements of p[0..n) that may be read; the others are padding.
+template <class T>
+__attribute__((noinline)) void copy_readable(const T* p, int n, const T* begin, const T* end, T padding, T* to) {
+  for (int i = 0; i < n; ++i) to[i] = p + i >= begin && p + i < end ? p[i] : padding;
+}
+
+// ---- ends of rows ---------------------------------------------------------------------------------------------------
+
+// Tails are functions of their own: in line, they would make vectors take the way through memory in every iteration.
+template <class T>
+__attribute__((noinline)) Vector<T> load_end(const T* p, std::ptrdiff_t n) {
+  return load_tail(p, n <= 0 ? 0 : n < kLanes<T> ? static_cast<int>(n) : kLanes<T>);
+}
+template <class T>
+__attribute__((noinline)) void store_end(T* p, Vector<T> v, std::ptrdiff_t n) {
+  store_tail(p, v, static_cast<int>(n));
+}
+
+// Whole vectors up to `end`, which is that of the last row, or null where rows do not follow each other.
+template <class T>
+FASTCONV_INLINE void store_first(T* p, Vector<T> v, const T* end, std::ptrdiff_t n) {
+  if (__builtin_expect(n >= kLanes<T> || p + kLanes<T> <= end, 1)) {
+    store(p, v);
+  } else if (n > 0) {
+    store_end(p, v, n);
+  }
 }
 
 }  // namespace

@@ -13,17 +13,10 @@ using fastconv::Roll;
 template <class State>
 constexpr bool kPlaced = requires(State s) { s.place; };
 
-// Places count from the window's first tap until they are stored.
 template <class T, class State>
-FASTCONV_INLINE void set_tap(State& s, Vector<T> v, std::ptrdiff_t place) {
+FASTCONV_INLINE void set_tap(State& s, Vector<T> v, Vector<PlaceOf<T>> place) {
   s.value[0] = v;
-  if constexpr (kPlaced<State>) s.place[0] = broadcast(static_cast<PlaceOf<T>>(place));
-}
-
-// The elements of p[0..n) that may be read.
-template <class T>
-__attribute__((noinline)) void copy_readable(const Roll<T>& t, const T* p, int n, T* to) {
-  for (int i = 0; i < n; ++i) to[i] = p + i >= t.x_begin && p + i < t.x_end ? p[i] : t.padding;
+  if constexpr (kPlaced<State>) s.place[0] = place;
 }
 
 // The windows of lanes [lane, lane + VL). Edge: some of them leave the rows of x, or do not exist.
@@ -31,57 +24,47 @@ template <class T, template <class, int> class State, int K, int S, bool Edge>
 struct Column {
   using P = PlaceOf<T>;
   using Row = State<T, 1>;
-  static constexpr int VL = kLanes<T>, kReach = S == 1 ? VL + K - 1 : 2 * VL + (K > 2 ? 1 : 0);
+  static constexpr int VL = kLanes<T>, kReach = kTapReach<T, K, S>;
 
   const Roll<T>& t;
   std::ptrdiff_t column;  // of the first lane's first tap
-  Vector<P> at;           // of each lane's first tap
-  Vector<P> outside[K];   // lanes whose tap is padding
+  // Each tap's column. Padding has the first element's: it is as small as any, and an earlier one keeps a tie.
+  Vector<P> at[K];
+  Vector<P> outside[K];  // lanes whose tap is padding
 
-  FASTCONV_INLINE Column(const Roll<T>& roll, std::ptrdiff_t lane)
-      : t(roll), column(lane * S - roll.pad_left), at(lane_places<P>(column, S)) {
-    for (int k = 0; Edge && k < K; ++k) {
-      const Vector<P> tap = at + broadcast(static_cast<P>(k));
-      outside[k] = (tap < Vector<P>{}) | (tap >= broadcast(static_cast<P>(t.width)));
+  FASTCONV_INLINE Column(const Roll<T>& roll, std::ptrdiff_t lane) : t(roll), column(lane * S - roll.pad_left) {
+    for (int k = 0; k < K; ++k) {
+      at[k] = lane_places<P>(column + k, S);
+      if (!Edge) continue;
+      outside[k] = (at[k] < Vector<P>{}) | (at[k] >= broadcast(static_cast<P>(t.width)));
+      at[k] = at[k] < Vector<P>{} ? Vector<P>{} : at[k];
     }
   }
 
   // Row `row` of the plane x, folded along the width.
   FASTCONV_INLINE Row row(const T* x, std::ptrdiff_t row) const {
     Row s;
+    const Vector<P> place = broadcast(static_cast<P>((row > 0 ? row : 0) * t.width));
     if (row < 0 || row >= t.height) {
-      set_tap<T>(s, broadcast(t.padding), 0);
+      set_tap<T>(s, broadcast(t.padding), at[0] + place);
       return s;
     }
     const T* p = x + row * t.x_row + column;
     T readable[kReach];
     if (Edge && (p < t.x_begin || p + kReach > t.x_end)) {
-      copy_readable(t, p, kReach, readable);
+      copy_readable(p, kReach, t.x_begin, t.x_end, t.padding, readable);
       p = readable;
     }
     Vector<T> tap[K];
-    load_taps(p, tap);
+    load_taps<K, S>(p, tap);
     for (int k = 0; k < K; ++k) {
       Row later;
       const Vector<T> v = Edge ? (outside[k] ? broadcast(t.padding) : tap[k]) : tap[k];
-      set_tap<T>(k == 0 ? s : later, v, k);
+      set_tap<T>(k == 0 ? s : later, v, at[k]);
       if (k > 0) s.combine(later);
     }
+    if constexpr (kPlaced<Row>) s.place[0] += place;
     return s;
-  }
-
-  // The third of three taps two elements apart is the odd half of loads one element before it: an even half would read
-  // one element too many.
-  static FASTCONV_INLINE void load_taps(const T* p, Vector<T> (&tap)[K]) {
-    using Order = typename MakeIndices<VL>::type;
-    if constexpr (S == 1) {
-      for (int k = 0; k < K; ++k) tap[k] = load_once(p + k);
-    } else {
-      const Vector<T> a = load_once(p), b = load_once(p + VL);
-      tap[0] = take_even(a, b, Order{});
-      tap[1] = take_odd(a, b, Order{});
-      if constexpr (K > 2) tap[2] = take_odd(load(p + 1), load(p + 1 + VL), Order{});
-    }
   }
 
   FASTCONV_INLINE void walk(std::ptrdiff_t plane, std::ptrdiff_t lane) const {
@@ -95,11 +78,7 @@ struct Column {
       Row window[K];
       for (int k = 0; k < K; ++k) window[k] = k < K - S ? last[k] : row(x, in + k);
       for (int k = 0; k < K - S; ++k) last[k] = window[k + S];
-      for (int k = 1; k < K; ++k) {
-        if constexpr (kPlaced<Row>) window[k].place[0] += broadcast(static_cast<P>(k * t.width));
-        window[0].combine(window[k]);
-      }
-      if constexpr (kPlaced<Row>) window[0].place[0] += at + broadcast(static_cast<P>(in * t.width));
+      for (int k = 1; k < K; ++k) window[0].combine(window[k]);
       finish_row(window[0], y, index, i, lane);
       y += t.y_row;
       index += t.indices_row;

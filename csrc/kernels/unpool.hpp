@@ -46,19 +46,6 @@ FASTCONV_INLINE Lanes<P, L> spread_lanes(P place) {
   return place - Lanes<P, L>{};
 }
 
-// L windows: the maxima of some of their taps, and which taps these are.
-template <class T, int L>
-struct Found {
-  Lanes<T, L> best;
-  Lanes<PlaceOf<T>, L> place;
-
-  // Ties stay with the earlier one; so does NaN.
-  FASTCONV_INLINE Found before(const Found& later) const {
-    const auto keep = (best >= later.best) | (best != best);
-    return {keep ? best : later.best, keep ? place : later.place};
-  }
-};
-
 template <Leaf W, int L, class T>
 FASTCONV_INLINE Found<T, L> find_at(const UnpoolTaps<T>& taps, int t, const T* x) {
   using Order = typename MakeIndices<L>::type;

@@ -10,13 +10,9 @@ using fastconv::Deliver;
 using fastconv::PlaceOf;
 using fastconv::Winners;
 
-template <class P, int... I>
-FASTCONV_INLINE Vector<P> count_up(Indices<I...>) {
-  return Vector<P>{static_cast<P>(I)...};
-}
 template <class P>
 FASTCONV_INLINE Vector<P> count_from(std::ptrdiff_t first) {
-  return count_up<P>(typename MakeIndices<kLanes<P>>::type{}) + broadcast(static_cast<P>(first));
+  return lane_places<P>(first, 1);
 }
 
 // S sources, if that is known, else S is 0.

@@ -127,19 +127,21 @@ bool spread_window(const PoolProblem& p, const GradientArrays<T>& a, int threads
   T factor = 1;
   if (a.kind == kFoldSum) RowFactors<T>(p, {0, 1}, &factor).of(0, 0);
   const Span d = span_of(p.depth(), 0), h = span_of(p.height(), 0), w = span_of(p.width(), 0);
-  const bool full = d.count * h.count * w.count == p.plane_size();
+  const bool full = a.kind == kFoldSum && d.count * h.count * w.count == p.plane_size();
   const double moved = static_cast<double>(p.planes()) * static_cast<double>(p.plane_size());
   const Index group = std::max<Index>(1, kTaskElements / p.plane_size());
-  const bool in_a_row = a.kind != kFoldSum && p.batch == 1 && p.gradient.channel == p.plane_size();
   parallel_for(useful_threads(24 * moved, threads, threads), ceil_div(p.planes(), group), [&](Index task) {
     const Index begin = task * group, end = std::min(p.planes(), begin + group);
-    if (in_a_row) std::fill_n(a.dx + begin * p.plane_size(), (end - begin) * p.plane_size(), T(0));
-    for (Index plane = begin; plane < end; ++plane) {
+    const Index run = p.batch == 1 ? end - begin : 1;
+    for (Index plane = begin; plane < end; plane += run) {
+      kernels().of<T>().fill_planes({a.dx + plane_offset(p, p.gradient, plane), p.gradient.channel, run, p.plane_size(),
+                                     full ? a.dy + plane_offset(p, p.y, plane) : nullptr, p.y.channel, factor});
+    }
+    for (Index plane = begin; plane < end && !full; ++plane) {
       T* const dx = a.dx + plane_offset(p, p.gradient, plane);
       const T share = a.dy[plane_offset(p, p.y, plane)] * factor + T(0);
-      if (!in_a_row) std::fill_n(dx, p.plane_size(), full && a.kind == kFoldSum ? share : T(0));
       if (a.kind == kFoldSum) {
-        for (Index row = 0; row < d.count * h.count && !full; ++row) {
+        for (Index row = 0; row < d.count * h.count; ++row) {
           const Index id = d.at + row / h.count, ih = h.at + row % h.count;
           std::fill_n(dx + (id * p.height().in + ih) * p.width().in + w.at, w.count, share);
         }
@@ -190,6 +192,8 @@ bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indice
   const GradientArrays<T> arrays{kFoldMaxPlaces, x, indices, dy, dx};
   const GradientPlan plan = plan_gradient(p, arrays, threads);
   // Saved indices may be anybody's: one outside its window needs a scatter.
+  if (whole_planes_gradient(p, arrays, threads)) return true;
+  if (roll_gradient(p, arrays, plan.threads)) return true;
   if (indices == nullptr && worth_routing(p) && route_gradient(p, arrays, plan.threads)) return true;
   if (unpool_gradient(p, arrays, plan.threads).value_or(false)) return true;
   if (!single_windows(p)) return scatter_all(p, plan, arrays);

@@ -74,6 +74,14 @@ std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T
 template <class T>
 bool route_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
+// The same of small windows of planes whose rows are contiguous; false if these are others.
+template <class T>
+bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
+// The same of windows that are whole planes, of maxima that are found again; false if these are others.
+template <class T>
+bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
 // Some lanes of an image, of any strides: dx is zeroed, then each window adds to it, in row-major order. False if
 // an index lies outside the plane. Maxima only.
 template <class T>

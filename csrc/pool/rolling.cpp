@@ -17,21 +17,6 @@ std::optional<RollWindow> roll_window(const PoolProblem& p) {
   return std::nullopt;
 }
 
-namespace {
-
-// Where the maximum is -inf, padding may have come first: look again, without it.
-template <class T>
-void repair(const PoolProblem& p, const Roll<T>& t) {
-  for (Index plane = 0; plane < t.planes; ++plane) {
-    for (Index row = 0; row < t.rows; ++row) {
-      repair_places(p, t.x + plane * t.x_plane, 0, t.first + row, {0, t.n}, t.y + plane * t.y_plane + row * t.y_row,
-                    t.indices + plane * t.indices_plane + row * t.indices_row);
-    }
-  }
-}
-
-}  // namespace
-
 template <class T>
 void pool_rolling(const PoolProblem& p, const PoolPlan&, const PoolArrays<T>& a, const PoolBlock& b, Workspace&) {
   const Axis &h = p.height(), &w = p.width();
@@ -66,7 +51,6 @@ void pool_rolling(const PoolProblem& p, const PoolPlan&, const PoolArrays<T>& a,
     if (dense(p.indices)) t.indices_end = t.indices + t.planes * t.rows * t.n;
   }
   kernels().of<T>().roll[a.kind][*roll_window(p)](t);
-  if (a.indices != nullptr && (h.padded() || w.padded())) repair(p, t);
 }
 
 template void pool_rolling(const PoolProblem&, const PoolPlan&, const PoolArrays<float>&, const PoolBlock&, Workspace&);

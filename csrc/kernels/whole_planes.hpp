@@ -1,0 +1,170 @@
+// Pools whose window is all of a plane of `size` contiguous elements, at least a vector's.
+//
+// A plane is folded lane by lane; then as many planes as a vector has lanes are transposed in registers, so that one
+// more fold gives all their results at once. The last vector of a plane overlaps the one before it.
+#pragma once
+
+#include "pool_lanes.hpp"
+#include "table.hpp"
+
+namespace {
+
+using fastconv::FillPlanes;
+using fastconv::PlaceOf;
+using fastconv::WholePlanes;
+
+// Where the last vector of a plane starts, and the last one that does not overlap it.
+template <class T>
+FASTCONV_INLINE std::ptrdiff_t last_vector(std::ptrdiff_t size) {
+  return size - kLanes<T>;
+}
+template <class T>
+FASTCONV_INLINE std::ptrdiff_t vector_before(std::ptrdiff_t size) {
+  return (size - 1) / kLanes<T> * kLanes<T> - kLanes<T>;
+}
+
+template <class P>
+FASTCONV_INLINE bool any_lane(Vector<P> v) {
+  alignas(kVectorBytes) P lane[kLanes<P>];
+  store(lane, v);
+  P any = 0;
+  for (const P l : lane) any |= l;
+  return any != 0;
+}
+
+// Lane i: the fold of the lanes of v[i].
+template <class T, class F>
+FASTCONV_INLINE Vector<T> fold_lanes_of(Vector<T> (&v)[kLanes<T>], F&& f) {
+  transpose<T>(v);
+#pragma GCC unroll 4
+  for (int half = kLanes<T> / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < half; ++i) v[i] = f(v[i], v[i + half]);
+  }
+  return v[0];
+}
+
+template <class T>
+FASTCONV_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {  // or NaN
+  const Vector<T> most = opaque<Vector<T>>(b > a ? b : a);
+  return b == b ? most : b;
+}
+
+// The maxima of `planes` planes, at most VL.
+template <class T>
+FASTCONV_INLINE Vector<T> maxima(const WholePlanes<T>& t, const T* x, int planes) {
+  constexpr int VL = kLanes<T>;
+  Vector<T> v[VL];
+  for (int p = 0; p < VL; ++p) {
+    const T* const plane = x + (p < planes ? p : 0) * t.x_plane;
+    Vector<T> most = load(plane + last_vector<T>(t.size));
+    for (std::ptrdiff_t i = vector_before<T>(t.size); i >= 0; i -= VL) most = larger<T>(most, load(plane + i));
+    v[p] = most;
+  }
+  return fold_lanes_of<T>(v, [](Vector<T> a, Vector<T> b) { return larger<T>(a, b); });
+}
+
+// The first elements that equal `most`, or are NaN if it is.
+template <class T>
+FASTCONV_INLINE Vector<PlaceOf<T>> first_places(const WholePlanes<T>& t, const T* x, const T* most, int planes) {
+  using P = PlaceOf<T>;
+  constexpr int VL = kLanes<T>;
+  Vector<P> place[VL];
+  for (int p = 0; p < VL; ++p) {
+    Vector<P> first = broadcast(static_cast<P>(t.size));
+    const T* const plane = x + (p < planes ? p : 0) * t.x_plane;
+    const Vector<T> best = broadcast(most[p]);
+    const auto look = [&](std::ptrdiff_t i) {
+      const Vector<T> v = load(plane + i);
+      first = ((v == best) | (v != v)) ? lane_places<P>(i, 1) : first;
+    };
+    look(last_vector<T>(t.size));
+    for (std::ptrdiff_t i = vector_before<T>(t.size); i >= 0; i -= VL) look(i);
+    place[p] = first;
+  }
+  return fold_lanes_of<P>(place, [](Vector<P> a, Vector<P> b) { return a < b ? a : b; });
+}
+
+template <class T>
+void whole_plane_maxima(const WholePlanes<T>& given) {
+  using P = PlaceOf<T>;
+  constexpr int VL = kLanes<T>;
+  const WholePlanes<T> t = given;  // which no store can change
+  for (std::ptrdiff_t first = 0; first < t.planes; first += VL) {
+    const int planes = t.planes - first < VL ? static_cast<int>(t.planes - first) : VL;
+    const T* const x = t.x + first * t.x_plane;
+    alignas(kVectorBytes) T most[VL];
+    alignas(kVectorBytes) P place[VL];
+    const Vector<T> m = maxima(t, x, planes);
+    store(most, m);
+    // Of several zeros, or NaNs, the first one is the result.
+    if (t.indices != nullptr || any_lane<P>((m != m) | (m == Vector<T>{}))) {
+      store(place, first_places(t, x, most, planes));
+      for (int p = 0; p < planes; ++p) most[p] = x[p * t.x_plane + place[p]];
+    }
+    for (int p = 0; p < planes; ++p) t.y[first + p] = most[p];
+    for (int p = 0; p < planes && t.indices != nullptr; ++p) t.indices[first + p] = place[p];
+  }
+}
+
+// The first maximum of each plane gets its dy, the others 0. All that equal the maximum do, until it turns out that
+// there were too many.
+template <class T>
+void whole_plane_gradient(const WholePlanes<T>& given) {
+  using P = PlaceOf<T>;
+  constexpr int VL = kLanes<T>;
+  const WholePlanes<T> t = given;  // which no store can change
+  const std::ptrdiff_t last = last_vector<T>(t.size), before = vector_before<T>(t.size);
+  const Vector<P> unseen = lane_places<P>(last, 1) >= broadcast(static_cast<P>(before + VL));
+  for (std::ptrdiff_t first = 0; first < t.planes; first += VL) {
+    const int planes = t.planes - first < VL ? static_cast<int>(t.planes - first) : VL;
+    const T *const x = t.x + first * t.x_plane, *const dy = t.dy + first * t.dy_step;
+    T* const dx = t.dx + first * t.dx_plane;
+    alignas(kVectorBytes) T most[VL];
+    alignas(kVectorBytes) P place[VL];
+    const Vector<T> m = maxima(t, x, planes);
+    store(most, m);
+    Vector<P> found{};  // minus the number
+    for (int p = 0; p < planes; ++p) {
+      const Vector<T> best = broadcast(most[p]), share = broadcast(dy[p * t.dy_step] + T(0));
+      const T* const from = x + p * t.x_plane;
+      T* const to = dx + p * t.dx_plane;
+      const auto give = [&](std::ptrdiff_t i) {
+        const auto here = load(from + i) == best;
+        store(to + i, here ? share : Vector<T>{});
+        return here;
+      };
+      found += give(last) & unseen;
+      for (std::ptrdiff_t i = before; i >= 0; i -= VL) found += give(i);
+    }
+    store(place, found);
+    std::ptrdiff_t extra = -planes;
+    for (const P lane : place) extra -= lane;
+    if (extra == 0 && !any_lane<P>(m != m)) continue;
+    store(place, first_places(t, x, most, planes));
+    for (int p = 0; p < planes; ++p) {
+      T* const to = dx + p * t.dx_plane;
+      for (std::ptrdiff_t i = 0; i < last; i += VL) store(to + i, Vector<T>{});
+      store(to + last, Vector<T>{});
+      to[place[p]] = dy[p * t.dy_step] + T(0);
+    }
+  }
+}
+
+template <class T>
+void fill_planes(const FillPlanes<T>& given) {
+  constexpr std::ptrdiff_t VL = kLanes<T>;
+  const FillPlanes<T> t = given;  // which no store can change
+  T* dx = t.dx;
+  for (std::ptrdiff_t p = 0; p < t.planes; ++p, dx += t.dx_plane) {
+    const Vector<T> v = broadcast(t.value == nullptr ? T(0) : t.value[p * t.value_step] * t.scale + T(0));
+    for (std::ptrdiff_t i = 0; i + VL <= t.size; i += VL) store(dx + i, v);
+    if (t.size >= VL) {
+      store(dx + t.size - VL, v);
+    } else {
+      store_end(dx, v, t.size);
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,165 @@
+"""Promise: gradients of max pools that walk down their planes, or take planes as a whole.
+
+Small windows of contiguous rows (2x2, 3x3) and windows that are whole planes have kernels of their
+own. Their lanes, margins and blocks depend on sizes, so that every size near a vector's is tried.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cases
+import fastconv
+import guard
+from cases import PoolCase
+from fastconv import reference
+
+DTYPES = ("float32", "float64")
+SMALL = [(2, 2, 1), (3, 1, 0), (3, 1, 1), (3, 1, 2), (3, 2, 0), (3, 2, 1), (3, 2, 2)]
+SPECIALS = ("integers", "ties", "nan", "least", "zeros")
+
+
+def plane_data(shape, dtype, what, seed=0):
+    """Small integers; few of them, with NaN or -inf between, or zeros of both signs."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-9, 9, shape).astype(dtype)
+    if what == "ties":
+        x = rng.integers(0, 2, shape).astype(dtype)
+    elif what == "nan":
+        x[rng.random(shape) < 0.1] = np.nan
+        x[rng.random(shape) < 0.2] = np.inf
+    elif what == "least":
+        x[rng.random(shape) < 0.9] = -np.inf
+    elif what == "zeros":
+        x = np.where(rng.random(shape) < 0.5, dtype(-0.0), dtype(0.0))
+    return x
+
+
+# ---- small windows ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", SPECIALS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), SMALL)
+def test_small_windows_of_every_width(kernel, stride, padding, dtype, what, threads):
+    rng = np.random.default_rng(1)
+    for width in (kernel, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 35, 66):
+        case = PoolCase(
+            "", (2, 3, int(rng.integers(kernel, 12)), width), kernel, stride, padding,
+            ceil_mode=bool(width % 2), dtype=dtype,
+        )  # fmt: skip
+        x = plane_data(case.input_shape, np.dtype(dtype).type, what, width)
+        g = rng.integers(-5, 5, case.output_shape).astype(dtype)
+        g[g == 0] = -0.0
+        expected = reference.max_pool2d_backward(g, x, **case.max_args)
+        _, indices = fastconv.max_pool2d(x, **case.max_args, return_indices=True)
+        _, wanted = reference.max_pool2d(x, **case.max_args, return_indices=True)
+        cases.assert_exact(indices, wanted, case)
+        for side in guard.SIDES:
+            a, b = guard.array(x, side), guard.array(g, side)
+            cases.assert_exact(fastconv.max_pool2d_backward(b, a, **case.max_args), expected, case)
+            saved = guard.array(indices, side)
+            dx = fastconv.max_pool2d_backward(b, a, **case.max_args, indices=saved)
+            cases.assert_exact(dx, expected, case)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding"),
+    [((1, 2, 301, 203), 3, 1, 1), ((2, 1, 97, 700), 3, 2, 1), ((1, 3, 130, 131), 2, 2, 1)],
+)
+def test_small_windows_in_blocks_of_rows(shape, kernel, stride, padding, dtype, threads):
+    case = PoolCase("", shape, kernel, stride, padding, dtype=dtype)
+    x, g = case.integers()
+    expected = reference.max_pool2d_backward(g, x, **case.max_args)
+    _, indices = reference.max_pool2d(x, **case.max_args, return_indices=True)
+    cases.assert_exact(fastconv.max_pool2d_backward(g, x, **case.max_args), expected, case)
+    dx = fastconv.max_pool2d_backward(g, x, **case.max_args, indices=indices)
+    cases.assert_exact(dx, expected, case)
+
+
+def test_rows_that_run_backwards_are_no_small_windows(threads):
+    case = PoolCase("", (2, 3, 20, 21), 3, 1, 1)
+    x, g = case.integers()
+    for flip in (np.s_[:, :, ::-1], np.s_[:, ::-1], np.s_[::-1], np.s_[:, :, :, ::-1]):
+        a = np.ascontiguousarray(x[flip])[flip]
+        b = np.ascontiguousarray(g[flip])[flip]
+        expected = reference.max_pool2d_backward(g, x, **case.max_args)
+        cases.assert_exact(fastconv.max_pool2d_backward(b, a, **case.max_args), expected, flip)
+
+
+@pytest.mark.parametrize("width", [6, 20, 40])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), SMALL)
+def test_an_index_outside_its_window_is_obeyed(kernel, stride, padding, width, threads):
+    """Also one that a window of the same places would hold, if rows did not end."""
+    case = PoolCase("", (1, 2, 9, width), kernel, stride, padding)
+    x, g = case.integers()
+    _, good = reference.max_pool2d(x, **case.max_args, return_indices=True)
+    rng = np.random.default_rng(5)
+    rows, columns = case.output[-2:]
+    strays = [(0, columns - 1, width), (1, 0, width - 1), (rows - 1, columns - 1, 0), (0, 0, -1)]
+    for row, column, place in strays:
+        indices = good.copy()
+        indices[0, rng.integers(2), row, column] = place
+        dx = fastconv.max_pool2d_backward(g, x, **case.max_args, indices=indices)
+        for plane in range(2):
+            wanted = np.zeros(x[0, plane].size, np.float32)
+            places = indices[0, plane].ravel()
+            np.add.at(wanted, places[places >= 0], g[0, plane].ravel()[places >= 0])
+            cases.assert_exact(dx[0, plane].ravel(), wanted, (case, row, column, place))
+
+
+# ---- whole planes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", SPECIALS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("planes", [9, 16, 33])
+@pytest.mark.parametrize("size", [(7, 7), (4, 4), (8, 8), (5, 13), (1, 40), (2, 3)], ids=str)
+def test_whole_planes(size, planes, dtype, what, threads):
+    x = plane_data((2, planes, *size), np.dtype(dtype).type, what)
+    g = np.random.default_rng(3).integers(1, 9, (2, planes, 1, 1)).astype(dtype)
+    flat = x.reshape(2, planes, -1)
+    nan = np.isnan(flat)
+    first = np.where(nan.any(2), nan.argmax(2), np.where(nan, -np.inf, flat).argmax(2))[..., None]
+    expected = np.zeros_like(flat)
+    np.put_along_axis(expected, first, g.reshape(2, planes, 1), 2)
+    for side in guard.SIDES:
+        a, b = guard.array(x, side), guard.array(g, side)
+        y, indices = fastconv.max_pool2d(a, size, return_indices=True)
+        cases.assert_exact(indices.reshape(first.shape), first)
+        for result in (y, fastconv.max_pool2d(a, size)):
+            value = np.take_along_axis(flat, first, 2).reshape(result.shape)
+            cases.assert_exact(result, value)
+            known = ~np.isnan(value)
+            cases.assert_exact(np.signbit(result[known]), np.signbit(value[known]))
+        dx = fastconv.max_pool2d_backward(b, a, size)
+        cases.assert_exact(dx.reshape(flat.shape), expected)
+        dx = fastconv.max_pool2d_backward(b, a, size, indices=indices)
+        cases.assert_exact(dx.reshape(flat.shape), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_plane_of_ties_does_not_make_up_for_one_of_nan(dtype):
+    x = np.arange(16 * 49, dtype=dtype).reshape(1, 16, 7, 7)
+    x[0, 3] = np.nan
+    x[0, 5, :, 2] = 1e4
+    g = np.ones((1, 16, 1, 1), dtype)
+    expected = np.zeros_like(x)
+    expected[0, :, 6, 6] = 1
+    expected[0, 3], expected[0, 5] = 0, 0
+    expected[0, 3, 0, 0] = expected[0, 5, 0, 2] = 1
+    cases.assert_exact(fastconv.max_pool2d_backward(g, x, 7), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [(7, 7), (3, 3), (1, 40)], ids=str)
+def test_whole_planes_of_averages(size, dtype, threads):
+    taps = size[0] * size[1]
+    g = np.random.default_rng(4).integers(-9, 9, (2, 33, 1, 1)).astype(dtype)
+    for make in (np.asarray, lambda a: np.repeat(a, 2, 1)[:, ::2]):
+        dx = fastconv.avg_pool2d_backward(make(g), (2, 33, *size), size, divisor_override=8)
+        cases.assert_exact(dx, np.broadcast_to(g / 8, dx.shape).astype(dtype))
+    dx = fastconv.avg_pool2d_backward(g * taps, (2, 33, *size), size)
+    np.testing.assert_allclose(dx, np.broadcast_to(g, dx.shape), rtol=1e-6, atol=0)
