@@ -42,6 +42,10 @@ struct WeightStrides {
   std::array<Index, kSpatial> space{};
 };
 
+// What becomes of a convolution's result before it is stored: windows of 2 along each spatial axis of the call, with
+// stride 2, are reduced to their maximum or average.
+enum class OutputPool { kNone, kMax, kAverage };
+
 // Cross-correlation y[n, o, p] = sum_{c, k} w[o, c, k] x[n, c, p * stride + k * dilation - pad].
 struct Problem {
   Index batch = 1;
@@ -52,6 +56,8 @@ struct Problem {
   ImageStrides x, y;
   WeightStrides w;
   bool relu = false;
+  // Windows of 2x2 outputs are pooled in the store, and the strides of y are those of the pooled array.
+  OutputPool pool = OutputPool::kNone;
 
   const Axis& depth() const { return axis[kDepth]; }
   const Axis& height() const { return axis[kHeight]; }

@@ -111,7 +111,7 @@ array([[1., 2., 1.],
 )";
 
 inline constexpr const char* kConv2dPrepackDoc =
-    R"(conv2d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", activation=None, algorithm="auto")
+    R"(conv2d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", activation=None, algorithm="auto", pool=None)
 --
 
 A convolution with constant weights, rearranged once for the kernels.
@@ -288,7 +288,7 @@ Examples
 )";
 
 inline constexpr const char* kConv1dPrepackDoc =
-    R"(conv1d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCL", activation=None, algorithm="auto")
+    R"(conv1d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCL", activation=None, algorithm="auto", pool=None)
 --
 
 A 1-D convolution with constant weights, rearranged once for the kernels.
@@ -429,7 +429,7 @@ Examples
 )";
 
 inline constexpr const char* kConv3dPrepackDoc =
-    R"(conv3d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCDHW", activation=None, algorithm="auto")
+    R"(conv3d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCDHW", activation=None, algorithm="auto", pool=None)
 --
 
 A 3-D convolution with constant weights, rearranged once for the kernels.
