@@ -69,6 +69,8 @@ struct Problem {
     return 2.0 * static_cast<double>(batch * groups) * static_cast<double>(outputs * pixels()) *
            static_cast<double>(channels * taps());
   }
+  // Of so many rows or columns of outputs, those that are stored.
+  Index stored(Index n) const { return pool == OutputPool::kNone ? n : n / 2; }
   bool padded() const { return depth().padded() || height().padded() || width().padded(); }
 };
 

@@ -95,13 +95,41 @@ class Bands {
   Panels images_, rows_;
 };
 
+// The problem that pools in its store; direct algorithms need not compute what is dropped.
+Problem with_pool(Problem p, OutputPool pool, bool direct, const ImageStrides& y) {
+  p.pool = pool;
+  p.y = y;
+  for (const std::size_t s : {kHeight, kWidth}) {
+    if (direct) p.axis[s].out -= p.axis[s].out % 2;
+  }
+  return p;
+}
+
+// Windows of two axes lie within a tile of Winograd's, or within a block that is finished at once.
+bool pools_in_store(const Problem& p, const ConvPlan& plan, int dims) {
+  if (dims != 2 || p.channels * p.taps() == 0) return false;
+  if (plan.algorithm == Algorithm::kWinograd) return winograd_grids(p.height()) * winograd_grids(p.width()) == 1;
+  if (plan.algorithm != Algorithm::kDirect) return false;
+  return plan.direct.lanes == Orientation::kChannelLanes ||
+         (plan.direct.lanes == Orientation::kRawPixels && p.y.space[kWidth] == 1);
+}
+
 }  // namespace
 
 template <class T>
 void conv_pool_forward(const Problem& p, OutputPool pool, int dims, Algorithm wanted, const Operands<T>& a,
                        const PackedWeights<T>& packed, int threads) {
   if (p.batch * p.groups * p.outputs == 0) return;
-  const ConvPlan whole = plan_conv<T>(simplified(with_map(p)), true, threads, wanted);
+  const Problem map_problem = simplified(with_map(p));
+  const ConvPlan whole = plan_conv<T>(map_problem, true, threads, wanted);
+  if (map_problem.height().out == p.height().out && map_problem.batch == p.batch) {  // nothing was merged
+    const Problem pooled = with_pool(map_problem, pool, whole.algorithm == Algorithm::kDirect, p.y);
+    const ConvPlan plan = plan_part<T>(pooled, whole, threads);
+    if (pools_in_store(pooled, plan, dims)) {
+      conv_forward<T>(pooled, plan, a, packed(pooled, plan));
+      return;
+    }
+  }
   const Bands bands(p, whole, dims, threads * caches().l2 / 2 / static_cast<Index>(sizeof(T)));
   const RecycledBlock block(static_cast<std::size_t>(bands.most_elements()) * sizeof(T));
   T* const map = block.as<T>();

@@ -35,13 +35,17 @@ class RawPixelsTask {
     weights_ = workspace.take<T>(call.plan.reduction.depth() * call.kernels.tile_rows);
     input_ = workspace.take<T>(stage_.elements() + call.kernels.lanes);
     T* const y = call.a.y + task.n * p.y.batch + task.g * p.y.group + first_output_ * p.y.channel +
-                 task.od * p.y.space[kDepth] + oh_ * p.y.space[kHeight] + ow_ * p.y.space[kWidth];
+                 task.od * p.y.space[kDepth] + p.stored(oh_) * p.y.space[kHeight] + p.stored(ow_) * p.y.space[kWidth];
     if (call.plan.in_place) {
       to_ = {y, p.y.channel, p.y.space[kHeight]};
     } else {
       const Index plane = call.plan.block_height * call.plan.block_width;
       to_ = {workspace.take<T>(call.plan.panels_per_task * call.kernels.tile_rows * plane), plane, width_};
       y_ = y;
+    }
+    if (p.pool == OutputPool::kAverage) {
+      factors_ = workspace.take<T>(call.plan.block_width);
+      factor_rows_ = workspace.take<const T*>(call.plan.block_height);
     }
   }
 
@@ -55,7 +59,11 @@ class RawPixelsTask {
     for (Index k = 0; k < reduction.count(); ++k) {
       for (Index i = task_.first_panel; i < task_.end_panel; ++i) add_panel(reduction.block(k), i, k);
     }
-    if (!call_.plan.in_place) scatter();
+    if (p.pool != OutputPool::kNone) {
+      pool();
+    } else if (!call_.plan.in_place) {
+      scatter();
+    }
   }
 
  private:
@@ -73,6 +81,34 @@ class RawPixelsTask {
         slots_[slot_count_++] = {row + at, to + at, std::min(lanes, width_ - at)};
       }
     }
+  }
+
+  // Windows of 2x2 sums, which are finished, straight to y; its columns lie side by side.
+  void pool() const {
+    const Problem& p = call_.p;
+    const bool average = p.pool == OutputPool::kAverage;
+    const Index outputs = call_.plan.panels.start(task_.end_panel) - first_output_;
+    Roll<T> t{};
+    t.x = t.x_begin = to_.first;
+    t.x_end = to_.first + outputs * to_.channel;
+    t.x_plane = to_.channel;
+    t.x_row = to_.row;
+    t.height = height_;
+    t.width = width_;
+    t.y = y_;
+    t.y_plane = p.y.channel;
+    t.y_row = p.y.space[kHeight];
+    t.planes = outputs;
+    t.rows = height_ / 2;
+    t.n = width_ / 2;
+    const bool whole = width_ == p.width().out && t.y_row == t.n && t.y_plane == t.rows * t.n;
+    if (whole) t.y_end = t.y + t.planes * t.y_plane;  // no other task's
+    if (average) {
+      std::fill_n(factors_, t.n, T(0.25));
+      std::fill_n(factor_rows_, t.rows, factors_);
+      t.scale = factor_rows_;
+    }
+    call_.kernels.roll[average ? kFoldSum : kFoldMax][kRoll2x2Stride2](t);
   }
 
   // Of an output whose columns lie apart, as those of a strided gradient do.
@@ -140,6 +176,8 @@ class RawPixelsTask {
   T* input_;    // the padded copy
   Sums to_;     // the output itself, or sums that are scattered
   T* y_ = nullptr;
+  T* factors_ = nullptr;  // of averages, and the same for each row
+  const T** factor_rows_ = nullptr;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "pad_rows.hpp"
 #include "part.hpp"
 #include "pool_fold.hpp"
+#include "pool_pixels.hpp"
 #include "pool_roll.hpp"
 #include "unpool.hpp"
 
@@ -18,6 +19,8 @@ template <class T>
 constexpr fastconv::PoolKernels<T> pool() {
   fastconv::PoolKernels<T> k{};
   k.pad_rows = pad_rows<T>;
+  k.pool_pixels[fastconv::kFoldMax] = pool_pixels<T, Maxima>;
+  k.pool_pixels[fastconv::kFoldSum] = pool_pixels<T, Sums>;
   set_roll<T, Maxima>(k.roll[fastconv::kFoldMax]);
   set_roll<T, MaximaWithPlaces>(k.roll[fastconv::kFoldMaxPlaces]);
   set_roll<T, Sums>(k.roll[fastconv::kFoldSum]);

@@ -119,8 +119,21 @@ struct PadRows {
   const T* const* scale;  // factors of each row; or null
 };
 
+// A convolution's sums, sums[row][column][width] with `channels` in the lanes: bias and ReLU, then each window of 2x2
+// becomes one pixel of sums[row / 2][column / 2][width], times `scale`, in place. What an odd row or column leaves over
+// is dropped. Vectors reach beyond `channels`.
+template <class T>
+struct PoolPixels {
+  T* sums;
+  std::ptrdiff_t rows, columns, width, channels;
+  const T* bias;  // or null
+  bool relu;
+  T scale;  // 1 for maxima
+};
+
 template <class T>
 struct PoolKernels {
+  void (*pool_pixels[kFoldKinds])(const PoolPixels<T>&);  // maxima and sums
   void (*roll[kFoldKinds][kRollWindows])(const Roll<T>&);
   void (*pad_rows)(const PadRows<T>&);
   void (*fold[kFoldKinds])(const Fold<T>&);
