@@ -149,9 +149,10 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
   const Index size = static_cast<Index>(sizeof(T));
   const Index l1 = caches().l1 * 3 / 4 / size, l2 = caches().l2 / 2 / size;
   Index height = std::min<Index>(p.height().out, 64), width = p.width().out;
-  const auto stage = [&] {
-    return RawStage(p, height, width).elements() + (plan.in_place ? 0 : p.outputs * height * width);
-  };
+  const Index sums = plan.in_place                     ? 0
+                     : p.pool == OutputPool::kNone ? p.outputs
+                                                   : std::min<Index>(p.outputs, plan.panels.base + 1);
+  const auto stage = [&] { return RawStage(p, height, width).elements() + sums * height * width; };
   while (height > 4 && stage() > l1) height = ceil_div(height, 2);
   if (stage() > l1) height = std::min<Index>(p.height().out, 16);
   while (height > 1 && stage() > l2) height = ceil_div(height, 2);
@@ -208,7 +209,7 @@ std::size_t raw_pixels_workspace(const Problem& p, const DirectPlan& plan, Index
          Workspace::piece_bytes<T>(plan.reduction.depth() * rows) +
          Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width).elements() + lanes) +
          Workspace::piece_bytes<T>(plan.in_place ? 0
-                                                 : plan.panels_per_task * rows * plan.block_height * plan.block_width) +
+                                                 : raw_sums_panels(p, plan) * rows * plan.block_height * plan.block_width) +
          (p.pool == OutputPool::kAverage
               ? Workspace::piece_bytes<T>(plan.block_width) + Workspace::piece_bytes<const T*>(plan.block_height)
               : 0);

@@ -5,6 +5,7 @@
 
 #include "../cpu.hpp"
 #include "../memory.hpp"
+#include "../parallel.hpp"
 #include "../pool/pool.hpp"
 #include "conv.hpp"
 
@@ -130,22 +131,25 @@ void conv_pool_forward(const Problem& p, OutputPool pool, int dims, Algorithm wa
       return;
     }
   }
-  const Bands bands(p, whole, dims, threads * caches().l2 / 2 / static_cast<Index>(sizeof(T)));
-  const RecycledBlock block(static_cast<std::size_t>(bands.most_elements()) * sizeof(T));
-  T* const map = block.as<T>();
-  for (Index i = 0; i < bands.count(); ++i) {
+  const Bands bands(p, whole, dims, caches().l2 / 2 / static_cast<Index>(sizeof(T)));
+  // A band for each thread, if there are enough of them; otherwise all threads for each band.
+  const bool apart = bands.count() >= whole.threads;
+  const int team = apart ? 1 : whole.threads;
+  parallel_for(apart ? whole.threads : 1, bands.count(), [&](Index i) {
+    const RecycledBlock block(static_cast<std::size_t>(bands.most_elements()) * sizeof(T));
+    T* const map = block.as<T>();
     const Band band = bands.band(i);
     const Problem part = simplified(bands.convolution(band));
-    const ConvPlan plan = plan_part<T>(part, whole, threads);
+    const ConvPlan plan = plan_part<T>(part, whole, team);
     conv_forward<T>(part, plan, {a.x + band.image * p.x.batch, a.w, a.bias, map}, packed(part, plan));
     const PoolProblem pooling = bands.pooling(band);
     T* const y = a.y + bands.output_offset(band);
     if (pool == OutputPool::kMax) {
-      max_pool<T>(pooling, map, y, nullptr, threads);
+      max_pool<T>(pooling, map, y, nullptr, team);
     } else {
-      avg_pool<T>(pooling, map, y, threads);
+      avg_pool<T>(pooling, map, y, team);
     }
-  }
+  });
 }
 
 template void conv_pool_forward(const Problem&, OutputPool, int, Algorithm, const Operands<float>&,

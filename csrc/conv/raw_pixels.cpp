@@ -40,7 +40,7 @@ class RawPixelsTask {
       to_ = {y, p.y.channel, p.y.space[kHeight]};
     } else {
       const Index plane = call.plan.block_height * call.plan.block_width;
-      to_ = {workspace.take<T>(call.plan.panels_per_task * call.kernels.tile_rows * plane), plane, width_};
+      to_ = {workspace.take<T>(raw_sums_panels(p, call.plan) * call.kernels.tile_rows * plane), plane, width_};
       y_ = y;
     }
     if (p.pool == OutputPool::kAverage) {
@@ -56,14 +56,14 @@ class RawPixelsTask {
     stage_.fill(p, call_.a.x, {task_.n, task_.g, task_.od, oh_, ow_}, input_);
     stage_.tap_offsets(p, tap_offset_);
     fill_slots();
+    if (p.pool != OutputPool::kNone) {
+      run_pooled();
+      return;
+    }
     for (Index k = 0; k < reduction.count(); ++k) {
       for (Index i = task_.first_panel; i < task_.end_panel; ++i) add_panel(reduction.block(k), i, k);
     }
-    if (p.pool != OutputPool::kNone) {
-      pool();
-    } else if (!call_.plan.in_place) {
-      scatter();
-    }
+    if (!call_.plan.in_place) scatter();
   }
 
  private:
@@ -83,11 +83,19 @@ class RawPixelsTask {
     }
   }
 
-  // Windows of 2x2 sums, which are finished, straight to y; its columns lie side by side.
-  void pool() const {
+  // The sums of one panel stay in L1, and leave it pooled.
+  void run_pooled() {
+    const Reduction& reduction = call_.plan.reduction;
+    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+      for (Index k = 0; k < reduction.count(); ++k) add_panel(reduction.block(k), i, k);
+      pool(call_.plan.panels.start(i) - first_output_, call_.plan.panels.size(i));
+    }
+  }
+
+  // Windows of 2x2 sums, which are finished, straight to y, whose columns lie side by side.
+  void pool(Index first, Index outputs) const {
     const Problem& p = call_.p;
     const bool average = p.pool == OutputPool::kAverage;
-    const Index outputs = call_.plan.panels.start(task_.end_panel) - first_output_;
     Roll<T> t{};
     t.x = t.x_begin = to_.first;
     t.x_end = to_.first + outputs * to_.channel;
@@ -95,7 +103,7 @@ class RawPixelsTask {
     t.x_row = to_.row;
     t.height = height_;
     t.width = width_;
-    t.y = y_;
+    t.y = y_ + first * p.y.channel;
     t.y_plane = p.y.channel;
     t.y_row = p.y.space[kHeight];
     t.planes = outputs;
@@ -143,7 +151,7 @@ class RawPixelsTask {
     const Rows rows = weight_rows(b, panel);
     const Index output = plan.panels.start(panel);
     const Panels vectors(slot_count_, call_.kernels.tile_vectors);
-    const Index shift = (output - first_output_) * to_.channel;
+    const Index shift = call_.p.pool == OutputPool::kNone ? (output - first_output_) * to_.channel : 0;
     Tile<T> tile{};
     tile.depth = b.depth();
     tile.a = rows.data;
