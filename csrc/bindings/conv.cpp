@@ -220,7 +220,7 @@ PlanInfo conv_plan(int dims, const Arguments& a) {
 }
 
 const Signature& prepack_signature(int dims) {
-  static const std::vector<const char*> names{"weight", "bias",        "stride",     "padding",  "dilation",
+  static const std::vector<const char*> names{"weight", "bias",        "stride",     "padding",   "dilation",
                                               "groups", "data_format", "activation", "algorithm", "pool"};
   static const Signature s[] = {
       {"conv1d_prepack", names, 6, 1}, {"conv2d_prepack", names, 6, 1}, {"conv3d_prepack", names, 6, 1}};

@@ -149,7 +149,7 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
   const Index size = static_cast<Index>(sizeof(T));
   const Index l1 = caches().l1 * 3 / 4 / size, l2 = caches().l2 / 2 / size;
   Index height = std::min<Index>(p.height().out, 64), width = p.width().out;
-  const Index sums = plan.in_place                     ? 0
+  const Index sums = plan.in_place                 ? 0
                      : p.pool == OutputPool::kNone ? p.outputs
                                                    : std::min<Index>(p.outputs, plan.panels.base + 1);
   const auto stage = [&] { return RawStage(p, height, width).elements() + sums * height * width; };
@@ -208,8 +208,8 @@ std::size_t raw_pixels_workspace(const Problem& p, const DirectPlan& plan, Index
          Workspace::piece_bytes<Slot<T>>(ceil_div(plan.block_width, lanes) * plan.block_height) +
          Workspace::piece_bytes<T>(plan.reduction.depth() * rows) +
          Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width).elements() + lanes) +
-         Workspace::piece_bytes<T>(plan.in_place ? 0
-                                                 : raw_sums_panels(p, plan) * rows * plan.block_height * plan.block_width) +
+         Workspace::piece_bytes<T>(
+             plan.in_place ? 0 : raw_sums_panels(p, plan) * rows * plan.block_height * plan.block_width) +
          (p.pool == OutputPool::kAverage
               ? Workspace::piece_bytes<T>(plan.block_width) + Workspace::piece_bytes<const T*>(plan.block_height)
               : 0);

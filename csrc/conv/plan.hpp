@@ -37,8 +37,8 @@ void check_algorithm(Algorithm wanted, Index channels, Index outputs, Index dept
 template <class T>
 ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm wanted = Algorithm::kAuto);
 
-// The plan of a part of the problem that `whole` was made for: its batch and its outputs are fewer. The same algorithm in
-// the same form, hence the same bits; weights are packed beforehand.
+// The plan of a part of the problem that `whole` was made for: its batch and its outputs are fewer. The same algorithm
+// in the same form, hence the same bits; weights are packed beforehand.
 template <class T>
 ConvPlan plan_part(const Problem& part, const ConvPlan& whole, int threads);
 

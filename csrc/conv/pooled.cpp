@@ -55,7 +55,9 @@ class Bands {
     return {images_.start(image), images_.size(image), first,
             std::min(rows_.size(row) * step_, p_.axis[axis_].out - first)};
   }
-  Index most_elements() const { return elements({0, most(images_), 0, std::min(most(rows_) * step_, p_.axis[axis_].out)}); }
+  Index most_elements() const {
+    return elements({0, most(images_), 0, std::min(most(rows_) * step_, p_.axis[axis_].out)});
+  }
 
   // The band as a problem, whose y is the map.
   Problem convolution(const Band& b) const {

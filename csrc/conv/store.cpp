@@ -34,8 +34,7 @@ void OutputBlock<T>::store_run(const T* sums, Index width, Index pixels, T* y, c
 
 template <class T>
 void OutputBlock<T>::store_rows(const T* sums, Index width, Index height, Index columns, const Finish& finish) const {
-  const bool joined =
-      columns == p_.stored(p_.width().out) && p_.y.space[kHeight] == columns * p_.y.space[kWidth];
+  const bool joined = columns == p_.stored(p_.width().out) && p_.y.space[kHeight] == columns * p_.y.space[kWidth];
   if (joined) {
     store_run(sums, width, height * columns, data_, finish);
     return;

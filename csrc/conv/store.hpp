@@ -14,8 +14,8 @@ class OutputBlock {
   OutputBlock(const Problem& p, const Rectangle& r, T* y, Index first, Index outputs, const T* bias)
       : p_(p),
         r_(r),
-        data_(y + r.n * p.y.batch + r.g * p.y.group + r.od * p.y.space[kDepth] +
-              p.stored(r.oh) * p.y.space[kHeight] + p.stored(r.ow) * p.y.space[kWidth] + first * p.y.channel),
+        data_(y + r.n * p.y.batch + r.g * p.y.group + r.od * p.y.space[kDepth] + p.stored(r.oh) * p.y.space[kHeight] +
+              p.stored(r.ow) * p.y.space[kWidth] + first * p.y.channel),
         outputs_(outputs),
         bias_(bias) {}
 
