@@ -37,6 +37,9 @@ struct ImageStrides {
   Index batch = 0, group = 0, channel = 0;
   std::array<Index, kSpatial> space{};
 };
+// Of an array without gaps, N C D H W or N D H W C.
+ImageStrides dense_strides(Index groups, Index channels, const std::array<Index, kSpatial>& space, bool channels_last);
+
 struct WeightStrides {
   Index group = 0, out = 0, in = 0;
   std::array<Index, kSpatial> space{};

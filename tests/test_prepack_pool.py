@@ -1,4 +1,4 @@
-"""Promise: an operator with a pool gives what the convolution and then the pool would, to the bit."""
+"""Promise: an operator with a pool gives the bits of the convolution and then the pool."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def poolable(case):
     return min(case.output[-case.axes :]) >= 2
 
 
-# One for each way to pool: Winograd's three kinds of tiles, channels in the lanes, raw pixels, and bands
-# (depthwise, narrow groups, pointwise, strided pointwise, dilated, several bands of one image).
+# One for each way to pool: Winograd's three kinds of tiles, channels in the lanes, raw pixels, and
+# bands (depthwise, narrow groups, pointwise, strided pointwise, dilated, several of one image).
 ROADS = (
     ConvCase("tiles_of_4", (1, 64, 23, 30), (64, 64, 3, 3), padding=1, activation="relu"),
     ConvCase("tiles_of_2", (1, 256, 6, 5), (70, 256, 3, 3), padding=1),

@@ -19,18 +19,7 @@ struct Band {
 
 // The same, with a y that holds the outputs before they are pooled: dense, in the data format of the result.
 Problem with_map(Problem p) {
-  const bool channels_last = p.y.channel == 1;
-  const Index channels = p.groups * p.outputs;
-  ImageStrides s;
-  Index step = channels_last ? channels : 1;
-  for (std::size_t i = kSpatial; i-- > 0;) {
-    s.space[i] = step;
-    step *= p.axis[i].out;
-  }
-  s.channel = channels_last ? 1 : step;
-  s.group = p.outputs * s.channel;
-  s.batch = channels_last ? step : channels * step;
-  p.y = s;
+  p.y = dense_strides(p.groups, p.outputs, {p.depth().out, p.height().out, p.width().out}, p.y.channel == 1);
   return p;
 }
 

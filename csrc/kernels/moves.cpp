@@ -1,6 +1,7 @@
 // Moves and sums; see move_table.hpp.
 #include "copy.hpp"
 #include "gather.hpp"
+#include "half.hpp"
 #include "interleave.hpp"
 #include "part.hpp"
 #include "planes_to_lanes.hpp"
@@ -23,6 +24,10 @@ constexpr fastconv::MoveKernels<T> moves() {
   k.sum_lanes = sum_lanes<T>;
   k.add_rows = add_rows<T>;
   k.sum_rows = sum_rows<T>;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    k.widen = widen_halves;
+    k.narrow = narrow_to_halves;
+  }
   return k;
 }
 
