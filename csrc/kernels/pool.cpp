@@ -1,4 +1,5 @@
 // Folds over windows; see pool_table.hpp.
+#include "half_max.hpp"
 #include "pad_rows.hpp"
 #include "part.hpp"
 #include "pool_fold.hpp"
@@ -18,6 +19,7 @@ constexpr void set_roll(void (*(&roll)[fastconv::kRollWindows])(const Roll<T>&))
 template <class T>
 constexpr fastconv::PoolKernels<T> pool() {
   fastconv::PoolKernels<T> k{};
+  k.max_halves = max_halves;
   k.pad_rows = pad_rows<T>;
   k.pool_pixels[fastconv::kFoldMax] = pool_pixels<T, Maxima>;
   k.pool_pixels[fastconv::kFoldSum] = pool_pixels<T, Sums>;

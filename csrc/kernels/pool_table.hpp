@@ -131,8 +131,29 @@ struct PoolPixels {
   T scale;  // 1 for maxima
 };
 
+// Maxima of float16, as its bits, in three steps: rows of x, which follow each other without gaps, become integers
+// of the same order, between margins that never win; they are folded along the width,
+//
+//   folded[outer * folded_pitch + inner * run + i] = max over taps of keys[outer * pitch + inner * inner_step + tap *
+//   tap_step + i]
+//
+// (or ... + 2 * i, of pairs); and along the height into rows of y without gaps. Vectors are read and written up to
+// their width behind keys and folded.
+struct HalfMax {
+  const std::int16_t *x, *x_end;
+  std::ptrdiff_t planes, rows, count;  // rows of a plane, elements of a row
+  std::int16_t* keys;
+  std::ptrdiff_t lead, pitch;
+  std::int16_t* folded;
+  std::ptrdiff_t folded_pitch, outer, inner, inner_step, run, taps, tap_step;
+  bool pairs;
+  std::int16_t *y, *y_end;
+  std::ptrdiff_t out_rows, n, first_row, row_step, row_taps, row_tap_step;
+};
+
 template <class T>
 struct PoolKernels {
+  void (*max_halves)(const HalfMax&);
   void (*pool_pixels[kFoldKinds])(const PoolPixels<T>&);  // maxima and sums
   void (*roll[kFoldKinds][kRollWindows])(const Roll<T>&);
   void (*pad_rows)(const PadRows<T>&);
