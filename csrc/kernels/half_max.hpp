@@ -43,63 +43,80 @@ inline void spread_keys(const HalfMax& t) {
   }
 }
 
-// Lanes that are neighbours in the keys.
-inline Keys fold_taps(const HalfMax& t, const Key* p) {
-  Keys best = load(p);
-  for (std::ptrdiff_t tap = 1; tap < t.taps; ++tap) best = later_if_larger(best, load(p += t.tap_step));
-  return best;
-}
-
-// Lanes that are two elements apart.
-inline Keys fold_pairs_of_taps(const HalfMax& t, const Key* p) {
+// The taps of a window in each lane: neighbours, or (Pairs) two elements apart. Taps is their number, or 0: t.taps.
+template <bool Pairs, int Taps>
+FASTCONV_INLINE Keys fold_taps(const HalfMax& t, const Key* p) {
   using Order = typename MakeIndices<kLanes<Key>>::type;
+  const std::ptrdiff_t taps = Taps > 0 ? Taps : t.taps;
   Keys best{};
-  for (std::ptrdiff_t tap = 0; tap < t.taps; ++tap) {
+#pragma GCC unroll 3
+  for (std::ptrdiff_t tap = 0; tap < taps; ++tap) {
     const Key* q = p + tap * t.tap_step;
-    const Keys a = load(q), b = load(q + kLanes<Key>), even = take_even(a, b, Order{});
-    best = tap == 0 ? even : later_if_larger(best, even);
-    if (t.tap_step != 1 || tap + 1 == t.taps) continue;
-    best = later_if_larger(best, take_odd(a, b, Order{}));
-    ++tap;
+    Keys v = load(q);
+    if constexpr (Pairs) v = take_even(v, load(q + kLanes<Key>), Order{});
+    best = tap == 0 ? v : later_if_larger(best, v);
   }
   return best;
 }
 
-// Along the width.
-inline void fold_rows(const HalfMax& t) {
+template <bool Pairs, int Taps>
+inline void fold_runs(const HalfMax& t) {
   constexpr std::ptrdiff_t VL = kLanes<Key>;
   for (std::ptrdiff_t outer = 0; outer < t.outer; ++outer) {
     for (std::ptrdiff_t inner = 0; inner < t.inner; ++inner) {
       const Key* p = t.keys + outer * t.pitch + inner * t.inner_step;
       Key* dst = t.folded + outer * t.folded_pitch + inner * t.run;
-      for (std::ptrdiff_t i = 0; i < t.run; i += VL) {
-        store(dst + i, t.pairs ? fold_pairs_of_taps(t, p + 2 * i) : fold_taps(t, p + i));
-      }
+      for (std::ptrdiff_t i = 0; i < t.run; i += VL) store(dst + i, fold_taps<Pairs, Taps>(t, p + (Pairs ? 2 * i : i)));
     }
   }
 }
 
-// Along the height, and back to halves.
-inline void fold_columns(const HalfMax& t) {
+// Along the width.
+template <bool Pairs>
+inline void fold_rows(const HalfMax& t) {
+  if (t.taps == 2) {
+    fold_runs<Pairs, 2>(t);
+  } else if (t.taps == 3) {
+    fold_runs<Pairs, 3>(t);
+  } else {
+    fold_runs<Pairs, 0>(t);
+  }
+}
+
+// One row of windows along the height, of `taps` rows that exist, and back to halves.
+template <int Taps>
+FASTCONV_INLINE void fold_column(const HalfMax& t, const Key* rows, std::ptrdiff_t given_taps, Key* y) {
   constexpr std::ptrdiff_t VL = kLanes<Key>;
+  const std::ptrdiff_t taps = Taps > 0 ? Taps : given_taps, step = t.row_tap_step * t.folded_pitch;
+  for (std::ptrdiff_t i = 0; i < t.n; i += VL) {
+    Keys best = Keys{} + kLeast;
+#pragma GCC unroll 3
+    for (std::ptrdiff_t tap = 0; tap < taps; ++tap) best = later_if_larger(best, load(rows + tap * step + i));
+    const Keys halves = halves_of(best);
+    if (y + i + VL <= t.y_end) {
+      store(y + i, halves);
+    } else {
+      __builtin_memcpy(y + i, &halves, static_cast<std::size_t>(t.y_end - y - i) * sizeof(Key));
+    }
+  }
+}
+
+// Along the height.
+inline void fold_columns(const HalfMax& t) {
   Key* y = t.y;
   for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
     const Key* rows = t.folded + plane * t.rows * t.folded_pitch;
     for (std::ptrdiff_t out = 0; out < t.out_rows; ++out, y += t.n) {
-      const std::ptrdiff_t first = t.first_row + out * t.row_step;
-      for (std::ptrdiff_t i = 0; i < t.n; i += VL) {
-        Keys best = Keys{} + kLeast;
-        for (std::ptrdiff_t tap = 0; tap < t.row_taps; ++tap) {
-          const std::ptrdiff_t row = first + tap * t.row_tap_step;
-          if (row >= 0 && row < t.rows) best = later_if_larger(best, load(rows + row * t.folded_pitch + i));
-        }
-        const Keys halves = halves_of(best);
-        if (y + i + VL <= t.y_end) {
-          store(y + i, halves);
-        } else {
-          const std::ptrdiff_t left = t.y_end - y - i;
-          __builtin_memcpy(y + i, &halves, static_cast<std::size_t>(left) * sizeof(Key));
-        }
+      std::ptrdiff_t row = t.first_row + out * t.row_step, taps = t.row_taps;
+      for (; taps > 0 && row < 0; row += t.row_tap_step) --taps;
+      while (taps > 0 && row + (taps - 1) * t.row_tap_step >= t.rows) --taps;
+      const Key* first = rows + row * t.folded_pitch;
+      if (taps == 2) {
+        fold_column<2>(t, first, taps, y);
+      } else if (taps == 3) {
+        fold_column<3>(t, first, taps, y);
+      } else {
+        fold_column<0>(t, first, taps, y);
       }
     }
   }
@@ -107,7 +124,11 @@ inline void fold_columns(const HalfMax& t) {
 
 inline void max_halves(const HalfMax& t) {
   spread_keys(t);
-  fold_rows(t);
+  if (t.pairs) {
+    fold_rows<true>(t);
+  } else {
+    fold_rows<false>(t);
+  }
   fold_columns(t);
 }
 
