@@ -11,6 +11,20 @@ void throw_overflow() {
       "bits");
 }
 
+ImageStrides dense_strides(Index groups, Index channels, const std::array<Index, kSpatial>& space, bool channels_last) {
+  const Index all = groups * channels;
+  ImageStrides s;
+  Index step = channels_last ? all : 1;
+  for (std::size_t i = kSpatial; i-- > 0;) {
+    s.space[i] = step;
+    step *= space[i];
+  }
+  s.channel = channels_last ? 1 : step;
+  s.group = channels * s.channel;
+  s.batch = channels_last ? step : all * step;
+  return s;
+}
+
 Index output_size(Index in, Index pad_before, Index pad_after, const Axis& axis, bool ceil_mode) {
   const Index span = checked_add(checked_multiply(axis.dilation, axis.kernel - 1), 1);
   const Index room = checked_add(checked_add(in, pad_before), pad_after) - span;

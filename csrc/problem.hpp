@@ -37,10 +37,17 @@ struct ImageStrides {
   Index batch = 0, group = 0, channel = 0;
   std::array<Index, kSpatial> space{};
 };
+// Of an array without gaps, N C D H W or N D H W C.
+ImageStrides dense_strides(Index groups, Index channels, const std::array<Index, kSpatial>& space, bool channels_last);
+
 struct WeightStrides {
   Index group = 0, out = 0, in = 0;
   std::array<Index, kSpatial> space{};
 };
+
+// What becomes of a convolution's result before it is stored: windows of 2 along each spatial axis of the call, with
+// stride 2, are reduced to their maximum or average.
+enum class OutputPool { kNone, kMax, kAverage };
 
 // Cross-correlation y[n, o, p] = sum_{c, k} w[o, c, k] x[n, c, p * stride + k * dilation - pad].
 struct Problem {
@@ -52,6 +59,8 @@ struct Problem {
   ImageStrides x, y;
   WeightStrides w;
   bool relu = false;
+  // Windows of 2x2 outputs are pooled in the store, and the strides of y are those of the pooled array.
+  OutputPool pool = OutputPool::kNone;
 
   const Axis& depth() const { return axis[kDepth]; }
   const Axis& height() const { return axis[kHeight]; }
@@ -63,6 +72,8 @@ struct Problem {
     return 2.0 * static_cast<double>(batch * groups) * static_cast<double>(outputs * pixels()) *
            static_cast<double>(channels * taps());
   }
+  // Of so many rows or columns of outputs, those that are stored.
+  Index stored(Index n) const { return pool == OutputPool::kNone ? n : n / 2; }
   bool padded() const { return depth().padded() || height().padded() || width().padded(); }
 };
 

@@ -39,7 +39,7 @@ SIGNATURES = {
     "conv2d_backward": """(grad_output, input, weight, stride=1, padding=0, dilation=1, groups=1, *,
         data_format='NCHW', output_mask=(True, True, True))""",
     "conv2d_prepack": """(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *,
-        data_format='NCHW', activation=None, algorithm='auto')""",
+        data_format='NCHW', activation=None, algorithm='auto', pool=None)""",
     "conv2d_plan": """(input_shape, weight_shape, stride=1, padding=0, dilation=1, groups=1, *,
         data_format='NCHW', dtype='float32', algorithm='auto', prepacked=False)""",
     "conv_transpose2d": """(input, weight, bias=None, stride=1, padding=0, output_padding=0,

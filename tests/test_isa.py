@@ -23,7 +23,7 @@ TESTS = Path(__file__).resolve().parent
 KERNELS = sorted((TESTS.parent / "csrc" / "kernels").glob("*.cpp"))
 VALUE_FILES = [
     *("conv", "dimensions", "conv_transpose", "grad", "pool", "prepack", "accuracy", "arrays"),
-    *("depthwise", "few_channels", "winograd"),
+    *("depthwise", "few_channels", "winograd", "prepack_pool", "pool_half"),
     "nn_core",
 ]
 if importlib.util.find_spec("torch"):

@@ -122,6 +122,7 @@ PEAK_CALLS = {
         " data_format='NHWC')]"
     ),
     "prepacked": "results = [fastconv.conv2d_prepack(w, padding=1)(x)]",
+    "prepacked_pool": "results = [fastconv.conv2d_prepack(w, padding=1, pool=2)(x)]",
     "conv2d_backward": (
         "g = np.ones((len(x), len(w), *x.shape[2:]), np.float32); before = peak();"
         " results = fastconv.conv2d_backward(g, x, w, padding=1)"

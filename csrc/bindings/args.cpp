@@ -177,6 +177,25 @@ bool to_channels_last(PyObject* object, int dims) {
   return to_choice(object, "data_format", {first[dims - 1], last[dims - 1]}) == 1;
 }
 
+OutputPool to_output_pool(PyObject* object) {
+  if (object == nullptr || object == Py_None) return OutputPool::kNone;
+  OutputPool pool = OutputPool::kMax;
+  Ref size = Ref::borrow(object);
+  if (is_sequence(object) && PySequence_Size(object) == 2) {
+    const std::vector<Ref> each = items(object);
+    const auto is = [&](const char* name) {
+      return PyUnicode_Check(each[0].get()) && PyUnicode_CompareWithASCIIString(each[0].get(), name) == 0;
+    };
+    pool = is("max") ? OutputPool::kMax : is("avg") ? OutputPool::kAverage : OutputPool::kNone;
+    size = Ref::borrow(each[1].get());
+  }
+  const Ref number(PyNumber_Index(size.get()));
+  if (!number) PyErr_Clear();
+  if (pool != OutputPool::kNone && number && PyLong_AsLongLong(number.get()) == 2) return pool;
+  PyErr_Clear();
+  throw ValueError("pool: expected 2 or ('max', 2) for maxima, ('avg', 2) for averages, or None, got " + repr(object));
+}
+
 std::array<bool, 3> to_mask(PyObject* object, const char* name) {
   std::array<bool, 3> mask{true, true, true};
   if (object == nullptr) return mask;

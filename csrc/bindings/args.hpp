@@ -57,6 +57,8 @@ std::size_t to_choice(PyObject* object, const char* name, std::initializer_list<
 AxisValues to_axes(PyObject* object, const char* name, int dims, Index least, Index otherwise);
 Padding to_padding(PyObject* object, int dims);
 bool to_channels_last(PyObject* object, int dims);
+// 2 or ("max", 2), ("avg", 2), or None; ValueError for anything else.
+OutputPool to_output_pool(PyObject* object);
 std::array<bool, 3> to_mask(PyObject* object, const char* name);
 std::vector<Index> to_shape(PyObject* object, const char* name, std::size_t least, std::size_t most);
 

@@ -241,13 +241,15 @@ void check_shape(const Array& array, ShapeView shape) {
                    shape_text(array.shape()));
 }
 
-Output::Output(PyObject* out, ShapeView shape, Precision precision, std::initializer_list<const Array*> inputs)
-    : precision_(precision) {
-  const Precision computed = compute_precision(precision);
+Output::Output(PyObject* out, ShapeView shape, Precision precision, Precision computed,
+               std::initializer_list<const Array*> inputs)
+    : precision_(precision), computed_(computed) {
   if (out != nullptr && out != Py_None) {
     check_out(out, shape, precision, inputs);
     out_ = Ref::borrow(out);
-    if (computed == precision && readable(reinterpret_cast<PyArrayObject*>(out), precision)) {
+    PyArrayObject* const array = reinterpret_cast<PyArrayObject*>(out);
+    const bool dense = precision != Precision::kHalf || PyArray_IS_C_CONTIGUOUS(array);
+    if (computed == precision && dense && readable(array, precision)) {
       written_ = Ref::borrow(out);
       return;
     }
@@ -262,7 +264,7 @@ PyObject* Output::finish() {
     }
     return out_.release();
   }
-  if (precision_ == Precision::kHalf) {
+  if (computed_ != precision_) {
     return checked(PyArray_Cast(array(), NPY_HALF)).release();
   }
   return written_.release();

@@ -68,10 +68,14 @@ class Output {
  public:
   // `out` may be null or None. Checks it: ValueError unless shape and dtype are right, it is writable
   // and overlaps none of `inputs`, which must still be the caller's arrays, not yet converted.
-  Output(PyObject* out, ShapeView shape, Precision precision, std::initializer_list<const Array*> inputs);
+  Output(PyObject* out, ShapeView shape, Precision precision, std::initializer_list<const Array*> inputs)
+      : Output(out, shape, precision, compute_precision(precision), inputs) {}
+  // Of the precision that is computed in, half too: then the core writes a C-contiguous array.
+  Output(PyObject* out, ShapeView shape, Precision precision, Precision computed,
+         std::initializer_list<const Array*> inputs);
 
   // Of the array that the core writes: computing precision, aligned, native.
-  Index stride(int i) const { return PyArray_STRIDE(array(), i) >> element_shift(compute_precision(precision_)); }
+  Index stride(int i) const { return PyArray_STRIDE(array(), i) >> element_shift(computed_); }
   template <class T>
   T* data() const {
     return static_cast<T*>(PyArray_DATA(array()));
@@ -84,7 +88,7 @@ class Output {
 
   Ref written_;
   Ref out_;  // the caller's, if any
-  Precision precision_;
+  Precision precision_, computed_;
 };
 
 // A C-contiguous array; MemoryError if the machine could not hold it.

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "../conv/conv.hpp"
+#include "../conv/pooled.hpp"
 #include "../cpu.hpp"
 #include "../parallel.hpp"
 #include "conv_call.hpp"
@@ -219,8 +220,8 @@ PlanInfo conv_plan(int dims, const Arguments& a) {
 }
 
 const Signature& prepack_signature(int dims) {
-  static const std::vector<const char*> names{"weight", "bias",        "stride",     "padding",  "dilation",
-                                              "groups", "data_format", "activation", "algorithm"};
+  static const std::vector<const char*> names{"weight", "bias",        "stride",     "padding",   "dilation",
+                                              "groups", "data_format", "activation", "algorithm", "pool"};
   static const Signature s[] = {
       {"conv1d_prepack", names, 6, 1}, {"conv2d_prepack", names, 6, 1}, {"conv3d_prepack", names, 6, 1}};
   return s[dims - 1];
@@ -231,6 +232,7 @@ const Signature& prepack_signature(int dims) {
 PackedConv::PackedConv(int dims, const Arguments& a)
     : options_(to_conv_options(a, kPrepackOptions, dims)),
       relu_(to_relu(a[7])),
+      pool_(to_output_pool(a[9])),
       algorithm_(to_algorithm(a[8])),
       weight_(a[0], "weight") {
   if (a.given(1)) bias_ = Array(a[1], "bias");
@@ -288,6 +290,7 @@ PyObject* PackedConv::run(Array& input, Precision result, PyObject* out_argument
   ConvShapes shapes = conv_shapes(input.shape(), weight_shape_, options_);
   Problem& p = shapes.problem;
   p.relu = relu_;
+  if (pool_ != OutputPool::kNone) shapes.output = pooled_shape(shapes);
   Output out(out_argument, shapes.output, result, {&input});
   const Precision computed = compute_precision(result);
   Array weight = weight_.share(), bias = bias_.share();
@@ -297,13 +300,18 @@ PyObject* PackedConv::run(Array& input, Precision result, PyObject* out_argument
   p.x = shapes.input.layout.strides(input, p.channels);
   p.w = dense_weight_strides(p);
   p.y = shapes.output_layout().strides(out, p.outputs);
-  p = simplified(p);
-  const ConvPlan plan = plan_conv<T>(p, true, num_threads(), algorithm_);
+  const Operands<T> operands{input.data<T>(), weight.data<T>(), bias ? bias.data<T>() : nullptr, out.data<T>()};
   {
     // The mutex is taken without the GIL: a thread that waits for it holds nothing up.
     const ReleaseGil release(p.flops() > kReleaseGil);
-    conv_forward<T>(p, plan, {input.data<T>(), weight.data<T>(), bias ? bias.data<T>() : nullptr, out.data<T>()},
-                    packed<T>(p, plan, weight.data<T>()));
+    if (pool_ == OutputPool::kNone) {
+      p = simplified(p);
+      const ConvPlan plan = plan_conv<T>(p, true, num_threads(), algorithm_);
+      conv_forward<T>(p, plan, operands, packed<T>(p, plan, operands.w));
+    } else {
+      const auto pack = [&](const Problem& part, const ConvPlan& plan) { return packed<T>(part, plan, operands.w); };
+      conv_pool_forward<T>(p, pool_, options_.dims, algorithm_, operands, pack, num_threads());
+    }
   }
   return out.finish();
 }
@@ -315,13 +323,26 @@ PyObject* PackedConv::call(PyObject* input_argument, PyObject* out) {
 }
 
 PyObject* PackedConv::backward(PyObject* grad_output_argument, PyObject* input_argument, PyObject* output_mask) {
+  if (pool_ != OutputPool::kNone) {
+    throw ValueError(
+        "pool: an operator that pools has no backward, since it keeps no winners; use the gradients of conv2d and of "
+        "max_pool2d or avg_pool2d");
+  }
   Array grad_output(grad_output_argument, "grad_output"), input(input_argument, "input"), weight = weight_.share();
   return gradients_of(options_, grad_output, input, weight, to_mask(output_mask, "output_mask"));
 }
 
+namespace {
+
+const char* pool_text(OutputPool pool) {
+  return pool == OutputPool::kMax ? ", max pool 2" : pool == OutputPool::kAverage ? ", avg pool 2" : "";
+}
+
+}  // namespace
+
 std::string PackedConv::text() const {
   return "PackedConv" + std::to_string(options_.dims) + "d(weight " + shape_text(weight_shape_) + ", groups " +
-         std::to_string(options_.groups) + (relu_ ? ", relu" : "") + ")";
+         std::to_string(options_.groups) + (relu_ ? ", relu" : "") + pool_text(pool_) + ")";
 }
 
 void register_conv(PyObject* module) {

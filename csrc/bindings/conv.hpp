@@ -38,6 +38,7 @@ class PackedConv {
 
   ConvOptions options_;
   bool relu_;
+  OutputPool pool_;
   Algorithm algorithm_;
   std::vector<Index> weight_shape_;
   Array weight_, bias_;  // private copies

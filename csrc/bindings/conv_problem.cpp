@@ -154,6 +154,19 @@ ConvShapes conv_shapes(ShapeView input, ShapeView weight, const ConvOptions& o) 
   return result;
 }
 
+Shape pooled_shape(const ConvShapes& shapes) {
+  const Problem& p = shapes.problem;
+  const ImageLayout layout = shapes.output_layout();
+  AxisValues space{};
+  for (std::size_t s = first_axis(layout.dims); s < kSpatial; ++s) {
+    space[s] = p.axis[s].out / 2;
+    if (space[s] >= 1) continue;
+    throw ValueError("pool: the window of 2 exceeds the convolution's result of size " + shape_text(shapes.output) +
+                     "; the output would be empty");
+  }
+  return layout.shape(p.batch, p.groups * p.outputs, space);
+}
+
 ConvShapes conv_transpose_shapes(ShapeView input, ShapeView weight, const ConvOptions& o,
                                  const AxisValues& output_padding) {
   const ImageShape image(input, "input", o.dims, o.channels_last);

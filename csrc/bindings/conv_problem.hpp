@@ -36,6 +36,8 @@ struct ConvShapes {
   ImageLayout output_layout() const { return input.layout; }
 };
 ConvShapes conv_shapes(ShapeView input, ShapeView weight, const ConvOptions& options);
+// The shape of the result where windows of 2 along each axis are pooled.
+Shape pooled_shape(const ConvShapes& shapes);
 
 // A transposed convolution is the gradient of this problem's input: `input` is its y, `output` its x. `weight` is
 // (I, O/groups, K...).

@@ -111,7 +111,7 @@ array([[1., 2., 1.],
 )";
 
 inline constexpr const char* kConv2dPrepackDoc =
-    R"(conv2d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", activation=None, algorithm="auto")
+    R"(conv2d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCHW", activation=None, algorithm="auto", pool=None)
 --
 
 A convolution with constant weights, rearranged once for the kernels.
@@ -120,17 +120,23 @@ Parameters
 ----------
 weight, bias, stride, padding, dilation, groups, data_format, activation, algorithm
     As for `conv2d`. The arrays are copied; later changes to them have no effect.
+pool : None, 2, ("max", 2) or ("avg", 2)
+    What is applied to the result, after the activation: windows of 2 by 2 with stride 2, of which the
+    maximum (for 2, too) or the average is kept. An odd last row or column is dropped.
 
 Returns
 -------
 PackedConv2d
-    ``packed(input, out=None)`` gives what ``conv2d(input, weight, ...)`` gives. It may be called from
-    several threads at once.
+    ``packed(input, out=None)`` gives what ``conv2d(input, weight, ...)`` gives, and with ``pool=2``
+    what ``max_pool2d(conv2d(input, weight, ...), 2)`` gives, to the bit in float32 and float64
+    (float16 is rounded once, at the end). The array in between is never stored as a whole. It may be
+    called from several threads at once. An operator that pools has no ``backward``.
 
 Raises
 ------
 TypeError, ValueError, MemoryError
-    As `conv2d`.
+    As `conv2d`. ValueError for any other `pool`, and by the call if the result has less than 2 rows or
+    columns to pool.
 
 Examples
 --------
@@ -139,6 +145,9 @@ Examples
 >>> packed = fastconv.conv2d_prepack(w, padding="same", activation="relu")
 >>> packed(np.ones((2, 3, 16, 16), np.float32)).shape
 (2, 8, 16, 16)
+>>> block = fastconv.conv2d_prepack(w, padding="same", activation="relu", pool=2)
+>>> block(np.ones((2, 3, 16, 16), np.float32)).shape
+(2, 8, 8, 8)
 )";
 
 inline constexpr const char* kPackedBackwardDoc =
@@ -162,7 +171,7 @@ Returns
 Raises
 ------
 TypeError, ValueError, MemoryError
-    As `conv2d_backward`.
+    As `conv2d_backward`. ValueError if the operator has a `pool`, whose winners it does not keep.
 
 Examples
 --------
@@ -288,7 +297,7 @@ Examples
 )";
 
 inline constexpr const char* kConv1dPrepackDoc =
-    R"(conv1d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCL", activation=None, algorithm="auto")
+    R"(conv1d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCL", activation=None, algorithm="auto", pool=None)
 --
 
 A 1-D convolution with constant weights, rearranged once for the kernels.
@@ -297,6 +306,8 @@ Parameters
 ----------
 weight, bias, stride, padding, dilation, groups, data_format, activation, algorithm
     As for `conv1d`. The arrays are copied; later changes to them have no effect.
+pool : None, 2, ("max", 2) or ("avg", 2)
+    What is applied to the result: windows of 2; see `conv2d_prepack`.
 
 Returns
 -------
@@ -429,7 +440,7 @@ Examples
 )";
 
 inline constexpr const char* kConv3dPrepackDoc =
-    R"(conv3d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCDHW", activation=None, algorithm="auto")
+    R"(conv3d_prepack(weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, data_format="NCDHW", activation=None, algorithm="auto", pool=None)
 --
 
 A 3-D convolution with constant weights, rearranged once for the kernels.
@@ -438,6 +449,8 @@ Parameters
 ----------
 weight, bias, stride, padding, dilation, groups, data_format, activation, algorithm
     As for `conv3d`. The arrays are copied; later changes to them have no effect.
+pool : None, 2, ("max", 2) or ("avg", 2)
+    What is applied to the result: windows of 2 by 2 by 2; see `conv2d_prepack`.
 
 Returns
 -------

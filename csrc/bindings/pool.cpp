@@ -133,17 +133,25 @@ PyObject* call_max_pool(const Arguments& a) {
   const bool with_indices = to_bool(a[6], "return_indices", false);
   PoolShapes shapes = pool_shapes(input.shape(), "input", o);
   PoolProblem& p = shapes.problem;
-  Output out(a[8], shapes.output, input.precision(), {&input});
-  input.become(compute_precision(input.precision()));
-  p.x = shapes.input.layout.strides(input, 1);
-  p.y = shapes.input.layout.strides(out, 1);
+  const Precision precision = input.precision();
+  Output out(a[8], shapes.output, precision, precision, {&input});
   IndexArray indices;
   if (with_indices) indices.allocate(shapes, p);
-  with_type(input.precision(), [&](auto zero) {
-    using T = decltype(zero);
+  if (precision == Precision::kHalf) {
+    input.become_dense(precision);
     const ReleaseGil release(heavy(p));
-    max_pool<T>(p, input.data<T>(), out.data<T>(), indices.data(), num_threads());
-  });
+    max_pool_half(p, o.channels_last, input.data<std::uint16_t>(), out.data<std::uint16_t>(), indices.data(),
+                  num_threads());
+  } else {
+    input.become(precision);
+    p.x = shapes.input.layout.strides(input, 1);
+    p.y = shapes.input.layout.strides(out, 1);
+    with_type(precision, [&](auto zero) {
+      using T = decltype(zero);
+      const ReleaseGil release(heavy(p));
+      max_pool<T>(p, input.data<T>(), out.data<T>(), indices.data(), num_threads());
+    });
+  }
   Ref values(out.finish());
   if (!values) throw PythonError();
   return with_indices ? PyTuple_Pack(2, values.get(), indices.get()) : values.release();

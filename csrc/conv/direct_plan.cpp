@@ -100,6 +100,15 @@ double raw_pixels_efficiency(const Problem& p, Index lanes, bool prepacked) {
          share(pixels, weights) * stream;
 }
 
+// Where windows of outputs are pooled in the store, none is cut.
+void keep_windows_whole(const Problem& p, DirectPlan& plan) {
+  if (p.pool == OutputPool::kNone) return;
+  plan.block_height = round_up(plan.block_height, 2);
+  plan.block_width = round_up(plan.block_width, 2);
+  plan.blocks_h = ceil_div(p.height().out, plan.block_height);
+  plan.blocks_w = ceil_div(p.width().out, plan.block_width);
+}
+
 // The largest rectangle of output pixels whose input, with all channels, stays in half of L2 if it is copied there.
 // Whole images are put together where they are small, so that weights are fetched once for many pixels.
 template <class T>
@@ -122,6 +131,7 @@ void choose_rectangle(const Problem& p, DirectPlan& plan) {
   plan.blocks_w = ceil_div(p.width().out, width);
   plan.block_height = ceil_div(p.height().out, plan.blocks_h);
   plan.block_width = ceil_div(p.width().out, plan.blocks_w);
+  keep_windows_whole(p, plan);
   plan.in_place = plan.in_place && (plan.blocks_w == 1 || plan.block_height == 1);
 
   const Index plane = p.height().out * p.width().out;
@@ -139,9 +149,10 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
   const Index size = static_cast<Index>(sizeof(T));
   const Index l1 = caches().l1 * 3 / 4 / size, l2 = caches().l2 / 2 / size;
   Index height = std::min<Index>(p.height().out, 64), width = p.width().out;
-  const auto stage = [&] {
-    return RawStage(p, height, width).elements() + (plan.in_place ? 0 : p.outputs * height * width);
-  };
+  const Index sums = plan.in_place                 ? 0
+                     : p.pool == OutputPool::kNone ? p.outputs
+                                                   : std::min<Index>(p.outputs, plan.panels.base + 1);
+  const auto stage = [&] { return RawStage(p, height, width).elements() + sums * height * width; };
   while (height > 4 && stage() > l1) height = ceil_div(height, 2);
   if (stage() > l1) height = std::min<Index>(p.height().out, 16);
   while (height > 1 && stage() > l2) height = ceil_div(height, 2);
@@ -150,6 +161,7 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
   plan.blocks_w = ceil_div(p.width().out, width);
   plan.block_height = ceil_div(p.height().out, plan.blocks_h);
   plan.block_width = ceil_div(p.width().out, plan.blocks_w);
+  keep_windows_whole(p, plan);
 }
 
 // A run of pixels of the flattened plane: whole vector panels, and few enough that the weights are
@@ -196,8 +208,11 @@ std::size_t raw_pixels_workspace(const Problem& p, const DirectPlan& plan, Index
          Workspace::piece_bytes<Slot<T>>(ceil_div(plan.block_width, lanes) * plan.block_height) +
          Workspace::piece_bytes<T>(plan.reduction.depth() * rows) +
          Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width).elements() + lanes) +
-         Workspace::piece_bytes<T>(plan.in_place ? 0
-                                                 : plan.panels_per_task * rows * plan.block_height * plan.block_width);
+         Workspace::piece_bytes<T>(
+             plan.in_place ? 0 : raw_sums_panels(p, plan) * rows * plan.block_height * plan.block_width) +
+         (p.pool == OutputPool::kAverage
+              ? Workspace::piece_bytes<T>(plan.block_width) + Workspace::piece_bytes<const T*>(plan.block_height)
+              : 0);
 }
 
 template <class T>
@@ -242,7 +257,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   plan.lanes = raw > std::max(pixels, channels) ? Orientation::kRawPixels
                : pixels > channels              ? Orientation::kPixelLanes
                                                 : Orientation::kChannelLanes;
-  plan.in_place = in_place(p, plan.lanes);
+  plan.in_place = p.pool == OutputPool::kNone && in_place(p, plan.lanes);
 
   const Index width = lanes * k.tile_vectors;
   if (plan.lanes == Orientation::kChannelLanes) {

@@ -47,6 +47,11 @@ struct DirectPlan {
   }
 };
 
+// Raw pixels: of how many panels a task holds the sums, where tiles do not accumulate in the output itself.
+inline Index raw_sums_panels(const Problem& p, const DirectPlan& plan) {
+  return p.pool == OutputPool::kNone ? plan.panels_per_task : 1;
+}
+
 // The width of a vector panel and the depth that keeps it in L1.
 Index reduction_depth(int tile_vectors, std::size_t vector_bytes);
 // Enough work for each thread to pay for waking it.

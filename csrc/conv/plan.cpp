@@ -44,6 +44,16 @@ bool chooses_winograd(const Problem& p, bool prepacked, Algorithm wanted) {
   return true;
 }
 
+ConvPlan plan_of(const WinogradPlan& winograd) {
+  ConvPlan plan;
+  plan.algorithm = Algorithm::kWinograd;
+  plan.winograd = winograd;
+  plan.threads = winograd.threads;
+  plan.workspace = winograd.workspace;
+  plan.shared = winograd.shared;
+  return plan;
+}
+
 }  // namespace
 
 template <class T>
@@ -56,19 +66,22 @@ ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm want
     plan.workspace = plan.depthwise.workspace;
     return plan;
   }
-  if (chooses_winograd<T>(p, prepacked, wanted)) {
-    plan.algorithm = Algorithm::kWinograd;
-    plan.winograd = plan_winograd<T>(p, prepacked, threads);
-    plan.threads = plan.winograd.threads;
-    plan.workspace = plan.winograd.workspace;
-    plan.shared = plan.winograd.shared;
-    return plan;
-  }
+  if (chooses_winograd<T>(p, prepacked, wanted)) return plan_of(plan_winograd<T>(p, prepacked, threads));
   plan.direct = plan_direct<T>(p, prepacked, threads);
   plan.threads = plan.direct.threads;
   plan.workspace = plan.direct.workspace;
   plan.shared = plan.direct.shared;
   return plan;
+}
+
+template <class T>
+ConvPlan plan_part(const Problem& part, const ConvPlan& whole, int threads) {
+  if (whole.algorithm == Algorithm::kWinograd) {
+    return plan_of(plan_winograd<T>(part, whole.winograd.form, true, threads));
+  }
+  // What is narrow as a whole is narrow in parts.
+  const bool depthwise = whole.algorithm == Algorithm::kDepthwise;
+  return plan_conv<T>(part, true, threads, depthwise ? Algorithm::kAuto : Algorithm::kDirect);
 }
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan) {
@@ -117,6 +130,8 @@ void pack(const Problem& p, const ConvPlan& plan, const T* w, T* packed) {
 
 template ConvPlan plan_conv<float>(const Problem&, bool, int, Algorithm);
 template ConvPlan plan_conv<double>(const Problem&, bool, int, Algorithm);
+template ConvPlan plan_part<float>(const Problem&, const ConvPlan&, int);
+template ConvPlan plan_part<double>(const Problem&, const ConvPlan&, int);
 template Index packed_elements<float>(const Problem&, const ConvPlan&);
 template Index packed_elements<double>(const Problem&, const ConvPlan&);
 template void pack(const Problem&, const ConvPlan&, const float*, float*);

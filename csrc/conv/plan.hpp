@@ -37,6 +37,11 @@ void check_algorithm(Algorithm wanted, Index channels, Index outputs, Index dept
 template <class T>
 ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm wanted = Algorithm::kAuto);
 
+// The plan of a part of the problem that `whole` was made for: its batch and its outputs are fewer. The same algorithm
+// in the same form, hence the same bits; weights are packed beforehand.
+template <class T>
+ConvPlan plan_part(const Problem& part, const ConvPlan& whole, int threads);
+
 // What conv2d_plan tells of the algorithm's own choices: (label, value) pairs.
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan);
 

@@ -35,13 +35,17 @@ class RawPixelsTask {
     weights_ = workspace.take<T>(call.plan.reduction.depth() * call.kernels.tile_rows);
     input_ = workspace.take<T>(stage_.elements() + call.kernels.lanes);
     T* const y = call.a.y + task.n * p.y.batch + task.g * p.y.group + first_output_ * p.y.channel +
-                 task.od * p.y.space[kDepth] + oh_ * p.y.space[kHeight] + ow_ * p.y.space[kWidth];
+                 task.od * p.y.space[kDepth] + p.stored(oh_) * p.y.space[kHeight] + p.stored(ow_) * p.y.space[kWidth];
     if (call.plan.in_place) {
       to_ = {y, p.y.channel, p.y.space[kHeight]};
     } else {
       const Index plane = call.plan.block_height * call.plan.block_width;
-      to_ = {workspace.take<T>(call.plan.panels_per_task * call.kernels.tile_rows * plane), plane, width_};
+      to_ = {workspace.take<T>(raw_sums_panels(p, call.plan) * call.kernels.tile_rows * plane), plane, width_};
       y_ = y;
+    }
+    if (p.pool == OutputPool::kAverage) {
+      factors_ = workspace.take<T>(call.plan.block_width);
+      factor_rows_ = workspace.take<const T*>(call.plan.block_height);
     }
   }
 
@@ -52,6 +56,10 @@ class RawPixelsTask {
     stage_.fill(p, call_.a.x, {task_.n, task_.g, task_.od, oh_, ow_}, input_);
     stage_.tap_offsets(p, tap_offset_);
     fill_slots();
+    if (p.pool != OutputPool::kNone) {
+      run_pooled();
+      return;
+    }
     for (Index k = 0; k < reduction.count(); ++k) {
       for (Index i = task_.first_panel; i < task_.end_panel; ++i) add_panel(reduction.block(k), i, k);
     }
@@ -73,6 +81,42 @@ class RawPixelsTask {
         slots_[slot_count_++] = {row + at, to + at, std::min(lanes, width_ - at)};
       }
     }
+  }
+
+  // The sums of one panel stay in L1, and leave it pooled.
+  void run_pooled() {
+    const Reduction& reduction = call_.plan.reduction;
+    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+      for (Index k = 0; k < reduction.count(); ++k) add_panel(reduction.block(k), i, k);
+      pool(call_.plan.panels.start(i) - first_output_, call_.plan.panels.size(i));
+    }
+  }
+
+  // Windows of 2x2 sums, which are finished, straight to y, whose columns lie side by side.
+  void pool(Index first, Index outputs) const {
+    const Problem& p = call_.p;
+    const bool average = p.pool == OutputPool::kAverage;
+    Roll<T> t{};
+    t.x = t.x_begin = to_.first;
+    t.x_end = to_.first + outputs * to_.channel;
+    t.x_plane = to_.channel;
+    t.x_row = to_.row;
+    t.height = height_;
+    t.width = width_;
+    t.y = y_ + first * p.y.channel;
+    t.y_plane = p.y.channel;
+    t.y_row = p.y.space[kHeight];
+    t.planes = outputs;
+    t.rows = height_ / 2;
+    t.n = width_ / 2;
+    const bool whole = width_ == p.width().out && t.y_row == t.n && t.y_plane == t.rows * t.n;
+    if (whole) t.y_end = t.y + t.planes * t.y_plane;  // no other task's
+    if (average) {
+      std::fill_n(factors_, t.n, T(0.25));
+      std::fill_n(factor_rows_, t.rows, factors_);
+      t.scale = factor_rows_;
+    }
+    call_.kernels.roll[average ? kFoldSum : kFoldMax][kRoll2x2Stride2](t);
   }
 
   // Of an output whose columns lie apart, as those of a strided gradient do.
@@ -107,7 +151,7 @@ class RawPixelsTask {
     const Rows rows = weight_rows(b, panel);
     const Index output = plan.panels.start(panel);
     const Panels vectors(slot_count_, call_.kernels.tile_vectors);
-    const Index shift = (output - first_output_) * to_.channel;
+    const Index shift = call_.p.pool == OutputPool::kNone ? (output - first_output_) * to_.channel : 0;
     Tile<T> tile{};
     tile.depth = b.depth();
     tile.a = rows.data;
@@ -140,6 +184,8 @@ class RawPixelsTask {
   T* input_;    // the padded copy
   Sums to_;     // the output itself, or sums that are scattered
   T* y_ = nullptr;
+  T* factors_ = nullptr;  // of averages, and the same for each row
+  const T** factor_rows_ = nullptr;
 };
 
 }  // namespace

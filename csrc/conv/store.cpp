@@ -14,34 +14,46 @@ T finished(T sum, const T* bias, Index o, bool relu) {
 }  // namespace
 
 template <class T>
-void OutputBlock<T>::store_run(const T* sums, Index width, Index pixels, T* y) const {
+void OutputBlock<T>::store_run(const T* sums, Index width, Index pixels, T* y, const Finish& finish) const {
   const Index step = p_.y.space[kWidth];
   if (step == 1) {
-    kernels().of<T>().transpose({sums, width, pixels, outputs_, y, p_.y.channel, bias_, p_.relu});
+    kernels().of<T>().transpose({sums, width, pixels, outputs_, y, p_.y.channel, finish.bias, finish.relu});
     return;
   }
   if (p_.y.channel == 1) {
     for (Index i = 0; i < pixels; ++i, sums += width, y += step) {
-      for (Index o = 0; o < outputs_; ++o) y[o] = finished(sums[o], bias_, o, p_.relu);
+      for (Index o = 0; o < outputs_; ++o) y[o] = finished(sums[o], finish.bias, o, finish.relu);
     }
     return;
   }
   for (Index o = 0; o < outputs_; ++o) {
     T* to = y + o * p_.y.channel;
-    for (Index i = 0; i < pixels; ++i) to[i * step] = finished(sums[i * width + o], bias_, o, p_.relu);
+    for (Index i = 0; i < pixels; ++i) to[i * step] = finished(sums[i * width + o], finish.bias, o, finish.relu);
   }
 }
 
 template <class T>
-void OutputBlock<T>::store_pixel_rows(const T* sums, Index width) const {
-  const bool joined = r_.width == p_.width().out && p_.y.space[kHeight] == r_.width * p_.y.space[kWidth];
+void OutputBlock<T>::store_rows(const T* sums, Index width, Index height, Index columns, const Finish& finish) const {
+  const bool joined = columns == p_.stored(p_.width().out) && p_.y.space[kHeight] == columns * p_.y.space[kWidth];
   if (joined) {
-    store_run(sums, width, r_.pixels(), data_);
+    store_run(sums, width, height * columns, data_, finish);
     return;
   }
-  for (Index i = 0; i < r_.height; ++i) {
-    store_run(sums + i * r_.width * width, width, r_.width, data_ + i * p_.y.space[kHeight]);
+  for (Index i = 0; i < height; ++i) {
+    store_run(sums + i * columns * width, width, columns, data_ + i * p_.y.space[kHeight], finish);
   }
+}
+
+template <class T>
+void OutputBlock<T>::store_pixel_rows(T* sums, Index width) const {
+  if (p_.pool == OutputPool::kNone) {
+    store_rows(sums, width, r_.height, r_.width, {bias_, p_.relu});
+    return;
+  }
+  const bool max = p_.pool == OutputPool::kMax;
+  kernels().of<T>().pool_pixels[max ? kFoldMax : kFoldSum](
+      {sums, r_.height, r_.width, width, outputs_, bias_, p_.relu, max ? T(1) : T(0.25)});
+  store_rows(sums, width, p_.stored(r_.height), p_.stored(r_.width), {nullptr, false});
 }
 
 template <class T>

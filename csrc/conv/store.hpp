@@ -14,8 +14,8 @@ class OutputBlock {
   OutputBlock(const Problem& p, const Rectangle& r, T* y, Index first, Index outputs, const T* bias)
       : p_(p),
         r_(r),
-        data_(y + r.n * p.y.batch + r.g * p.y.group + r.od * p.y.space[kDepth] + r.oh * p.y.space[kHeight] +
-              r.ow * p.y.space[kWidth] + first * p.y.channel),
+        data_(y + r.n * p.y.batch + r.g * p.y.group + r.od * p.y.space[kDepth] + p.stored(r.oh) * p.y.space[kHeight] +
+              p.stored(r.ow) * p.y.space[kWidth] + first * p.y.channel),
         outputs_(outputs),
         bias_(bias) {}
 
@@ -23,11 +23,16 @@ class OutputBlock {
   Index outputs() const { return outputs_; }
   const T* bias() const { return bias_; }
 
-  // sums[pixel][width], pixel by pixel as in the rectangle.
-  void store_pixel_rows(const T* sums, Index width) const;
+  // sums[pixel][width], pixel by pixel as in the rectangle; lost, if the problem pools them.
+  void store_pixel_rows(T* sums, Index width) const;
 
  private:
-  void store_run(const T* sums, Index width, Index pixels, T* y) const;
+  struct Finish {  // what is left to do
+    const T* bias;
+    bool relu;
+  };
+  void store_rows(const T* sums, Index width, Index height, Index columns, const Finish& finish) const;
+  void store_run(const T* sums, Index width, Index pixels, T* y, const Finish& finish) const;
 
   const Problem& p_;
   const Rectangle& r_;

@@ -200,8 +200,13 @@ bool winograd_wins(const Problem& p, bool prepacked) {
 
 template <class T>
 WinogradPlan plan_winograd(const Problem& p, bool prepacked, int threads) {
+  return plan_winograd<T>(p, cheapest<T>(p, prepacked).form, prepacked, threads);
+}
+
+template <class T>
+WinogradPlan plan_winograd(const Problem& p, WinogradTile tile, bool prepacked, int threads) {
   const Kernels<T>& k = kernels().of<T>();
-  const Form form = cheapest<T>(p, prepacked);
+  const Form form = kForms[tile];
   WinogradPlan plan;
   plan.form = form.form;
   plan.tile = form.tile;
@@ -227,5 +232,7 @@ template bool winograd_wins<float>(const Problem&, bool);
 template bool winograd_wins<double>(const Problem&, bool);
 template WinogradPlan plan_winograd<float>(const Problem&, bool, int);
 template WinogradPlan plan_winograd<double>(const Problem&, bool, int);
+template WinogradPlan plan_winograd<float>(const Problem&, WinogradTile, bool, int);
+template WinogradPlan plan_winograd<double>(const Problem&, WinogradTile, bool, int);
 
 }  // namespace fastconv

@@ -77,5 +77,8 @@ bool winograd_wins(const Problem& p, bool prepacked);
 
 template <class T>
 WinogradPlan plan_winograd(const Problem& p, bool prepacked, int threads);
+// With tiles that were chosen already.
+template <class T>
+WinogradPlan plan_winograd(const Problem& p, WinogradTile tile, bool prepacked, int threads);
 
 }  // namespace fastconv

@@ -67,8 +67,17 @@ struct AddRuns {
   std::ptrdiff_t sum_run, sum_place;
 };
 
+// float16, as its bits: dst[i] = src[i] for i < n.
 template <class T>
-struct MoveKernels {
+struct HalfKernels {};
+template <>
+struct HalfKernels<float> {
+  void (*widen)(const std::uint16_t* src, std::ptrdiff_t n, float* dst);
+  void (*narrow)(const float* src, std::ptrdiff_t n, std::uint16_t* dst);  // to the nearest, ties to even
+};
+
+template <class T>
+struct MoveKernels : HalfKernels<T> {
   void (*transpose)(const Transpose<T>&);
   void (*interleave)(const Interleave<T>&);
   void (*copy)(const Copy<T>&);

@@ -2,6 +2,7 @@
 #include "add_runs.hpp"
 #include "copy.hpp"
 #include "gather.hpp"
+#include "half.hpp"
 #include "interleave.hpp"
 #include "part.hpp"
 #include "planes_to_lanes.hpp"
@@ -25,6 +26,10 @@ constexpr fastconv::MoveKernels<T> moves() {
   k.add_rows = add_rows<T>;
   k.add_runs = add_runs<T>;
   k.sum_rows = sum_rows<T>;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    k.widen = widen_halves;
+    k.narrow = narrow_to_halves;
+  }
   return k;
 }
 

@@ -1,7 +1,9 @@
 // Folds over windows; see pool_table.hpp.
+#include "half_max.hpp"
 #include "pad_rows.hpp"
 #include "part.hpp"
 #include "pool_fold.hpp"
+#include "pool_pixels.hpp"
 #include "pool_roll.hpp"
 #include "unpool.hpp"
 
@@ -17,7 +19,10 @@ constexpr void set_roll(void (*(&roll)[fastconv::kRollWindows])(const Roll<T>&))
 template <class T>
 constexpr fastconv::PoolKernels<T> pool() {
   fastconv::PoolKernels<T> k{};
+  k.max_halves = max_halves;
   k.pad_rows = pad_rows<T>;
+  k.pool_pixels[fastconv::kFoldMax] = pool_pixels<T, Maxima>;
+  k.pool_pixels[fastconv::kFoldSum] = pool_pixels<T, Sums>;
   set_roll<T, Maxima>(k.roll[fastconv::kFoldMax]);
   set_roll<T, MaximaWithPlaces>(k.roll[fastconv::kFoldMaxPlaces]);
   set_roll<T, Sums>(k.roll[fastconv::kFoldSum]);

@@ -119,8 +119,42 @@ struct PadRows {
   const T* const* scale;  // factors of each row; or null
 };
 
+// A convolution's sums, sums[row][column][width] with `channels` in the lanes: bias and ReLU, then each window of 2x2
+// becomes one pixel of sums[row / 2][column / 2][width], times `scale`, in place. What an odd row or column leaves over
+// is dropped. Vectors reach beyond `channels`.
+template <class T>
+struct PoolPixels {
+  T* sums;
+  std::ptrdiff_t rows, columns, width, channels;
+  const T* bias;  // or null
+  bool relu;
+  T scale;  // 1 for maxima
+};
+
+// Maxima of float16, as its bits, in three steps: rows of x, which follow each other without gaps, become integers
+// of the same order, between margins that never win; they are folded along the width,
+//
+//   folded[outer * folded_pitch + inner * run + i] = max over taps of keys[outer * pitch + inner * inner_step + tap *
+//   tap_step + i]
+//
+// (or ... + 2 * i, of pairs); and along the height into rows of y without gaps. Vectors are read and written up to
+// their width behind keys and folded.
+struct HalfMax {
+  const std::int16_t *x, *x_end;
+  std::ptrdiff_t planes, rows, count;  // rows of a plane, elements of a row
+  std::int16_t* keys;
+  std::ptrdiff_t lead, pitch;
+  std::int16_t* folded;
+  std::ptrdiff_t folded_pitch, outer, inner, inner_step, run, taps, tap_step;
+  bool pairs;
+  std::int16_t *y, *y_end;
+  std::ptrdiff_t out_rows, n, first_row, row_step, row_taps, row_tap_step;
+};
+
 template <class T>
 struct PoolKernels {
+  void (*max_halves)(const HalfMax&);
+  void (*pool_pixels[kFoldKinds])(const PoolPixels<T>&);  // maxima and sums
   void (*roll[kFoldKinds][kRollWindows])(const Roll<T>&);
   void (*pad_rows)(const PadRows<T>&);
   void (*fold[kFoldKinds])(const Fold<T>&);

@@ -29,6 +29,10 @@ struct PoolProblem {
 template <class T>
 void max_pool(const PoolProblem& p, const T* x, T* y, Index* indices, int threads);
 
+// The same for float16, as its bits, in arrays without gaps. Blocks of x become float32 in the cache, and nowhere else.
+void max_pool_half(const PoolProblem& p, bool channels_last, const std::uint16_t* x, std::uint16_t* y, Index* indices,
+                   int threads);
+
 // Adds each element of dy to the element of dx that won its window; indices as above, or null to
 // find them again from x. Returns false, with dx unspecified, if an index lies outside the plane.
 template <class T>

@@ -7,6 +7,7 @@ _Axes = int | Sequence[int]
 _Padding = int | Sequence[int] | Sequence[Sequence[int]] | str
 _Image = ArrayLike
 _Array = NDArray[Any]
+_OutputPool = Literal[2] | tuple[Literal["max", "avg"], Literal[2]] | None
 
 class PackedConv:
     def __call__(self, input: _Image, out: _Array | None = None) -> _Array: ...
@@ -124,6 +125,7 @@ def conv1d_prepack(
     data_format: str = "NCL",
     activation: str | None = None,
     algorithm: str = "auto",
+    pool: _OutputPool = None,
 ) -> PackedConv1d: ...
 def conv2d_prepack(
     weight: ArrayLike,
@@ -136,6 +138,7 @@ def conv2d_prepack(
     data_format: str = "NCHW",
     activation: str | None = None,
     algorithm: str = "auto",
+    pool: _OutputPool = None,
 ) -> PackedConv2d: ...
 def conv3d_prepack(
     weight: ArrayLike,
@@ -148,6 +151,7 @@ def conv3d_prepack(
     data_format: str = "NCDHW",
     activation: str | None = None,
     algorithm: str = "auto",
+    pool: _OutputPool = None,
 ) -> PackedConv3d: ...
 def conv1d_plan(
     input_shape: Sequence[int],
