@@ -12,6 +12,7 @@ constexpr Index kNarrow = 16;          // channels of a group, in and out
 constexpr Index kMostProducts = 1024;  // of one output: a single chain of additions has to stay accurate
 constexpr Index kSmallImage = 1024;    // a single plane below it is a small call: the direct road has less to set up
 constexpr double kTaskFlops = 4e5;     // a few microseconds
+constexpr double kSlowness = 8;        // of these products beside those of a dense layer: what limits them is memory
 constexpr Index kFewOutputs = 2;       // for which a product has no rows to share what it loads
 constexpr Index kManyTaps = 9;         // to which a staged element brings as many products
 
@@ -102,7 +103,7 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan) {
   }
   const Index blocks = plan.blocks(p);
   const double each = p.flops() / static_cast<double>(blocks);
-  plan.threads = useful_threads(p.flops(), blocks, threads);
+  plan.threads = useful_threads(kSlowness * p.flops(), blocks, threads);
   plan.blocks_per_task = std::clamp<Index>(static_cast<Index>(kTaskFlops / each), 1, ceil_div(blocks, plan.threads));
   plan.tasks = ceil_div(blocks, plan.blocks_per_task);
   plan.workspace =

@@ -14,7 +14,7 @@ namespace {
 constexpr Index kSharedWeights = Index{10} << 20;  // bytes of weights worth packing up front
 constexpr Index kStageLimit = Index{6} << 20;      // bytes; beyond, pixels are packed panel by panel
 constexpr Index kRawStageLimit = Index{1} << 20;   // elements of one row of outputs and all its taps
-constexpr double kFlopsPerThread = 1.5e6;          // about ten microseconds
+constexpr double kFlopsPerThread = 1e6;            // about ten microseconds
 
 // Pixels of one depth slice that follow each other in memory, row upon row.
 bool rows_join(const Axis& width, const ImageStrides& s) { return s.space[kHeight] == width.out * s.space[kWidth]; }
@@ -164,15 +164,17 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
   keep_windows_whole(p, plan);
 }
 
-// A run of pixels of the flattened plane: whole vector panels, and few enough that the weights are
-// fetched once for many of them; but there is one for each thread, if there are as many panels.
-void choose_run(const Problem& p, Index panel, bool buffered, DirectPlan& plan) {
+// A run of pixels of the flattened plane: whole vectors, and few enough that the weights are fetched once for many of
+// them; and as many runs as give every thread the same, if each of them fills a panel.
+void choose_run(const Problem& p, Index lanes, Index panel, bool buffered, DirectPlan& plan) {
   const Index plane = p.height().out * p.width().out, others = p.batch * p.groups * p.depth().out;
-  const Index most = round_up(buffered ? 2 * panel : 768, panel);
+  const Index runs = ceil_div(plane, buffered ? 2 * panel : std::max(round_up(768, panel), panel));
+  Index even = runs;
+  while (others * even % plan.threads != 0 && (even + 1) * panel <= plane) ++even;
   plan.block_height = 1;
   plan.blocks_h = 1;
-  plan.blocks_w = std::max(ceil_div(plane, most), std::min(ceil_div(plan.threads, others), ceil_div(plane, panel)));
-  plan.block_width = std::min(plane, round_up(ceil_div(plane, plan.blocks_w), buffered ? 1 : panel));
+  plan.blocks_w = others * even % plan.threads == 0 && others * runs < 8 * plan.threads ? even : runs;
+  plan.block_width = std::min(plane, round_up(ceil_div(plane, plan.blocks_w), buffered ? 1 : lanes));
   plan.blocks_w = ceil_div(plane, plan.block_width);
 }
 
@@ -278,7 +280,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   } else {
     plan.staged = false;
     plan.panels = Panels(p.outputs, k.tile_rows);
-    choose_run(p, width, !plan.in_place, plan);
+    choose_run(p, lanes, width, !plan.in_place, plan);
     choose_output_tasks(p, ceil_div(512, k.tile_rows), plan.threads, plan);
     const double weights = static_cast<double>(plan.panels_per_task * k.tile_rows * p.channels) *
                            static_cast<double>(p.taps()) * sizeof(T);
