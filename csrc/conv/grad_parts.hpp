@@ -8,6 +8,18 @@
 
 namespace fastconv {
 
+constexpr Index kPartialBytes = Index{4} << 20;  // for all parts together
+
+// How many parts the reduction over `blocks` of pixels is split into: many where dW is small, since nothing else could
+// keep many threads busy; else at most `few`.
+template <class T>
+Index parts_of_gradient(const Problem& p, Index blocks, Index few) {
+  constexpr Index kSmall = Index{64} << 10, kMany = 16, kBlocks = 8;  // kBlocks: of a part, they pay for its addition
+  const Index elements = p.groups * p.outputs * p.channels * p.taps();
+  const Index memory = kPartialBytes / (elements * static_cast<Index>(sizeof(T)));
+  return std::clamp<Index>(std::min({blocks / kBlocks, memory, elements <= kSmall ? kMany : few}), 1, kMany);
+}
+
 // `elements` of each part, one part behind the other.
 template <class T>
 void add_parts(const T* partial, Index parts, Index elements, T* sum) {

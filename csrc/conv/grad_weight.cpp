@@ -28,8 +28,6 @@ namespace fastconv {
 namespace {
 
 constexpr Index kSumsElements = Index{128} << 10;  // of a task: half a megabyte of float32, in L2
-constexpr Index kSmallGradient = Index{64} << 10;  // elements; below, the pixels are split
-constexpr Index kPartialBytes = Index{4} << 20;    // for all partial sums together
 
 struct GradWeightPlan {
   Index lanes;
@@ -106,17 +104,15 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   plan.channels_per_task = plan.tap_tasks > 1 ? 1 : std::clamp<Index>(kSumsElements / per_channel, 1, p.channels);
 
   // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
-  const Index gradient = p.groups * p.outputs * p.channels * p.taps();
   plan.parts = 1;
-  if (gradient <= kSmallGradient && dense_gradient(p)) {
-    const Index memory = kPartialBytes / (gradient * static_cast<Index>(sizeof(T)));
-    plan.parts = std::clamp<Index>(std::min(plan.pixel_blocks(p) / 8, memory), 1, 16);
-  }
-  const Index target = threads > 1 ? 3 * threads : 1;
   const auto tasks = [&] {
     return p.groups * plan.parts * plan.tap_tasks * ceil_div(p.channels, plan.channels_per_task) *
            ceil_div(plan.outputs.count, plan.panels_per_task);
   };
+  if (dense_gradient(p)) plan.parts = parts_of_gradient<T>(p, plan.pixel_blocks(p), 1);
+  const Index target = threads > 1 ? 3 * threads : 1;
+  // Windows that are read in place cost nothing more if some panels of dy pass by at a time.
+  while (tasks() < target && plan.panels_per_task > 1 && !plan.staged) --plan.panels_per_task;
   while (tasks() < target && plan.channels_per_task > 1 && plan.channels_per_task * p.taps() > 64) {
     plan.channels_per_task = ceil_div(plan.channels_per_task, 2);
   }

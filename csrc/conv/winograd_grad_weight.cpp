@@ -23,11 +23,10 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kFewest = 16;                    // channels, outputs and tiles
-constexpr Index kMostChannels = 64;              // of a task
-constexpr Index kMostTiles = 24;                 // that are transformed at a time
-constexpr Index kPartialBytes = Index{4} << 20;  // of all parts together
-constexpr Index kSmallGradient = Index{64} << 10;
+constexpr Index kFewest = 16;        // channels, outputs and tiles
+constexpr Index kMostChannels = 64;  // of a task
+constexpr Index kMostTiles = 24;     // that are transformed at a time
+constexpr Index kFewTasks = 4;       // fewer would leave threads idle
 
 template <class T>
 struct GradPlan {
@@ -82,11 +81,7 @@ GradPlan<T>::GradPlan(const Problem& p) : tiles(tiles_of(p)) {
   v_point = apart(most_tiles() * v_row);
   z_point = apart(most_tiles() * width);
   s_point = apart(most_channels() * width);
-  const Index gradient = p.groups * p.outputs * p.channels * p.taps();
-  if (gradient <= kSmallGradient) {
-    const Index memory = kPartialBytes / (gradient * static_cast<Index>(sizeof(T)));
-    parts = std::clamp<Index>(std::min(blocks.count / 8, memory), 1, 16);
-  }
+  parts = parts_of_gradient<T>(p, blocks.count, kFewTasks / (p.groups * channels.count * panels.count));
 }
 
 // The gradient as an image of its own: its tiles neither overlap nor meet padding, but at the end.
