@@ -29,10 +29,11 @@ struct CellKind {
   bool whole;      // separable, and planes are not cut: winners are elements of dx
 };
 
-double workspace_bytes(const CellGrid& g, bool separable, std::size_t element) {
+double workspace_bytes(const CellGrid& g, const CellKind& kind, std::size_t element) {
   const double cells = static_cast<double>(g.size), phases = static_cast<double>(g.phases);
-  const double winners = separable ? static_cast<double>(g.axis[kDepth].stride() * g.axis[kHeight].stride()) : 1;
-  return (cells * (2 * phases + winners + 1) + 2 * static_cast<double>(g.reach)) * static_cast<double>(element) +
+  const double winners = kind.separable ? static_cast<double>(g.axis[kDepth].stride() * g.axis[kHeight].stride()) : 1;
+  const double elements = kind.whole ? 1 : phases + 1;
+  return (cells * (phases + winners + elements) + 2 * static_cast<double>(g.reach)) * static_cast<double>(element) +
          16.0 * kCacheLine;
 }
 
@@ -125,7 +126,7 @@ class MaxGradient {
     }
     constexpr P nothing = std::numeric_limits<P>::min();
     const bool same = shape == shape_;
-    if (!same || plan_.separable) std::fill_n(keys_, g_.phases * g_.size, nothing);  // folded in place
+    if (!same || plan_.separable) fill(keys_, g_.phases * g_.size, nothing);  // folded in place
     if (same) return;
     shape_ = shape;
     if (plan_.whole) {
@@ -158,6 +159,16 @@ class MaxGradient {
   Index start(Range CellAxis::Block::*range, const ImageStrides& s) const {
     return batch_ * s.batch + lanes_.first * s.channel +
            offset_of(s, (block_[kDepth].*range).first, (block_[kHeight].*range).first, (block_[kWidth].*range).first);
+  }
+
+  // By copies, whose vectors may be wider than those that this file is compiled for.
+  static void fill(P* cells, Index n, P value) {
+    Index filled = std::min<Index>(n, 128);
+    std::fill_n(cells, filled, value);
+    for (Index more; filled < n; filled += more) {
+      more = std::min(filled, n - filled);
+      std::copy_n(cells, more, cells + filled);
+    }
   }
 
   // Rows between an array, from a block's start on, and cells: one set for each depth.
@@ -356,7 +367,8 @@ bool whole_planes(const PoolProblem& p, const CellGrid& g) {
   if (p.channels > 1 && p.gradient.channel == 1) return false;
   return std::all_of(g.axis.begin(), g.axis.end(), [](const CellAxis& a) { return a.blocks() == 1; }) &&
          std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.dilation == 1; }) &&
-         (p.width().out == 1 || p.y.space[kWidth] == 1) && (p.width().in == 1 || p.gradient.space[kWidth] == 1) &&
+         (p.width().out == 1 || p.y.space[kWidth] == 1) &&
+         dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in) &&
          g.planes <= std::numeric_limits<std::int32_t>::max() / std::max<Index>(p.gradient.channel, p.plane_size());
 }
 
@@ -373,7 +385,11 @@ std::optional<CellPlan> plan_cells(const PoolProblem& p, bool separable, bool in
   for (std::size_t s = 0; s < kSpatial; ++s) extent[s] = p.axis[s].in;
   const auto halved = [&](std::size_t s) { return round_up(ceil_div(extent[s], 2), p.axis[s].stride); };
   const auto grid = [&](Index planes) { return CellGrid(p, extent, lanes, planes, vector); };
-  const auto bytes = [&](Index planes) { return workspace_bytes(grid(planes), separable, sizeof(T)); };
+  const auto kind = [&](const CellGrid& g) { return CellKind{separable, in_lanes, separable && whole_planes(p, g)}; };
+  const auto bytes = [&](Index planes) {
+    const CellGrid g = grid(planes);
+    return workspace_bytes(g, kind(g), sizeof(T));
+  };
   // No axis is cut to less than `least` windows unless it must be.
   for (const Index least : {Index{4}, Index{0}}) {
     const double most = least > 0 ? kComfortable : static_cast<double>(kMaxWorkspace) / 2;
@@ -389,8 +405,8 @@ std::optional<CellPlan> plan_cells(const PoolProblem& p, bool separable, bool in
   // Slices are moved one by one, and padding may only fall on cells that are written later.
   const bool flat = p.depth().in == 1 && p.depth().out == 1;
   while (flat && !in_lanes && 2 * planes <= p.channels && bytes(2 * planes) < kManyPlanes) planes *= 2;
-  CellPlan plan{{separable, in_lanes, false}, grid(planes), ceil_div(p.channels, in_lanes ? lanes : planes), 0};
-  plan.whole = separable && whole_planes(p, plan.grid);
+  const CellGrid whole = grid(planes);
+  CellPlan plan{kind(whole), whole, ceil_div(p.channels, in_lanes ? lanes : planes), 0};
   plan.workspace = static_cast<std::size_t>(bytes(planes));
   return plan;
 }
