@@ -24,8 +24,9 @@ struct CellRows {
 };
 
 // winner[i] = the place of the largest of key[0][i], key[1][i], ..., the earliest of equal ones, for i < n; and
-// best[i] = its key. The place of key[s][i] is place[s][i], or first[s] + i where `places` is false. All of it in whole
-// vectors. best and winner may be a source's arrays if no source lies before them.
+// best[i] = its key. The place of key[s][i] is place[s][i], or first[s] + base[i] where `places` is false,
+// first[s] + i if base is null. All of it in whole vectors. best and winner may be a source's arrays if no source lies
+// before them.
 template <class T>
 struct Winners {
   int sources;
@@ -33,7 +34,8 @@ struct Winners {
   const PlaceOf<T>* key[kMostSources];
   const PlaceOf<T>* place[kMostSources];
   PlaceOf<T> first[kMostSources];
-  PlaceOf<T>* best;  // or null
+  const PlaceOf<T>* base;  // or null
+  PlaceOf<T>* best;        // or null
   PlaceOf<T>* winner;
   std::ptrdiff_t n;
 };

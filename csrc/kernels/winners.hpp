@@ -33,17 +33,22 @@ void find_winners(const Winners<T>& given) {
       best = larger ? v : best;
     }
     if constexpr (Best) store(w.best + i, best);
-    store(w.winner + i, Places ? winner : winner + count_from<P>(i));
+    if constexpr (!Places) winner += w.base != nullptr ? load(w.base + i) : count_from<P>(i);
+    store(w.winner + i, winner);
   }
+}
+
+template <bool Places, bool Best, class T>
+void find_winners(const Winners<T>& w) {
+  if (w.sources == 2) return find_winners<2, Places, Best>(w);
+  if (w.sources == 3) return find_winners<3, Places, Best>(w);
+  if (w.sources == 5) return find_winners<5, Places, Best>(w);
+  find_winners<0, Places, Best>(w);
 }
 
 template <class T>
 void winners(const Winners<T>& w) {
-  if (w.best != nullptr) {
-    if (w.places) return w.sources == 2 ? find_winners<2, true, true>(w) : find_winners<0, true, true>(w);
-    return w.sources == 2 ? find_winners<2, false, true>(w) : find_winners<0, false, true>(w);
-  }
-  if (w.places) return find_winners<0, true, false>(w);
+  if (w.best != nullptr) return w.places ? find_winners<true, true>(w) : find_winners<false, true>(w);
   if (w.sources == 9) return find_winners<9, false, false>(w);
   if (w.sources == 4) return find_winners<4, false, false>(w);
   find_winners<0, false, false>(w);

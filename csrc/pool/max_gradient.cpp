@@ -5,7 +5,8 @@
 //     dx[cell] = sum of dy[window], for the windows that hold the cell, if it is their winner
 //
 // Each gradient is the sum of its windows in row-major order, and is written once. Where windows are large, winners are
-// found along one axis after the other, and each window adds dy to its winner's cell instead.
+// found along one axis after the other, and each window adds dy to its winner instead: to its cell, or if the block
+// holds whole planes, right to its element of dx.
 #include <limits>
 #include <vector>
 
@@ -18,19 +19,25 @@ namespace {
 
 constexpr double kComfortable = 300e3;  // bytes of workspace that stay in L2
 constexpr double kManyPlanes = 64e3;    // bytes of a block of several planes
+constexpr Index kFolded = 5;            // windows of which a wider one is made
 constexpr Index kMostLanes = 32;        // channels of a block
 constexpr Index kMostPhases = 64;
 
-double workspace_bytes(const CellGrid& g, bool separable, std::size_t element) {
+struct CellKind {
+  bool separable;  // winners are found along one axis after the other
+  bool in_lanes;   // channels, else planes
+  bool whole;      // separable, and planes are not cut: winners are elements of dx
+};
+
+double workspace_bytes(const CellGrid& g, const CellKind& kind, std::size_t element) {
   const double cells = static_cast<double>(g.size), phases = static_cast<double>(g.phases);
-  const double winners = separable ? static_cast<double>(g.axis[kDepth].stride() * g.axis[kHeight].stride()) : 1;
-  return (cells * (2 * phases + winners + 1) + 2 * static_cast<double>(g.reach)) * static_cast<double>(element) +
+  const double winners = kind.separable ? static_cast<double>(g.axis[kDepth].stride() * g.axis[kHeight].stride()) : 1;
+  const double elements = kind.whole ? 1 : phases + 1;
+  return (cells * (phases + winners + elements) + 2 * static_cast<double>(g.reach)) * static_cast<double>(element) +
          16.0 * kCacheLine;
 }
 
-struct CellPlan {
-  bool separable;
-  bool in_lanes;  // channels, else planes
+struct CellPlan : CellKind {
   CellGrid grid;
   Index lane_blocks;
   std::size_t workspace;
@@ -51,9 +58,13 @@ class MaxGradient {
         workspace_(plan.workspace),
         front_(round_up(g_.reach, kernels_.lanes)) {
     const Index all = g_.phases * g_.size, sources = p.depth().stride * p.height().stride;
-    dx_ = workspace_.take<T>(all);
     keys_ = workspace_.take<P>(all);
-    dy_ = workspace_.take<T>(front_ + g_.size) + front_;
+    if (plan.whole) {
+      elements_ = workspace_.take<P>(g_.size);
+    } else {
+      dx_ = workspace_.take<T>(all);
+      dy_ = workspace_.take<T>(front_ + g_.size) + front_;
+    }
     winners_ = workspace_.take<P>(front_ + (plan.separable ? sources : 1) * g_.size) + front_;
     if (!plan.separable) connect();
   }
@@ -70,22 +81,30 @@ class MaxGradient {
     lanes_ = {lane * most, std::min(p_.channels, (lane + 1) * most)};
     n_ = round_up((plan_.in_lanes ? 1 : lanes_.size()) * g_.plane, kernels_.lanes);
     prepare();
-    const T* const dy = a_.dy + start(&CellAxis::Block::windows, p_.y);
-    for (const Move& m : dy_moves_) {
-      kernels_.to_cells(m.rows, dy + m.array, a_.dy + p_.planes() * p_.pixels(), dy_ + m.cells);
-    }
     const T* const x = a_.x + start(&CellAxis::Block::x, p_.x);
     for (const Move& m : x_moves_) {
       kernels_.keys_to_cells(m.rows, x + m.array, a_.x + p_.planes() * p_.plane_size(), keys_ + m.cells);
     }
+    const T* const dy = a_.dy + start(&CellAxis::Block::windows, p_.y);
+    T* const dx = a_.dx + start(&CellAxis::Block::dx, p_.gradient);
+    if (plan_.whole) {
+      find_separably();
+      for (Index c = 0; c < lanes_.size(); ++c) std::fill_n(dx + c * p_.gradient.channel, p_.plane_size(), T(0));
+      scatter(dy, dx);
+      return;
+    }
+    for (const Move& m : dy_moves_) {
+      kernels_.to_cells(m.rows, dy + m.array, a_.dy + p_.planes() * p_.pixels(), dy_ + m.cells);
+    }
     if (plan_.separable) {
       find_separably();
-      scatter();
+      std::fill_n(dx_, g_.phases * g_.size, T(0));
+      scatter(nullptr, dx_);
     } else {
       find();
       deliver();
     }
-    put();
+    for (const Move& m : dx_moves_) kernels_.from_cells(m.rows, dx_ + m.cells, dx + m.array);
   }
 
  private:
@@ -107,19 +126,49 @@ class MaxGradient {
     }
     constexpr P nothing = std::numeric_limits<P>::min();
     const bool same = shape == shape_;
-    if (!same || plan_.separable) std::fill_n(keys_, g_.phases * g_.size, nothing);  // folded in place
+    if (!same || plan_.separable) fill(keys_, g_.phases * g_.size, nothing);  // folded in place
     if (same) return;
     shape_ = shape;
-    std::fill_n(dy_ - front_, front_ + g_.size, T(0));
+    if (plan_.whole) {
+      number_elements();
+    } else {
+      std::fill_n(dy_ - front_, front_ + g_.size, T(0));
+    }
     x_moves_ = moves(false, &CellAxis::Block::x, p_.x);
     dx_moves_ = moves(false, &CellAxis::Block::dx, p_.gradient);
     dy_moves_ = moves(true, &CellAxis::Block::windows, p_.y);
+  }
+
+  // The element of dx that each window's first tap is, counted from the block's first, as if padding had elements, too.
+  void number_elements() {
+    const auto input = [&](SpatialAxis s, Index cell) {
+      return (cell + block_[s].origin) * p_.axis[s].stride - p_.axis[s].pad;
+    };
+    P* cell = elements_;
+    for (Index i = 0; i < g_.planes; ++i) {
+      for (Index d = 0; d < g_.axis[kDepth].cells(); ++d) {
+        for (Index h = 0; h < g_.axis[kHeight].cells(); ++h) {
+          const Index row = i * p_.gradient.channel + offset_of(p_.gradient, input(kDepth, d), input(kHeight, h), 0);
+          for (Index w = 0; w < g_.axis[kWidth].cells(); ++w) *cell++ = static_cast<P>(row + input(kWidth, w));
+        }
+      }
+    }
   }
 
   // Where a block's part of an array starts.
   Index start(Range CellAxis::Block::*range, const ImageStrides& s) const {
     return batch_ * s.batch + lanes_.first * s.channel +
            offset_of(s, (block_[kDepth].*range).first, (block_[kHeight].*range).first, (block_[kWidth].*range).first);
+  }
+
+  // By copies, whose vectors may be wider than those that this file is compiled for.
+  static void fill(P* cells, Index n, P value) {
+    Index filled = std::min<Index>(n, 128);
+    std::fill_n(cells, filled, value);
+    for (Index more; filled < n; filled += more) {
+      more = std::min(filled, n - filled);
+      std::copy_n(cells, more, cells + filled);
+    }
   }
 
   // Rows between an array, from a block's start on, and cells: one set for each depth.
@@ -207,57 +256,65 @@ class MaxGradient {
     const Index deep = g_.axis[kDepth].reach() * g_.step[kDepth], high = g_.axis[kHeight].reach() * g_.step[kHeight];
     for (Index d = 0; d < sd; ++d) {
       for (Index h = 0; h < sh; ++h) {
-        fold(kWidth, g_.phase(d, h, 0), (d * sh + h) * g_.size, g_.size, 0, n_ + deep + high);
+        const Index key = g_.phase(d, h, 0), first = plan_.whole ? offset_of(p_.gradient, d, h, 0) : key;
+        fold(kWidth, {key, (d * sh + h) * g_.size, g_.size, 0, first}, n_ + deep + high);
       }
     }
-    for (Index d = 0; d < sd; ++d) fold(kHeight, g_.phase(d, 0, 0), d * sh * g_.size, sw * g_.size, g_.size, n_ + deep);
-    fold(kDepth, 0, 0, sh * sw * g_.size, sh * g_.size, n_);
+    for (Index d = 0; d < sd; ++d) {
+      fold(kHeight, {g_.phase(d, 0, 0), d * sh * g_.size, sw * g_.size, g_.size, 0}, n_ + deep);
+    }
+    fold(kDepth, {0, 0, sh * sw * g_.size, sh * g_.size, 0}, n_);
   }
 
-  // Sources of one axis: keys from `key` on and winners from `winner` on, the next phase's key_step and winner_step
-  // behind. No winners yet if winner_step is 0.
-  void fold(SpatialAxis s, Index key, Index winner, Index key_step, Index winner_step, Index n) {
+  // Keys from `key` on and winners from `winner` on, the next phase's key_step and winner_step behind. No winners yet
+  // if winner_step is 0: then the first tap is `first`.
+  struct Sources {
+    Index key, winner, key_step, winner_step, first;
+  };
+  void fold(SpatialAxis s, const Sources& all, Index n) {
     const CellAxis& axis = g_.axis[s];
     const Index step = g_.step[s];
-    if (axis.taps() == 1 && winner_step > 0) return;
+    if (axis.taps() == 1 && all.winner_step > 0) return;
     Winners<T> w{};
-    w.places = winner_step > 0;
-    w.best = keys_ + key;
-    w.winner = winners_ + winner;
+    w.places = all.winner_step > 0;
+    w.base = plan_.whole ? elements_ : nullptr;
+    w.best = keys_ + all.key;
+    w.winner = winners_ + all.winner;
     w.n = round_up(n, kernels_.lanes);
-    const auto add = [&](Index keys, Index winners) {
-      w.key[w.sources] = keys_ + keys;
-      w.first[w.sources] = static_cast<P>(keys);
-      w.place[w.sources++] = winners_ + winners;
+    const auto add = [&](Index tap, Index phase, Index at) {
+      const Index key = phase * all.key_step + at;
+      w.key[w.sources] = keys_ + all.key + key;
+      w.first[w.sources] = static_cast<P>(all.first + (plan_.whole ? tap : key));
+      w.place[w.sources++] = winners_ + all.winner + phase * all.winner_step + at;
     };
     if (axis.stride() > 1 || axis.taps() == 1) {
-      for (Index k = 0; k < axis.taps(); ++k) {
-        const Index phase = axis.tap_phase(k), at = axis.tap_cell(k) * step;
-        add(key + phase * key_step + at, winner + phase * winner_step + at);
-      }
+      for (Index k = 0; k < axis.taps(); ++k) add(k, axis.tap_phase(k), axis.tap_cell(k) * step);
       return kernels_.winners(w);
     }
-    // Windows of 2, 4, 8, ... taps from two of half that; the last ones may overlap.
+    // Windows from a few that have fewer taps; the last two may overlap.
     for (Index taps = 1; taps < axis.taps(); w.sources = 0, w.places = true) {
-      const Index more = std::min(taps, axis.taps() - taps), at = axis.tap_cell(more) * step;
-      add(key, winner);
-      add(key + at, winner + at);
+      const Index wider = std::min(kFolded * taps, axis.taps());
+      for (Index k = 0; k < wider - taps; k += taps) add(k, 0, axis.tap_cell(k) * step);
+      add(wider - taps, 0, axis.tap_cell(wider - taps) * step);
       kernels_.winners(w);
-      taps += more;
+      taps = wider;
     }
   }
 
-  // Each window to its winner, in row-major order; planes side by side, since they do not wait for each other.
-  void scatter() {
-    std::fill_n(dx_, g_.phases * g_.size, T(0));
+  // Each window to its winner, in row-major order; planes side by side, since they do not wait for each other. dy lies
+  // in cells if it is null.
+  void scatter(const T* dy, T* dx) {
     for (const Move& m : dy_moves_) {
       const CellRows& r = m.rows;
-      const Index row = r.pixels * r.lanes, first = m.cells + r.row_stream[0] + r.stream[0];
+      const Index first = m.cells + r.row_stream[0] + r.stream[0];
+      Scatter s{winners_ + first, r.cell_plane, dy_ + first, r.cell_plane, dx, r.pixels * r.lanes};
+      if (dy != nullptr) s.dy = dy + m.array, s.dy_plane = r.array_plane;
+      const Index dy_row = dy != nullptr ? r.array_row : r.cell_row;
       Index plane = 0;
       const auto run = [&]<int N>(std::integral_constant<int, N>) {
         for (; plane + N <= r.planes; plane += N) {
           for (Index i = 0; i < r.rows; ++i) {
-            add_row<N>(first + plane * r.cell_plane + i * r.cell_row, r.cell_plane, row);
+            add_row<N>(s, plane * s.winner_plane + i * r.cell_row, plane * s.dy_plane + i * dy_row);
           }
         }
       };
@@ -266,19 +323,24 @@ class MaxGradient {
     }
   }
 
+  struct Scatter {
+    const P* winner;
+    Index winner_plane;
+    const T* dy;
+    Index dy_plane;
+    T* dx;
+    Index count;
+  };
+  // A row of N planes.
   template <int N>
-  void add_row(Index at, Index plane, Index count) {
-    const P* const winner = winners_ + at;
-    const T* const dy = dy_ + at;
-    T* const dx = dx_;
-    for (Index i = 0; i < count; ++i) {
-      for (int n = 0; n < N; ++n) dx[winner[i + n * plane]] += dy[i + n * plane];
+  [[gnu::noinline]] static void add_row(const Scatter& s, Index winner_row, Index dy_row) {
+    const P* const winner = s.winner + winner_row;
+    const T* const dy = s.dy + dy_row;
+    T* const dx = s.dx;
+    for (Index i = 0; i < s.count; ++i) {
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) dx[winner[i + n * s.winner_plane]] += dy[i + n * s.dy_plane];
     }
-  }
-
-  void put() const {
-    T* const dx = a_.dx + start(&CellAxis::Block::dx, p_.gradient);
-    for (const Move& m : dx_moves_) kernels_.from_cells(m.rows, dx_ + m.cells, dx + m.array);
   }
 
   const PoolProblem& p_;
@@ -295,9 +357,20 @@ class MaxGradient {
   Range lanes_{};
   Winners<T> find_{};
   std::vector<Deliver<T>> deliver_;
-  T *dx_, *dy_;
-  P *keys_, *winners_;
+  T *dx_ = nullptr, *dy_ = nullptr;
+  P *keys_ = nullptr, *winners_ = nullptr, *elements_ = nullptr;
 };
+
+// Whether a block is whole planes of contiguous rows, all of which one place can tell apart. A dilated window may have
+// all its taps in the padding, which is no place in dx.
+bool whole_planes(const PoolProblem& p, const CellGrid& g) {
+  if (p.channels > 1 && p.gradient.channel == 1) return false;
+  return std::all_of(g.axis.begin(), g.axis.end(), [](const CellAxis& a) { return a.blocks() == 1; }) &&
+         std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.dilation == 1; }) &&
+         (p.width().out == 1 || p.y.space[kWidth] == 1) &&
+         dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in) &&
+         g.planes <= std::numeric_limits<std::int32_t>::max() / std::max<Index>(p.gradient.channel, p.plane_size());
+}
 
 // Halves the block, along the outermost axis that is much longer than a window, until it is comfortable.
 template <class T>
@@ -312,7 +385,11 @@ std::optional<CellPlan> plan_cells(const PoolProblem& p, bool separable, bool in
   for (std::size_t s = 0; s < kSpatial; ++s) extent[s] = p.axis[s].in;
   const auto halved = [&](std::size_t s) { return round_up(ceil_div(extent[s], 2), p.axis[s].stride); };
   const auto grid = [&](Index planes) { return CellGrid(p, extent, lanes, planes, vector); };
-  const auto bytes = [&](Index planes) { return workspace_bytes(grid(planes), separable, sizeof(T)); };
+  const auto kind = [&](const CellGrid& g) { return CellKind{separable, in_lanes, separable && whole_planes(p, g)}; };
+  const auto bytes = [&](Index planes) {
+    const CellGrid g = grid(planes);
+    return workspace_bytes(g, kind(g), sizeof(T));
+  };
   // No axis is cut to less than `least` windows unless it must be.
   for (const Index least : {Index{4}, Index{0}}) {
     const double most = least > 0 ? kComfortable : static_cast<double>(kMaxWorkspace) / 2;
@@ -328,7 +405,8 @@ std::optional<CellPlan> plan_cells(const PoolProblem& p, bool separable, bool in
   // Slices are moved one by one, and padding may only fall on cells that are written later.
   const bool flat = p.depth().in == 1 && p.depth().out == 1;
   while (flat && !in_lanes && 2 * planes <= p.channels && bytes(2 * planes) < kManyPlanes) planes *= 2;
-  CellPlan plan{separable, in_lanes, grid(planes), ceil_div(p.channels, in_lanes ? lanes : planes), 0};
+  const CellGrid whole = grid(planes);
+  CellPlan plan{kind(whole), whole, ceil_div(p.channels, in_lanes ? lanes : planes), 0};
   plan.workspace = static_cast<std::size_t>(bytes(planes));
   return plan;
 }
