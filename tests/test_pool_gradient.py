@@ -64,8 +64,17 @@ def test_small_windows_of_every_width(kernel, stride, padding, dtype, what, thre
             cases.assert_exact(dx, expected, case)
 
 
-# Windows of more than 16 taps: several whole planes in a block, and dilated ones, of which all taps may lie in padding.
-LARGE = [(5, 1, 2, 1), (9, 1, 4, 1), (13, 1, 6, 1), (5, 2, 2, 1), (6, 3, 1, 1), (5, 1, 2, 4), (7, 2, 3, 5)]
+# Windows of more than 16 taps: several whole planes in a block, and dilated ones, of which all taps
+# may lie in padding.
+LARGE = [
+    (5, 1, 2, 1),
+    (9, 1, 4, 1),
+    (13, 1, 6, 1),
+    (5, 2, 2, 1),
+    (6, 3, 1, 1),
+    (5, 1, 2, 4),
+    (7, 2, 3, 5),
+]
 
 
 @pytest.mark.parametrize("what", SPECIALS)
@@ -75,7 +84,9 @@ def test_large_windows(kernel, stride, padding, dilation, data_format, what, thr
     for height, width in ((13, 13), (20, 17), (33, 40)):
         if dilation * (kernel - 1) + 1 > min(height, width) + 2 * padding:
             continue
-        case = PoolCase("", (2, 5, height, width), kernel, stride, padding, dilation, data_format=data_format)
+        case = PoolCase(
+            "", (2, 5, height, width), kernel, stride, padding, dilation, data_format=data_format
+        )
         x = plane_data(case.input_shape, np.float32, what, width)
         g = np.random.default_rng(2).integers(-5, 5, case.output_shape).astype(np.float32)
         expected = reference.max_pool2d_backward(g, x, **case.max_args)
