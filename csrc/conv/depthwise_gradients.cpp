@@ -1,13 +1,13 @@
-// All gradients of a depthwise convolution in one sweep, a group in each lane.
+// The gradients of a depthwise convolution's input and weight in one sweep, a group in each lane.
 //
-//     dx[i] = sum over taps of w[tap] * dy at i,    dW[tap] = sum over pixels of dY * x at tap,    db = sum of dY
+//     dx[i] = sum over taps of w[tap] * dy at i,    dW[tap] = sum over pixels of dY * x at tap
 //
 // Planes of VL groups, as small as they are here, stay in cache whole. Their transposes are most of the work, so dY is
-// transposed once for all that read it: every stride phase of dx, dW and db. It lies in one stage with the margins that
-// any phase wants, in which a phase's tap is an offset. db is one more tap, whose x is a vector of ones.
+// transposed once for all that read it: every stride phase of dx, and dW. It lies in one stage with the margins that
+// any phase wants, in which a phase's tap is an offset.
 //
 // Sums are folded to doubles as in depthwise_grad_weight.cpp; images are cut into parts by the shape alone, and parts
-// are added in order. No gradient looks at whether others are wanted.
+// are added in order. Neither gradient looks at whether the other is wanted.
 #include <algorithm>
 #include <vector>
 
@@ -102,7 +102,6 @@ class LaneGradients<T>::Task {
         dy_(workspace_.template take<T>(s_.dy_stage_.elements(s_.dy_problem_))),
         dx_(workspace_.template take<T>(s_.dx_elements())),
         weights_(workspace_.template take<T>(taps_ * s_.lanes_)),
-        ones_(workspace_.template take<T>(s_.lanes_)),
         zeros_(workspace_.template take<T>(s_.lanes_)),
         sums_(workspace_.template take<T>(sums())),
         totals_(workspace_.template take<double>(sums())),
@@ -114,7 +113,6 @@ class LaneGradients<T>::Task {
     std::fill_n(x_, s_.x_stage_.elements(s_.p_), T(0));
     std::fill_n(dy_, s_.dy_stage_.elements(s_.dy_problem_), T(0));
     std::fill_n(dx_, s_.dx_elements(), T(0));  // where no tap leads, it stays so
-    std::fill_n(ones_, s_.lanes_, T(1));
     std::fill_n(zeros_, s_.lanes_, T(0));
     s_.x_stage_.pixel_offsets(s_.p_, x_at_);
     s_.dy_stage_.pixel_offsets(s_.dy_problem_, dy_at_);
@@ -123,7 +121,7 @@ class LaneGradients<T>::Task {
     prepare_phases();
   }
 
-  // From group g on; gradient: [group][taps, then the bias].
+  // From group g on; gradient: [group][tap].
   void run(Index g, Images images, double* gradient) {
     const Index groups = std::min(s_.lanes_, s_.p_.groups - g);
     if (s_.a_.dx != nullptr) pack_weights(g, groups);
@@ -134,23 +132,20 @@ class LaneGradients<T>::Task {
       s_.dy_stage_.copy(s_.dy_problem_, s_.k_, s_.a_.dy + n * s_.p_.y.batch + g * s_.p_.y.group, 0, groups, dy_at_,
                         dy_);
       if (s_.a_.dx != nullptr) grad_input(n, g, groups);
-      if (s_.a_.dw != nullptr) {
-        s_.x_stage_.copy(s_.p_, s_.k_, s_.a_.x + n * s_.p_.x.batch + g * s_.p_.x.group, 0, groups, x_at_, x_);
-      }
-      add_products();
+      if (s_.a_.dw != nullptr) grad_weight(n, g, groups);
     }
     fold();
     for (Index l = 0; l < groups; ++l) {
-      for (Index i = 0; i <= taps_; ++i) gradient[l * (taps_ + 1) + i] = totals_[i * s_.lanes_ + l];
+      for (Index i = 0; i < taps_; ++i) gradient[l * taps_ + i] = totals_[i * s_.lanes_ + l];
     }
   }
 
  private:
-  Index sums() const { return (taps_ + 1) * s_.lanes_; }
+  Index sums() const { return taps_ * s_.lanes_; }
   std::size_t bytes() const {
     return Workspace::piece_bytes<T>(s_.x_stage_.elements(s_.p_)) +
            Workspace::piece_bytes<T>(s_.dy_stage_.elements(s_.dy_problem_)) +
-           Workspace::piece_bytes<T>(s_.dx_elements()) + 2 * Workspace::piece_bytes<T>(s_.lanes_) +
+           Workspace::piece_bytes<T>(s_.dx_elements()) + Workspace::piece_bytes<T>(s_.lanes_) +
            Workspace::piece_bytes<T>(taps_ * s_.lanes_) + Workspace::piece_bytes<T>(sums()) +
            Workspace::piece_bytes<double>(sums()) + Workspace::piece_bytes<Index>(s_.x_stage_.pixels(s_.p_)) +
            Workspace::piece_bytes<Index>(s_.dy_stage_.pixels(s_.dy_problem_)) +
@@ -219,33 +214,23 @@ class LaneGradients<T>::Task {
         s_.k_, dx_, s_.a_.dx + n * to.batch + g * to.group);
   }
 
-  // Of what is staged: the weights' sums and, behind them, the bias's.
-  void add_products() {
+  // Of dY, which is staged, and image n of x.
+  void grad_weight(Index n, Index g, Index groups) {
+    s_.x_stage_.copy(s_.p_, s_.k_, s_.a_.x + n * s_.p_.x.batch + g * s_.p_.x.group, 0, groups, x_at_, x_);
     const Axis &h = s_.dy_problem_.height(), &w = s_.dy_problem_.width();
     TapSums<T> t{};
+    t.depth = taps_;
+    t.x = x_;
+    t.offset = tap_;
+    t.x_step = s_.p_.width().stride * s_.lanes_;
+    t.x_row = s_.p_.height().stride * s_.x_stage_.row();
     t.dy = dy_ + h.pad * s_.dy_stage_.row() + w.pad * s_.lanes_;
     t.dy_step = s_.lanes_;
     t.dy_row = s_.dy_stage_.row();
     t.rows = h.in;
     t.width = w.in;
-    if (s_.a_.dw != nullptr) {
-      t.depth = taps_;
-      t.x = x_;
-      t.offset = tap_;
-      t.x_step = s_.p_.width().stride * s_.lanes_;
-      t.x_row = s_.p_.height().stride * s_.x_stage_.row();
-      t.sums = sums_;
-      s_.k_.tap_sums[0](t);
-    }
-    if (s_.a_.db != nullptr) {
-      const Index here = 0;
-      t.depth = 1;
-      t.x = ones_;
-      t.offset = &here;
-      t.x_step = t.x_row = 0;
-      t.sums = sums_ + taps_ * s_.lanes_;
-      s_.k_.tap_sums[0](t);
-    }
+    t.sums = sums_;
+    s_.k_.tap_sums[0](t);
     vectors_ += t.rows * t.width;
     if (vectors_ > kVectorsPerFold) fold();
   }
@@ -260,7 +245,7 @@ class LaneGradients<T>::Task {
   Index taps_;
   Workspace workspace_;
   T *x_, *dy_, *dx_;
-  T *weights_, *ones_, *zeros_;
+  T *weights_, *zeros_;
   T* sums_;
   double* totals_;
   Index *x_at_, *dy_at_, *dx_at_;
@@ -283,28 +268,21 @@ bool sweeps(const Problem& p) {
   return plan_depthwise<T>(like_dy, 1, plan) && plan.kernel == DepthwiseKernel::kLanes;
 }
 
-template <class T>
-void store_sums(const Problem& p, const double* sums, const GradientOperands<T>& a) {
-  for (Index g = 0; g < p.groups; ++g, sums += p.taps() + 1) {
-    for (Index i = 0; a.dw != nullptr && i < p.taps(); ++i) a.dw[g * p.w.group + i] = static_cast<T>(sums[i]);
-    if (a.db != nullptr) a.db[g] = static_cast<T>(sums[p.taps()]);
-  }
-}
-
 }  // namespace
 
 template <class T>
 bool depthwise_gradients(const GradientProblem& problems, const GradientOperands<T>& a, int threads) {
   const Problem& p = problems.weight;
+  if (a.dx == nullptr && a.dw == nullptr) return false;
   if (p.flops() == 0 || !sweeps<T>(p)) return false;
   const LaneGradients<T> gradients(problems, a);
   if (!gradients.fits()) return false;
-  const Index lanes = kernels().of<T>().lanes, blocks = ceil_div(p.groups, lanes), each = p.taps() + 1;
+  const Index lanes = kernels().of<T>().lanes, blocks = ceil_div(p.groups, lanes), each = p.taps();
   const Panels parts(p.batch, std::max<Index>(1, p.batch * blocks / kPartTasks));
   const Index size = p.groups * each, tasks = blocks * parts.count;
   const RecycledBlock partial(static_cast<std::size_t>(parts.count * size) * sizeof(double));
   double* const sums = partial.as<double>();
-  const int useful = useful_threads(3 * p.flops(), tasks, threads);
+  const int useful = useful_threads(2 * p.flops(), tasks, threads);
   const Panels shares(tasks, ceil_div(tasks, useful > 1 ? std::min<Index>(tasks, 8 * useful) : 1));
   parallel_for(useful, shares.count, [&](Index i) {
     typename LaneGradients<T>::Task task(gradients);
@@ -316,7 +294,9 @@ bool depthwise_gradients(const GradientProblem& problems, const GradientOperands
   for (Index part = 1; part < parts.count; ++part) {
     for (Index i = 0; i < size; ++i) sums[i] += sums[part * size + i];
   }
-  store_sums(p, sums, a);
+  for (Index g = 0; a.dw != nullptr && g < p.groups; ++g) {
+    for (Index i = 0; i < each; ++i) a.dw[g * p.w.group + i] = static_cast<T>(sums[g * each + i]);
+  }
   return true;
 }
 

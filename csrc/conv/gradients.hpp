@@ -22,7 +22,7 @@ struct GradientOperands {
 template <class T>
 void conv_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 
-// The same in one sweep over small planes; false where other roads are as good.
+// dx and dw of small planes in one sweep; false where other roads are as good, or neither is wanted.
 template <class T>
 bool depthwise_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 
