@@ -1,4 +1,4 @@
-// The gradients of a depthwise convolution's input and weight in one sweep, a group in each lane.
+// The gradients of a depthwise convolution in one sweep, a group in each lane.
 //
 //     dx[i] = sum over taps of w[tap] * dy at i,    dW[tap] = sum over pixels of dY * x at tap
 //
@@ -7,7 +7,8 @@
 // any phase wants, in which a phase's tap is an offset.
 //
 // Sums are folded to doubles as in depthwise_grad_weight.cpp; images are cut into parts by the shape alone, and parts
-// are added in order. Neither gradient looks at whether the other is wanted.
+// are added in order. No gradient looks at whether others are wanted. The bias's, for which alone no transpose pays, is
+// summed here plane by plane as grad_bias.cpp does it, to the bit, while dY is in cache.
 #include <algorithm>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "../memory.hpp"
 #include "../parallel.hpp"
 #include "../workspace.hpp"
+#include "conv.hpp"
 #include "depthwise.hpp"
 #include "direct_plan.hpp"
 #include "gradients.hpp"
@@ -121,16 +123,19 @@ class LaneGradients<T>::Task {
     prepare_phases();
   }
 
-  // From group g on; gradient: [group][tap].
-  void run(Index g, Images images, double* gradient) {
+  // From group g on; gradient: [group][tap]; plane_sums: [image][group] of the problem, or null.
+  void run(Index g, Images images, double* gradient, T* plane_sums) {
     const Index groups = std::min(s_.lanes_, s_.p_.groups - g);
     if (s_.a_.dx != nullptr) pack_weights(g, groups);
     std::fill_n(totals_, sums(), 0.0);
     std::fill_n(sums_, sums(), T(0));
     vectors_ = 0;
     for (Index n = images.first; n < images.end; ++n) {
-      s_.dy_stage_.copy(s_.dy_problem_, s_.k_, s_.a_.dy + n * s_.p_.y.batch + g * s_.p_.y.group, 0, groups, dy_at_,
-                        dy_);
+      const T* const dy = s_.a_.dy + n * s_.p_.y.batch + g * s_.p_.y.group;
+      if (plane_sums != nullptr) {
+        s_.k_.sum_rows(dy, s_.p_.y.group, groups, s_.p_.pixels(), plane_sums + n * s_.p_.groups + g);
+      }
+      s_.dy_stage_.copy(s_.dy_problem_, s_.k_, dy, 0, groups, dy_at_, dy_);
       if (s_.a_.dx != nullptr) grad_input(n, g, groups);
       if (s_.a_.dw != nullptr) grad_weight(n, g, groups);
     }
@@ -268,6 +273,18 @@ bool sweeps(const Problem& p) {
   return plan_depthwise<T>(like_dy, 1, plan) && plan.kernel == DepthwiseKernel::kLanes;
 }
 
+bool in_whole_planes(const Problem& p) { return p.y.space[kWidth] == 1 && p.y.space[kHeight] == p.width().out; }
+
+// The sums of the planes of all images, in order.
+template <class T>
+void add_images(const Problem& p, const T* plane_sums, T* db) {
+  for (Index g = 0; g < p.groups; ++g) {
+    double total = 0;
+    for (Index n = 0; n < p.batch; ++n) total += static_cast<double>(plane_sums[n * p.groups + g]);
+    db[g] = static_cast<T>(total);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -282,13 +299,16 @@ bool depthwise_gradients(const GradientProblem& problems, const GradientOperands
   const Index size = p.groups * each, tasks = blocks * parts.count;
   const RecycledBlock partial(static_cast<std::size_t>(parts.count * size) * sizeof(double));
   double* const sums = partial.as<double>();
+  const bool with_bias = a.db != nullptr && in_whole_planes(p);
+  const RecycledBlock planes(static_cast<std::size_t>(with_bias ? p.batch * p.groups : 0) * sizeof(T));
+  T* const plane_sums = with_bias ? planes.as<T>() : nullptr;
   const int useful = useful_threads(2 * p.flops(), tasks, threads);
   const Panels shares(tasks, ceil_div(tasks, useful > 1 ? std::min<Index>(tasks, 8 * useful) : 1));
   parallel_for(useful, shares.count, [&](Index i) {
     typename LaneGradients<T>::Task task(gradients);
     for (Index j = shares.start(i); j < shares.start(i) + shares.size(i); ++j) {
       const Index part = j / blocks, g = j % blocks * lanes;
-      task.run(g, {parts.start(part), parts.start(part) + parts.size(part)}, sums + part * size + g * each);
+      task.run(g, {parts.start(part), parts.start(part) + parts.size(part)}, sums + part * size + g * each, plane_sums);
     }
   });
   for (Index part = 1; part < parts.count; ++part) {
@@ -296,6 +316,11 @@ bool depthwise_gradients(const GradientProblem& problems, const GradientOperands
   }
   for (Index g = 0; a.dw != nullptr && g < p.groups; ++g) {
     for (Index i = 0; i < each; ++i) a.dw[g * p.w.group + i] = static_cast<T>(sums[g * each + i]);
+  }
+  if (with_bias) {
+    add_images(p, plane_sums, a.db);
+  } else if (a.db != nullptr) {
+    conv_grad_bias(p, a.dy, a.db, threads);
   }
   return true;
 }

@@ -22,7 +22,7 @@ struct GradientOperands {
 template <class T>
 void conv_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 
-// dx and dw of small planes in one sweep; false where other roads are as good, or neither is wanted.
+// The same for small planes of depthwise convolutions, in one sweep; false where other roads are as good.
 template <class T>
 bool depthwise_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 
