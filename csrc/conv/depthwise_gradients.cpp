@@ -212,11 +212,24 @@ class LaneGradients<T>::Task {
   }
 
   void grad_input(Index n, Index g, Index groups) {
-    for (const LaneRows<T>& t : rows_) s_.k_.lane_rows(t);
     const ImageStrides& to = s_.dx_problem_.x;
+    T* const dx = s_.a_.dx + n * to.batch + g * to.group;
+    if (to.group == 1 && rows_.size() == s_.phases_.size()) return grad_input_in_place(groups, dx);
+    for (const LaneRows<T>& t : rows_) s_.k_.lane_rows(t);
     const Index height = s_.p_.height().in, width = s_.p_.width().in;
-    LaneBlock<T>{to, groups, height, width, width * s_.lanes_, s_.lanes_, dx_at_}.scatter(
-        s_.k_, dx_, s_.a_.dx + n * to.batch + g * to.group);
+    LaneBlock<T>{to, groups, height, width, width * s_.lanes_, s_.lanes_, dx_at_}.scatter(s_.k_, dx_, dx);
+  }
+  // Channels lie side by side, and no pixel is left out.
+  void grad_input_in_place(Index groups, T* dx) const {
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      const GradInputPhase& phase = s_.phases_[i];
+      LaneRows<T> t = rows_[i];
+      t.y = dx + phase.x_offset;
+      t.y_step = phase.problem.y.space[kWidth];
+      t.y_row = phase.problem.y.space[kHeight];
+      t.lanes = groups;
+      s_.k_.lane_rows(t);
+    }
   }
 
   // Of dY, which is staged, and image n of x.
@@ -273,7 +286,10 @@ bool sweeps(const Problem& p) {
   return plan_depthwise<T>(like_dy, 1, plan) && plan.kernel == DepthwiseKernel::kLanes;
 }
 
-bool in_whole_planes(const Problem& p) { return p.y.space[kWidth] == 1 && p.y.space[kHeight] == p.width().out; }
+// As grad_bias.cpp sums in one run.
+bool in_whole_planes(const Problem& p) {
+  return p.y.space[kWidth] == 1 && p.y.space[kHeight] == p.width().out && p.y.group != 1;
+}
 
 // The sums of the planes of all images, in order.
 template <class T>
