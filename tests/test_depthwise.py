@@ -106,6 +106,75 @@ def test_workspace_is_bounded(image, batch, data_format):
         assert plan.workspace_bytes <= (1 << 20) * plan.threads, case
 
 
+# ---- gradients in one sweep ---------------------------------------------------------------------
+
+# Planes small enough, and groups enough, for any vector length: dy is read once for all gradients.
+PLANES = [(7, 7, 37), (14, 13, 18), (5, 16, 33), (28, 28, 17), (1, 9, 20), (3, 2, 19)]
+SWEPT = [
+    ConvCase(
+        f"{h}x{w}g{groups}k{kernel}s{stride}d{dilation}p{padding}",
+        (3, groups, h, w),
+        (groups, 1, *kernel),
+        stride,
+        padding,
+        dilation,
+        groups,
+    )
+    for (h, w, groups), (kernel, stride, dilation), padding in itertools.product(
+        PLANES, SQUARE[:4] + OTHERS, (0, 1, ((0, 1), (0, 1)), ((3, 0), (1, 4)))
+    )
+]
+SWEPT = [case for case in SWEPT if min(case.output) > 0]
+MASKS = [m for m in itertools.product((True, False), repeat=3) if any(m)]
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("case", SWEPT, ids=str)
+def test_gradients_of_small_planes_are_exact(case, data_format, threads):
+    case = case.replace(data_format=data_format, dtype=DTYPES[len(case.name) % 2])
+    arrays, _, gradients = cases.integer_problem(case)
+    for name, grad, wanted in zip("xwb", cases.backward(case, arrays), gradients, strict=True):
+        cases.assert_exact(grad, wanted, f"gradient {name} of {case!r}")
+
+
+@pytest.mark.parametrize("how", [None, *sorted(cases.AWKWARD)])
+@pytest.mark.parametrize("case", SWEPT[::11] + SOME[::5], ids=str)
+def test_a_gradient_has_the_same_bits_whatever_else_is_wanted(case, how):
+    arrays = case.normal()
+    if how is not None:
+        arrays = arrays.map(lambda a: None if a is None else cases.AWKWARD[how](a))
+    every = cases.backward(case, arrays)
+    for mask in MASKS:
+        some = cases.backward(case, arrays, output_mask=mask)
+        for wanted, one, same in zip(mask, every, some, strict=True):
+            assert (same is not None) == wanted
+            if wanted:
+                assert one.tobytes() == same.tobytes(), (case, mask)
+
+
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("case", SWEPT[::7], ids=str)
+def test_threads_leave_gradients_of_small_planes_alone(case, data_format):
+    case = case.replace(data_format=data_format, input=(19, *case.input[1:]))
+    a = case.normal()
+    with cases.thread_count(1):
+        alone = cases.backward(case, a)
+    with cases.thread_count(3):
+        together = cases.backward(case, a)
+    for one, same in zip(alone, together, strict=True):
+        assert one.tobytes() == same.tobytes(), case
+
+
+@pytest.mark.parametrize("side", guard.SIDES)
+@pytest.mark.parametrize("case", SWEPT[::9], ids=str)
+def test_gradients_of_small_planes_stay_inside(case, side):
+    arrays, _, gradients = cases.integer_problem(case)
+    for make in guard.MAKERS.values():
+        guarded = arrays.map(lambda a, make=make: None if a is None else make(a, side))
+        for grad, wanted in zip(cases.backward(case, guarded), gradients, strict=True):
+            cases.assert_exact(grad, wanted, case)
+
+
 # ---- exact --------------------------------------------------------------------------------------
 
 

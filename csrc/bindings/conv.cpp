@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "../conv/conv.hpp"
+#include "../conv/gradients.hpp"
 #include "../conv/pooled.hpp"
 #include "../cpu.hpp"
 #include "../parallel.hpp"
@@ -84,21 +85,23 @@ PyObject* gradients_of(const ConvOptions& options, Array& grad_output, Array& in
   if (mask[0]) weight.become(computed);
   Gradients gradients(mask, input.shape(), weight.shape(), p.groups * p.outputs, result);
   p.y = shapes.output_layout().strides(grad_output, p.outputs);
+  GradientProblem problems{p, p};
+  if (mask[0]) {
+    problems.input.x = shapes.input.layout.strides(*gradients.input, p.channels);
+    problems.input.w = weight_strides(weight, p, options.dims);
+  }
+  if (mask[1]) {
+    problems.weight.x = shapes.input.layout.strides(input, p.channels);
+    problems.weight.w = dense_weight_strides(p);
+  }
   with_type(computed, [&](auto zero) {
     using T = decltype(zero);
+    GradientOperands<T> a{grad_output.data<T>(), nullptr, nullptr, nullptr, nullptr, nullptr};
+    if (mask[0]) a.w = weight.data<T>(), a.dx = gradients.input->data<T>();
+    if (mask[1]) a.x = input.data<T>(), a.dw = gradients.weight->data<T>();
+    if (mask[2]) a.db = gradients.bias->data<T>();
     const ReleaseGil release(p.flops() > kReleaseGil);
-    if (mask[0]) {
-      p.x = shapes.input.layout.strides(*gradients.input, p.channels);
-      p.w = weight_strides(weight, p, options.dims);
-      conv_grad_input<T>(p, grad_output.data<T>(), weight.data<T>(), nullptr, gradients.input->data<T>(),
-                         num_threads());
-    }
-    if (mask[1]) {
-      p.x = shapes.input.layout.strides(input, p.channels);
-      p.w = dense_weight_strides(p);
-      conv_grad_weight<T>(p, input.data<T>(), grad_output.data<T>(), gradients.weight->data<T>(), num_threads());
-    }
-    if (mask[2]) conv_grad_bias<T>(p, grad_output.data<T>(), gradients.bias->data<T>(), num_threads());
+    conv_gradients(problems, a, num_threads());
   });
   return gradients.finish();
 }

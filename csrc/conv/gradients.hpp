@@ -1,0 +1,29 @@
+// The gradients of one convolution, all that are wanted in one call: what they read once then serves them all.
+#pragma once
+
+#include "../problem.hpp"
+
+namespace fastconv {
+
+// One convolution twice: for its gradient of the input, with the strides of dx and w, and for that of the weight, with
+// those of x and dw (taps side by side). Strides of arrays that are not there do not matter.
+struct GradientProblem {
+  Problem input, weight;
+};
+
+// Results that are not wanted, and what only they need, are null.
+template <class T>
+struct GradientOperands {
+  const T *dy, *x, *w;
+  T *dx, *dw, *db;
+};
+
+// Writes those of the three that are wanted. The bits of one do not depend on the others.
+template <class T>
+void conv_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
+
+// The same for small planes of depthwise convolutions, in one sweep; false where other roads are as good.
+template <class T>
+bool depthwise_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
+
+}  // namespace fastconv
