@@ -16,16 +16,15 @@
 #include "../workspace.hpp"
 #include "depthwise.hpp"
 #include "direct_plan.hpp"
+#include "image_parts.hpp"
 #include "lane_stage.hpp"
 #include "plane_stage.hpp"
 
 namespace fastconv {
 namespace {
 
-constexpr Index kVectorsPerFold = 1024;  // 128 additions in a chain, for tiles of 8 vectors
 // Of channels in and out: 16 a side have sums beyond L1, and enough to reuse for a GEMM.
 constexpr Index kMostPairs = 64;
-constexpr Index kPartTasks = 16;  // as many tasks as the images are cut for
 
 template <class T>
 struct GradWeightCall {
@@ -36,10 +35,6 @@ struct GradWeightCall {
   const Kernels<T>& kernels;
 
   Index products() const { return p.channels * p.taps(); }
-};
-
-struct Images {
-  Index first, end;
 };
 
 // ---- pixels in the lanes ------------------------------------------------------------------------
@@ -263,8 +258,7 @@ class LaneGradWeight {
 
   void fold() {
     vectors_ = 0;
-    for (Index i = 0; i < sums(); ++i) totals_[i] += static_cast<double>(sums_[i]);
-    std::fill_n(sums_, sums(), T(0));
+    fold_sums(sums_, sums(), totals_);
   }
 
   const GradWeightCall<T>& call_;
@@ -286,7 +280,7 @@ template <class Task, class T>
 void run_tasks(const GradWeightCall<T>& call, Index block_groups, T* gradient, int threads) {
   const Problem& p = call.p;
   const Index each = p.outputs * call.products(), blocks = call.plan.group_blocks;
-  const Panels parts(p.batch, std::max<Index>(1, p.batch * blocks / kPartTasks));
+  const Panels parts = image_parts(p, blocks);
   const RecycledBlock partial(static_cast<std::size_t>(parts.count * p.groups * each) * sizeof(double));
   double* const sums = partial.as<double>();
   const Index tasks = std::min<Index>(blocks * parts.count, 16 * threads);
@@ -298,9 +292,7 @@ void run_tasks(const GradWeightCall<T>& call, Index block_groups, T* gradient, i
       task.run(g, {parts.start(part), parts.start(part) + parts.size(part)}, sums + (part * p.groups + g) * each);
     }
   });
-  for (Index part = 1; part < parts.count; ++part) {
-    for (Index i = 0; i < p.groups * each; ++i) sums[i] += sums[part * p.groups * each + i];
-  }
+  add_image_parts(sums, parts.count, p.groups * each);
   const double* from = sums;
   for (Index g = 0; g < p.groups; ++g) {
     for (Index o = 0; o < p.outputs; ++o) {

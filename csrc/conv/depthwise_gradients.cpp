@@ -20,13 +20,12 @@
 #include "depthwise.hpp"
 #include "direct_plan.hpp"
 #include "gradients.hpp"
+#include "image_parts.hpp"
 #include "lane_stage.hpp"
 
 namespace fastconv {
 namespace {
 
-constexpr Index kVectorsPerFold = 1024;
-constexpr Index kPartTasks = 16;  // as many tasks as the images are cut for
 constexpr Index kMostPhases = 16;
 constexpr Index kMostBytes = Index{4} << 20;  // of what a thread holds of its groups
 
@@ -50,10 +49,6 @@ Problem with_margins(const Problem& forward, const std::vector<GradInputPhase>& 
   }
   return p;
 }
-
-struct Images {
-  Index first, end;
-};
 
 template <class T>
 class LaneGradients {
@@ -255,8 +250,7 @@ class LaneGradients<T>::Task {
 
   void fold() {
     vectors_ = 0;
-    for (Index i = 0; i < sums(); ++i) totals_[i] += static_cast<double>(sums_[i]);
-    std::fill_n(sums_, sums(), T(0));
+    fold_sums(sums_, sums(), totals_);
   }
 
   const LaneGradients& s_;
@@ -311,7 +305,7 @@ bool depthwise_gradients(const GradientProblem& problems, const GradientOperands
   const LaneGradients<T> gradients(problems, a);
   if (!gradients.fits()) return false;
   const Index lanes = kernels().of<T>().lanes, blocks = ceil_div(p.groups, lanes), each = p.taps();
-  const Panels parts(p.batch, std::max<Index>(1, p.batch * blocks / kPartTasks));
+  const Panels parts = image_parts(p, blocks);
   const Index size = p.groups * each, tasks = blocks * parts.count;
   const RecycledBlock partial(static_cast<std::size_t>(parts.count * size) * sizeof(double));
   double* const sums = partial.as<double>();
@@ -327,9 +321,7 @@ bool depthwise_gradients(const GradientProblem& problems, const GradientOperands
       task.run(g, {parts.start(part), parts.start(part) + parts.size(part)}, sums + part * size + g * each, plane_sums);
     }
   });
-  for (Index part = 1; part < parts.count; ++part) {
-    for (Index i = 0; i < size; ++i) sums[i] += sums[part * size + i];
-  }
+  add_image_parts(sums, parts.count, size);
   for (Index g = 0; a.dw != nullptr && g < p.groups; ++g) {
     for (Index i = 0; i < each; ++i) a.dw[g * p.w.group + i] = static_cast<T>(sums[g * each + i]);
   }
