@@ -64,7 +64,10 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const bool runs = p.x.space[kWidth] == 1 && p.width().stride == 1;
   const double run = static_cast<double>(std::min<Index>(p.width().out, 4 * lanes));
   const double start = 45.0 / static_cast<double>(std::min<Index>(p.channels, 14));
-  const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 18 + start) / run : 0.8 + start / run;
+  // Every second column comes by whole vectors, others one by one.
+  const bool halved = p.width().stride * p.x.space[kWidth] == 2 && run >= static_cast<double>(lanes);
+  const double strided = halved ? 0.15 + 8 / run : 1;
+  const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 18 + start) / run : strided + start / run;
   // Not in place: sums are scattered one by one, and blocks are small, so weights are fetched more often.
   const bool direct = in_place(p, Orientation::kPixelLanes);
   const double depth = static_cast<double>(p.channels * p.taps());

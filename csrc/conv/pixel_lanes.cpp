@@ -98,7 +98,8 @@ class PixelLanesTask {
     const Index lane = vectors_.start(j) * call_.kernels.lanes, width = vectors_.size(j) * call_.kernels.lanes;
     const PixelRun panel = part_of_run(lane, width);
     pack_pixels(p, call_.a.x, panel, b, width, pixels_);
-    Ahead ahead = upcoming(k, j);
+    Ahead input = upcoming(k, j);
+    if (j == 0) weights_ahead_ = weights_of_next_block(k);
     Tile<T> tile{};
     tile.depth = b.depth();
     tile.b = pixels_;
@@ -110,9 +111,9 @@ class PixelLanesTask {
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       const Index row = plan.panels.start(i) - first_output_;
       if (plan.raw_weights && j == 0) {
-        ahead = i + 1 < task_.end_panel ? weight_panel_ahead(p, plan, raw(), b, i + 1) : Ahead();
+        input = i + 1 < task_.end_panel ? weight_panel_ahead(p, plan, raw(), b, i + 1) : Ahead();
       }
-      ahead.give_share(tile);
+      (input.finished() ? weights_ahead_ : input).give_share(tile);
       tile.a = rows.data + row * rows.ld;
       tile.c = c_ + row * ldc_ + lane;
       tile.bias = finished ? call_.bias(task_.g, first_output_ + row) : nullptr;
@@ -143,14 +144,23 @@ class PixelLanesTask {
                         call_.plan.reduction.block(k));
   }
 
+  // Of the block after this one, or of the first for the next run of pixels, where weights pass by once for each block.
+  Ahead weights_of_next_block(Index k) const {
+    const Reduction& reduction = call_.plan.reduction;
+    if (call_.plan.weights_stay || call_.packed == nullptr) return {};
+    const Reduction::Block b = reduction.block(k + 1 < reduction.count() ? k + 1 : 0);
+    return {call_.weights(task_.g, b, task_.first_panel, nullptr), b.depth() * outputs()};
+  }
+
   const Call<T>& call_;
   const Task& task_;
   PixelRun run_;
   Index first_output_;
   Panels vectors_;  // of the run
-  T* pixels_;       // one panel
-  T* weights_;      // copied, where they are neither packed nor used in place
-  T* c_;            // of the first output and pixel: the output, or sums
+  Ahead weights_ahead_;
+  T* pixels_;   // one panel
+  T* weights_;  // copied, where they are neither packed nor used in place
+  T* c_;        // of the first output and pixel: the output, or sums
   Index ldc_;
 };
 

@@ -17,8 +17,14 @@ Tap tap_at(const Problem& p, Index od, Index t) {
   return {p.depth().input_of(od, t / (kw * kh)), t / kw % kh, t % kw};
 }
 
-// Lanes [0, count) of one tap, all channels of the block: output columns ow.. of output row oh. Those that meet padding
-// are left alone.
+// What meets no input: the padding, and lanes behind the last pixel.
+template <class T>
+void clear_columns(Index rows, Index count, Index ld, T* dst) {
+  if (count == 0) return;
+  for (Index i = 0; i < rows; ++i, dst += ld) std::fill_n(dst, count, T(0));
+}
+
+// Lanes [0, count) of one tap, all channels of the block: output columns ow.. of output row oh.
 template <class T>
 void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, const Tap& tap, Index oh, Index ow,
                   Index count, Index ld, T* dst) {
@@ -31,6 +37,8 @@ void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, c
     const Index end = w.in - start <= 0 ? 0 : ceil_div(w.in - start, w.stride);
     inside = std::clamp<Index>(end - before, 0, count - before);
   }
+  clear_columns(b.channels, before, ld, dst);
+  clear_columns(b.channels, count - before - inside, ld, dst + before + inside);
   if (inside == 0) return;
   const Index step = w.stride * p.x.space[kWidth];
   const T* const src = image + b.channel * p.x.channel + tap.id * p.x.space[kDepth] + ih * p.x.space[kHeight] +
@@ -42,9 +50,7 @@ void pack_segment(const Problem& p, const T* image, const Reduction::Block& b, c
   } else if (p.x.channel == 1) {  // pixels are rows of channels
     k.transpose({src, step, inside, b.channels, dst, ld, nullptr, false});
   } else {
-    for (Index c = 0; c < b.channels; ++c, dst += ld) {
-      for (Index i = 0; i < inside; ++i) dst[i] = src[c * p.x.channel + i * step];
-    }
+    for (Index c = 0; c < b.channels; ++c, dst += ld) k.take_every(src + c * p.x.channel, step, inside, dst);
   }
 }
 
@@ -54,11 +60,7 @@ template <class T>
 void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b, Index width, T* panel) {
   const T* image = x + run.n * p.x.batch + run.g * p.x.group;
   const Index row_width = p.width().out;
-  if (p.padded()) {
-    std::fill_n(panel, b.depth() * width, T(0));
-  } else if (run.count < width) {
-    for (Index k = 0; k < b.depth(); ++k) std::fill(panel + k * width + run.count, panel + (k + 1) * width, T(0));
-  }
+  clear_columns(b.depth(), width - run.count, width, panel + run.count);
   for (Index t = 0; t < b.taps; ++t) {
     const Tap tap = tap_at(p, run.od, b.tap + t);
     Index done = 0;
@@ -73,9 +75,14 @@ void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduct
 
 template <class T>
 Ahead pixels_ahead(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b) {
-  if (p.taps() > 1 || p.x.space[kWidth] != 1 || p.height().out > 1 || p.padded()) return {};
-  const T* image = x + run.n * p.x.batch + run.g * p.x.group + run.od * p.x.space[kDepth] + run.first;
-  return {image + b.channel * p.x.channel, b.channels, run.count, p.x.channel};
+  const bool rows = p.height().kernel == 1 && p.height().out == 1 && p.depth().kernel == 1;
+  if (!rows || p.height().pad != 0 || p.depth().pad != 0 || p.x.space[kWidth] != 1) return {};
+  const Axis& w = p.width();
+  const Index first = std::max<Index>(w.input_of(run.first, 0), 0);
+  const Index end = std::min(w.input_of(run.first + run.count - 1, w.kernel - 1) + 1, w.in);
+  if (end <= first) return {};
+  const T* image = x + run.n * p.x.batch + run.g * p.x.group + run.od * p.depth().stride * p.x.space[kDepth] + first;
+  return {image + b.channel * p.x.channel, b.channels, end - first, p.x.channel};
 }
 
 template Ahead pixels_ahead(const Problem&, const float*, const PixelRun&, const Reduction::Block&);

@@ -1,6 +1,7 @@
 // Copies rows of a plane into a padded, deinterleaved plane: what every shifted load of the depthwise kernels reads.
 #pragma once
 
+#include "gather.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
@@ -33,31 +34,6 @@ inline void copy_dense(const T* src, std::ptrdiff_t n, T* dst) {
   store(dst + n - VL, load(src + n - VL));  // overlaps what is there already
 }
 
-template <class V, int... I>
-inline V every_second(V low, V high, Indices<I...>) {
-  constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(low, high, (2 * I < n ? 2 * I : 2 * I + 1)...);
-}
-
-// src[0], src[2], ... The upper half is loaded one element early, so that nothing behind the last one that is wanted is
-// read.
-template <class T>
-inline Vector<T> load_every_second(const T* src) {
-  constexpr int VL = kLanes<T>;
-  return every_second(load(src), load(src + VL - 1), typename MakeIndices<VL>::type{});
-}
-
-template <class T>
-inline void copy_every_second(const T* src, std::ptrdiff_t n, T* dst) {
-  constexpr int VL = kLanes<T>;
-  if (n < VL) {
-    for (std::ptrdiff_t i = 0; i < n; ++i) dst[i] = src[2 * i];
-    return;
-  }
-  for (std::ptrdiff_t i = 0; i + VL <= n; i += VL) store(dst + i, load_every_second(src + 2 * i));
-  store(dst + n - VL, load_every_second(src + 2 * (n - VL)));
-}
-
 // Rows go upwards in memory, so that the zeros which overshoot one are overwritten by the next.
 template <class T>
 void stage_rows(const StageRows<T>& t) {
@@ -68,10 +44,8 @@ void stage_rows(const StageRows<T>& t) {
     T* const to = dst + t.left;
     if (t.step == 1) {
       copy_dense(src, t.count, to);
-    } else if (t.step == 2) {
-      copy_every_second(src, t.count, to);
     } else {
-      for (std::ptrdiff_t i = 0; i < t.count; ++i) to[i] = src[i * t.step];
+      take_every(src, t.step, t.count, to);
     }
     clear(to + t.count, t.dst_row - t.left - t.count);
     if (row + 1 < t.rows) src += t.src_row;
