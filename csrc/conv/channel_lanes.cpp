@@ -108,6 +108,7 @@ class ChannelLanesTask {
     if (plan.reduction.tap_blocks.count > 1) windows_.tap_offsets(call_.p, b, tap_offset_);
     const bool last = k + 1 == plan.reduction.count();
     Tile<T> tile{};
+    tile.far = plan.far;
     tile.depth = b.depth();
     tile.a = windows_.data + b.channel * windows_.channel;
     tile.b = call_.weights(task_.g, b, panel, panel_);
@@ -135,7 +136,7 @@ class ChannelLanesTask {
     half.depth = b.depth() / 2;
     half.c = half_sums_;
     half.ldc = half.lanes = width(panel);
-    half.accumulate = half.relu = false;
+    half.accumulate = half.relu = half.far = false;
     half.bias = nullptr;
     sweep_pixels(half, panel, weights, input);
     tile.depth -= half.depth;

@@ -103,6 +103,16 @@ double raw_pixels_efficiency(const Problem& p, Index lanes, bool prepacked) {
          share(pixels, weights) * stream;
 }
 
+// Tiles with pixels in the lanes jump from plane to plane; with raw pixels they walk along planes, which the hardware
+// foresees while it keeps up.
+bool far(const Problem& p, const DirectPlan& plan, std::size_t element) {
+  if (!plan.in_place) return false;
+  const double bytes = static_cast<double>(p.batch * p.groups * p.outputs) * static_cast<double>(p.pixels()) *
+                       static_cast<double>(element);
+  const double l2 = static_cast<double>(caches().l2);
+  return bytes > (plan.lanes == Orientation::kRawPixels ? 8 * l2 : plan.lanes == Orientation::kPixelLanes ? 2 * l2 : 0);
+}
+
 // Where windows of outputs are pooled in the store, none is cut.
 void keep_windows_whole(const Problem& p, DirectPlan& plan) {
   if (p.pool == OutputPool::kNone) return;
@@ -291,6 +301,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
     plan.workspace = pixel_lanes_workspace<T>(p, plan, width, k.tile_rows);
   }
 
+  plan.far = far(p, plan, sizeof(T));
   const Index padded = plan.lanes == Orientation::kChannelLanes ? plan.panels.total * lanes : p.outputs;
   const double bytes = static_cast<double>(p.groups * padded) * static_cast<double>(p.channels * p.taps()) * sizeof(T);
   const bool reused = ceil_div(p.batch, plan.block_images) * p.depth().out * plan.blocks_h * plan.blocks_w > 1;

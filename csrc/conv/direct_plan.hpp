@@ -20,6 +20,7 @@ struct DirectPlan {
   Orientation lanes = Orientation::kPixelLanes;
   bool staged = false;          // channel lanes: windows are read from a padded copy in the workspace
   bool in_place = false;        // tiles accumulate in the output itself
+  bool far = false;             // ... which is too large to be in a cache when they come to it
   bool raw_weights = false;     // pixel lanes, raw pixels: OIHW rows serve as they are
   bool weights_stay = false;    // pixel lanes: a task's weights fit L2, so a panel of pixels is finished at once
   bool shared_weights = false;  // weights are packed once, before the tasks start

@@ -101,6 +101,7 @@ class PixelLanesTask {
     Ahead input = upcoming(k, j);
     if (j == 0) weights_ahead_ = weights_of_next_block(k);
     Tile<T> tile{};
+    tile.far = plan.far;
     tile.depth = b.depth();
     tile.b = pixels_;
     tile.lda = rows.ld;

@@ -153,6 +153,7 @@ class RawPixelsTask {
     const Panels vectors(slot_count_, call_.kernels.tile_vectors);
     const Index shift = call_.p.pool == OutputPool::kNone ? (output - first_output_) * to_.channel : 0;
     Tile<T> tile{};
+    tile.far = plan.far;
     tile.depth = b.depth();
     tile.a = rows.data;
     tile.lda = rows.ld;

@@ -40,6 +40,7 @@ struct Tile {
   std::ptrdiff_t lanes;  // lanes of C that exist; others are neither read nor written
   bool accumulate;       // add to what C holds
   bool relu;             // after the bias
+  bool far;              // C lies beyond the caches: ask for it early
   const T* bias;         // or null: per lane for channels in lanes, else per row
   // What will be read after this tile: a line to ask for at every second step of the reduction, or null. Asked for in
   // bursts, the lines would block the loads that the tile itself needs.

@@ -76,10 +76,12 @@ void gemm_tile(const Tile<T>& t) {
   for (int i = 0; i < MR; ++i) {
     row[i] = t.a + (L == Lanes::kChannels ? t.row_offset[i] : i * t.lda);
   }
-  // C is met again at the end only, when nothing would hide its way from L2.
-  for_each_vector<MR, NV>([&](int i, int j) {
-    __builtin_prefetch(L == Lanes::kRawPixels ? t.slot[j].c + t.c_shift + i * t.ldc : t.c + i * t.ldc + j * VL, 1);
-  });
+  // C is met again at the end only, when nothing would hide its way from afar.
+  if (t.far) {
+    for_each_vector<MR, NV>([&](int i, int j) {
+      __builtin_prefetch(L == Lanes::kRawPixels ? t.slot[j].c + t.c_shift + i * t.ldc : t.c + i * t.ldc + j * VL, 1);
+    });
+  }
   const T* b = t.b;
   const T* slot[NV];
   if constexpr (L == Lanes::kRawPixels) {
