@@ -177,11 +177,16 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
   keep_windows_whole(p, plan);
 }
 
-// A run of pixels of the flattened plane: whole vectors, and few enough that the weights are fetched once for many of
-// them; and as many runs as give every thread the same, if each of them fills a panel.
-void choose_run(const Problem& p, Index lanes, Index panel, bool buffered, DirectPlan& plan) {
+// A run of pixels of the flattened plane: whole vectors, and so many that the weights are fetched once for many of
+// them, while a block of the reduction, packed, stays in half of L2; and as many runs as give every thread the same, if
+// each of them fills a panel.
+template <class T>
+void choose_run(const Problem& p, Index lanes, Index panel, DirectPlan& plan) {
+  const bool buffered = !plan.in_place;
+  const Index fits = caches().l2 / 2 / (plan.reduction.depth() * static_cast<Index>(sizeof(T)));
   const Index plane = p.height().out * p.width().out, others = p.batch * p.groups * p.depth().out;
-  const Index runs = ceil_div(plane, buffered ? 2 * panel : std::max(round_up(768, panel), panel));
+  const Index runs =
+      ceil_div(plane, buffered ? 2 * panel : std::max(round_up(std::min<Index>(768, fits), panel), panel));
   Index even = runs;
   while (others * even % plan.threads != 0 && (even + 1) * panel <= plane) ++even;
   plan.block_height = 1;
@@ -234,7 +239,7 @@ template <class T>
 std::size_t pixel_lanes_workspace(const Problem& p, const DirectPlan& plan, Index width, Index rows) {
   const Index depth = plan.reduction.depth();
   const Index outputs = plan.panels_per_task * rows;
-  std::size_t bytes = Workspace::piece_bytes<T>(depth * width);
+  std::size_t bytes = Workspace::piece_bytes<T>(depth * plan.packed_pixels(kernels().of<T>().lanes, width));
   bytes += Workspace::piece_bytes<T>((plan.weights_stay ? p.channels * p.taps() : depth) * outputs);
   if (!plan.in_place) bytes += Workspace::piece_bytes<T>(outputs * 2 * width);
   return bytes;
@@ -293,7 +298,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   } else {
     plan.staged = false;
     plan.panels = Panels(p.outputs, k.tile_rows);
-    choose_run(p, lanes, width, !plan.in_place, plan);
+    choose_run<T>(p, lanes, width, plan);
     choose_output_tasks(p, ceil_div(512, k.tile_rows), plan.threads, plan);
     const double weights = static_cast<double>(plan.panels_per_task * k.tile_rows * p.channels) *
                            static_cast<double>(p.taps()) * sizeof(T);

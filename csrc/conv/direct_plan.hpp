@@ -22,7 +22,7 @@ struct DirectPlan {
   bool in_place = false;        // tiles accumulate in the output itself
   bool far = false;             // ... which is too large to be in a cache when they come to it
   bool raw_weights = false;     // pixel lanes, raw pixels: OIHW rows serve as they are
-  bool weights_stay = false;    // pixel lanes: a task's weights fit L2, so a panel of pixels is finished at once
+  bool weights_stay = false;    // pixel lanes: a task's weights fit L2
   bool shared_weights = false;  // weights are packed once, before the tasks start
   Reduction reduction;
   Panels panels;  // of output channels: vectors (channel lanes) or rows (pixel lanes)
@@ -41,6 +41,10 @@ struct DirectPlan {
   Index tasks(const Problem& p) const {
     return ceil_div(p.batch, block_images) * p.groups * p.depth().out * blocks_h * blocks_w * output_tasks;
   }
+  // Pixel lanes: a panel of pixels goes through the whole reduction before the next one.
+  bool by_panels() const { return weights_stay && reduction.count() > 1; }
+  // Pixel lanes: how many packed pixels a task holds.
+  Index packed_pixels(Index vector, Index panel) const { return by_panels() ? panel : round_up(block_width, vector); }
   // Channel lanes: how many sums of a pixel a task holds.
   Index sums_width(Index vector) const {
     const Index widest = panels.base + (panels.extra > 0 ? 1 : 0);

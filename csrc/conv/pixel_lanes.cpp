@@ -1,9 +1,10 @@
 // A task with output pixels in the lanes: a run of the flattened plane by a range of output channels.
 //
-// Pixels are packed one panel and one block of the reduction at a time (it stays in L1), and all weight rows go
-// past it. If the weights fit L2, a panel goes through the whole reduction before the next one; otherwise each
-// block of the weights meets all panels before the next block. Tiles add to the output itself where pixels lie side by
-// side in it, else to sums in the workspace that are scattered at the end. Start reading at run(), below.
+// Pixels are packed in panels of a few vectors, one block of the reduction at a time. Where the weights fit L2 and the
+// reduction has several blocks, a panel, which stays in L1, goes through all of them before the next one. Otherwise
+// each block is packed for the whole run and meets one panel of weights after the other, which writes its rows of the
+// output from end to end. Tiles add to the output itself where pixels lie side by side in it, else to sums in the
+// workspace that are scattered at the end. Start reading at run(), below.
 #include <algorithm>
 
 #include "../workspace.hpp"
@@ -28,7 +29,7 @@ class PixelLanesTask {
     Workspace workspace(plan.workspace);
     const Index depth = plan.reduction.depth(), most = plan.panels_per_task * call.kernels.tile_rows;
     const Index width = call.kernels.lanes * call.kernels.tile_vectors;
-    pixels_ = workspace.take<T>(depth * width);
+    pixels_ = workspace.take<T>(depth * plan.packed_pixels(call.kernels.lanes, width));
     weights_ = workspace.take<T>((plan.weights_stay ? p.channels * p.taps() : depth) * most);
     if (plan.in_place) {
       c_ = call.a.y + run.n * p.y.batch + run.g * p.y.group + run.od * p.y.space[kDepth] + first_output_ * p.y.channel +
@@ -42,7 +43,7 @@ class PixelLanesTask {
 
   void run() {
     const Reduction& reduction = call_.plan.reduction;
-    if (call_.plan.weights_stay) {
+    if (call_.plan.by_panels()) {
       if (copies_weights()) copy_weights(0, reduction.count());
       for (Index j = 0; j < vectors_.count; ++j) {
         for (Index k = 0; k < reduction.count(); ++k) add_panel(k, j);
@@ -50,7 +51,7 @@ class PixelLanesTask {
     } else {
       for (Index k = 0; k < reduction.count(); ++k) {
         if (copies_weights()) copy_weights(k, k + 1);
-        for (Index j = 0; j < vectors_.count; ++j) add_panel(k, j);
+        add_block(k);
       }
     }
     if (call_.plan.in_place) return;
@@ -88,69 +89,109 @@ class PixelLanesTask {
     return {copied(b), b.depth()};
   }
 
+  // What the tiles of a block have in common.
+  Tile<T> tile_of(Index k, const Reduction::Block& b) const {
+    const DirectPlan& plan = call_.plan;
+    Tile<T> tile{};
+    tile.depth = b.depth();
+    tile.lda = weight_rows(b).ld;
+    tile.ldc = ldc_;
+    tile.far = plan.far;
+    tile.accumulate = k > 0;
+    tile.relu = finished(k) && call_.p.relu;
+    return tile;
+  }
+  bool finished(Index k) const { return call_.plan.in_place && k + 1 == call_.plan.reduction.count(); }
+
+  // Weight panel i against the pixels of panel j, which lie at tile.b.
+  void add(Tile<T>& tile, const Rows& rows, Index k, Index i, Index j) const {
+    const DirectPlan& plan = call_.plan;
+    const Index row = plan.panels.start(i) - first_output_, lane = vectors_.start(j) * call_.kernels.lanes;
+    const Index width = vectors_.size(j) * call_.kernels.lanes;
+    tile.lanes = plan.in_place ? std::min(width, run_.count - lane) : width;
+    tile.a = rows.data + row * rows.ld;
+    tile.c = c_ + row * ldc_ + lane;
+    tile.bias = finished(k) ? call_.bias(task_.g, first_output_ + row) : nullptr;
+    call_.kernels.pixel_lanes[plan.panels.size(i) - 1][vectors_.size(j) - 1](tile);
+  }
+
   // One panel of pixels against all weight rows of the task.
   void add_panel(Index k, Index j) {
-    const Problem& p = call_.p;
     const DirectPlan& plan = call_.plan;
     const Reduction::Block b = plan.reduction.block(k);
     const Rows rows = weight_rows(b);
-    const bool finished = plan.in_place && k + 1 == plan.reduction.count();
-    const Index lane = vectors_.start(j) * call_.kernels.lanes, width = vectors_.size(j) * call_.kernels.lanes;
-    const PixelRun panel = part_of_run(lane, width);
-    pack_pixels(p, call_.a.x, panel, b, width, pixels_);
-    Ahead input = upcoming(k, j);
-    if (j == 0) weights_ahead_ = weights_of_next_block(k);
-    Tile<T> tile{};
-    tile.far = plan.far;
-    tile.depth = b.depth();
+    pack(b, j, pixels_);
+    Ahead ahead = pixels_after(k, j);
+    Tile<T> tile = tile_of(k, b);
     tile.b = pixels_;
-    tile.lda = rows.ld;
-    tile.ldc = ldc_;
-    tile.lanes = plan.in_place ? panel.count : width;
-    tile.accumulate = k > 0;
-    tile.relu = finished && p.relu;
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
-      const Index row = plan.panels.start(i) - first_output_;
-      if (plan.raw_weights && j == 0) {
-        input = i + 1 < task_.end_panel ? weight_panel_ahead(p, plan, raw(), b, i + 1) : Ahead();
-      }
-      (input.finished() ? weights_ahead_ : input).give_share(tile);
-      tile.a = rows.data + row * rows.ld;
-      tile.c = c_ + row * ldc_ + lane;
-      tile.bias = finished ? call_.bias(task_.g, first_output_ + row) : nullptr;
-      call_.kernels.pixel_lanes[plan.panels.size(i) - 1][vectors_.size(j) - 1](tile);
+      if (plan.raw_weights && j == 0) ahead = raw_weights_ahead(b, i + 1);
+      ahead.give_share(tile);
+      add(tile, rows, k, i, j);
     }
   }
 
-  PixelRun part_of_run(Index lane, Index width) const {
+  // All pixels of the run against all weight rows of the task.
+  void add_block(Index k) {
+    const DirectPlan& plan = call_.plan;
+    const Reduction::Block b = plan.reduction.block(k);
+    const Rows rows = weight_rows(b);
+    const auto panel = [&](Index j) { return pixels_ + vectors_.start(j) * call_.kernels.lanes * b.depth(); };
+    for (Index j = 0; j < vectors_.count; ++j) pack(b, j, panel(j));
+    Ahead input = pixels_after(k), weights = weights_after(k);
+    Tile<T> tile = tile_of(k, b);
+    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+      if (plan.raw_weights) input = raw_weights_ahead(b, i + 1);
+      for (Index j = 0; j < vectors_.count; ++j) {
+        (input.finished() ? weights : input).give_share(tile);
+        tile.b = panel(j);
+        add(tile, rows, k, i, j);
+      }
+    }
+  }
+
+  void pack(const Reduction::Block& b, Index j, T* to) const {
+    const Index width = vectors_.size(j) * call_.kernels.lanes;
+    pack_pixels(call_.p, call_.a.x, part_of_run(j), b, width, to);
+  }
+
+  PixelRun part_of_run(Index j) const {
+    const Index lane = vectors_.start(j) * call_.kernels.lanes, width = vectors_.size(j) * call_.kernels.lanes;
     PixelRun part = run_;
     part.first += lane;
     part.count = std::min(width, run_.count - lane);
     return part;
   }
 
-  // The pixels that will be packed next.
-  Ahead upcoming(Index k, Index j) const {
-    const Index blocks = call_.plan.reduction.count();
-    if (call_.plan.weights_stay && k + 1 < blocks) {
-      ++k;
-    } else if (j + 1 < vectors_.count) {
-      ++j;
-      if (call_.plan.weights_stay) k = 0;
-    } else {
-      return {};
+  // The pixels that add_panel packs next.
+  Ahead pixels_after(Index k, Index j) const {
+    if (++k == call_.plan.reduction.count()) {
+      k = 0;
+      if (++j == vectors_.count) return {};
     }
-    return pixels_ahead(call_.p, call_.a.x,
-                        part_of_run(vectors_.start(j) * call_.kernels.lanes, vectors_.size(j) * call_.kernels.lanes),
-                        call_.plan.reduction.block(k));
+    return pixels_ahead(call_.p, call_.a.x, part_of_run(j), call_.plan.reduction.block(k));
+  }
+  // Those that add_block packs next, at last those of the run that follows.
+  Ahead pixels_after(Index k) const {
+    PixelRun next = run_;
+    if (++k == call_.plan.reduction.count()) {
+      k = 0;
+      next.first += run_.count;
+      next.count = std::min(run_.count, call_.p.height().out * call_.p.width().out - next.first);
+      if (next.count <= 0) return {};
+    }
+    return pixels_ahead(call_.p, call_.a.x, next, call_.plan.reduction.block(k));
   }
 
-  // Of the block after this one, or of the first for the next run of pixels, where weights pass by once for each block.
-  Ahead weights_of_next_block(Index k) const {
+  // The packed weights of the next block, or of the first one for the run that follows.
+  Ahead weights_after(Index k) const {
     const Reduction& reduction = call_.plan.reduction;
-    if (call_.plan.weights_stay || call_.packed == nullptr) return {};
+    if (call_.packed == nullptr || reduction.count() == 1) return {};
     const Reduction::Block b = reduction.block(k + 1 < reduction.count() ? k + 1 : 0);
     return {call_.weights(task_.g, b, task_.first_panel, nullptr), b.depth() * outputs()};
+  }
+  Ahead raw_weights_ahead(const Reduction::Block& b, Index panel) const {
+    return panel < task_.end_panel ? weight_panel_ahead(call_.p, call_.plan, raw(), b, panel) : Ahead();
   }
 
   const Call<T>& call_;
@@ -158,10 +199,9 @@ class PixelLanesTask {
   PixelRun run_;
   Index first_output_;
   Panels vectors_;  // of the run
-  Ahead weights_ahead_;
-  T* pixels_;   // one panel
-  T* weights_;  // copied, where they are neither packed nor used in place
-  T* c_;        // of the first output and pixel: the output, or sums
+  T* pixels_;       // packed: one panel, or all of a block
+  T* weights_;      // copied, where they are neither packed nor used in place
+  T* c_;            // of the first output and pixel: the output, or sums
   Index ldc_;
 };
 

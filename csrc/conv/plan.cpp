@@ -96,9 +96,10 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
   }
   const DirectPlan& direct = plan.direct;
   const bool channels = direct.lanes == Orientation::kChannelLanes;
-  const char* how = direct.lanes == Orientation::kPixelLanes ? ", packed panel by panel"
-                    : direct.staged                          ? ", read from a padded copy"
-                                                             : ", read in place";
+  const char* how = direct.staged                              ? ", read from a padded copy"
+                    : direct.lanes != Orientation::kPixelLanes ? ", read in place"
+                    : direct.by_panels()                       ? ", packed panel by panel"
+                                                               : ", packed block by block";
   return {{"lanes", channels ? "output channels" : "output pixels"},
           {"reduction", std::to_string(p.channels * p.taps()) + " in blocks of " +
                             std::to_string(p.taps() == 0 ? 0 : direct.reduction.depth())},
