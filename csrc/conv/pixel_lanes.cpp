@@ -1,6 +1,7 @@
 // A task with output pixels in the lanes: a run of the flattened plane by a range of output channels.
 //
-// Pixels are packed in panels of a few vectors, one block of the reduction at a time. Where the weights fit L2 and the
+// Pixels are packed in panels of a few vectors, one block of the reduction at a time, before the first panel of weights
+// or by it. Where the weights fit L2 and the
 // reduction has several blocks, a panel, which stays in L1, goes through all of them before the next one. Otherwise
 // each block is packed for the whole run and meets one panel of weights after the other, which writes its rows of the
 // output from end to end. Tiles add to the output itself where pixels lie side by side in it, else to sums in the
@@ -103,8 +104,8 @@ class PixelLanesTask {
   }
   bool finished(Index k) const { return call_.plan.in_place && k + 1 == call_.plan.reduction.count(); }
 
-  // Weight panel i against the pixels of panel j, which lie at tile.b.
-  void add(Tile<T>& tile, const Rows& rows, Index k, Index i, Index j) const {
+  // Weight panel i against the pixels of panel j.
+  void place(Tile<T>& tile, const Rows& rows, Index k, Index i, Index j) const {
     const DirectPlan& plan = call_.plan;
     const Index row = plan.panels.start(i) - first_output_, lane = vectors_.start(j) * call_.kernels.lanes;
     const Index width = vectors_.size(j) * call_.kernels.lanes;
@@ -112,7 +113,28 @@ class PixelLanesTask {
     tile.a = rows.data + row * rows.ld;
     tile.c = c_ + row * ldc_ + lane;
     tile.bias = finished(k) ? call_.bias(task_.g, first_output_ + row) : nullptr;
-    call_.kernels.pixel_lanes[plan.panels.size(i) - 1][vectors_.size(j) - 1](tile);
+  }
+  void add(Tile<T>& tile, const Rows& rows, Index k, Index i, Index j, const T* packed) const {
+    tile.b = packed;
+    place(tile, rows, k, i, j);
+    call_.kernels.pixel_lanes[call_.plan.panels.size(i) - 1][vectors_.size(j) - 1](tile);
+  }
+  // The first weight panel packs the pixels on its way, where they lie in rows.
+  void add_first(Tile<T>& tile, const Rows& rows, Index k, Index j, T* packed) const {
+    const Index i = task_.first_panel;
+    const Reduction::Block b = call_.plan.reduction.block(k);
+    const PixelRun part = part_of_run(j);
+    const auto kernel = call_.kernels.unpacked_pixels[call_.plan.panels.size(i) - 1][vectors_.size(j) - 1];
+    if (kernel == nullptr || !pixels_in_rows(call_.p) || part.count < vectors_.size(j) * call_.kernels.lanes) {
+      pack_pixels(call_.p, call_.a.x, part, b, vectors_.size(j) * call_.kernels.lanes, packed);
+      add(tile, rows, k, i, j, packed);
+      return;
+    }
+    tile.b = row_of_pixels(call_.p, call_.a.x, part, b);
+    tile.ldb = call_.p.x.channel;
+    tile.packed = packed;
+    place(tile, rows, k, i, j);
+    kernel(tile);
   }
 
   // One panel of pixels against all weight rows of the task.
@@ -120,14 +142,16 @@ class PixelLanesTask {
     const DirectPlan& plan = call_.plan;
     const Reduction::Block b = plan.reduction.block(k);
     const Rows rows = weight_rows(b);
-    pack(b, j, pixels_);
     Ahead ahead = pixels_after(k, j);
     Tile<T> tile = tile_of(k, b);
-    tile.b = pixels_;
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       if (plan.raw_weights && j == 0) ahead = raw_weights_ahead(b, i + 1);
       ahead.give_share(tile);
-      add(tile, rows, k, i, j);
+      if (i == task_.first_panel) {
+        add_first(tile, rows, k, j, pixels_);
+      } else {
+        add(tile, rows, k, i, j, pixels_);
+      }
     }
   }
 
@@ -137,22 +161,19 @@ class PixelLanesTask {
     const Reduction::Block b = plan.reduction.block(k);
     const Rows rows = weight_rows(b);
     const auto panel = [&](Index j) { return pixels_ + vectors_.start(j) * call_.kernels.lanes * b.depth(); };
-    for (Index j = 0; j < vectors_.count; ++j) pack(b, j, panel(j));
     Ahead input = pixels_after(k), weights = weights_after(k);
     Tile<T> tile = tile_of(k, b);
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       if (plan.raw_weights) input = raw_weights_ahead(b, i + 1);
       for (Index j = 0; j < vectors_.count; ++j) {
         (input.finished() ? weights : input).give_share(tile);
-        tile.b = panel(j);
-        add(tile, rows, k, i, j);
+        if (i == task_.first_panel) {
+          add_first(tile, rows, k, j, panel(j));
+        } else {
+          add(tile, rows, k, i, j, panel(j));
+        }
       }
     }
-  }
-
-  void pack(const Reduction::Block& b, Index j, T* to) const {
-    const Index width = vectors_.size(j) * call_.kernels.lanes;
-    pack_pixels(call_.p, call_.a.x, part_of_run(j), b, width, to);
   }
 
   PixelRun part_of_run(Index j) const {

@@ -74,6 +74,12 @@ void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduct
 }
 
 template <class T>
+const T* row_of_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b) {
+  return x + run.n * p.x.batch + run.g * p.x.group + p.depth().input_of(run.od, 0) * p.x.space[kDepth] +
+         p.height().input_of(0, 0) * p.x.space[kHeight] + p.width().input_of(run.first, 0) + b.channel * p.x.channel;
+}
+
+template <class T>
 Ahead pixels_ahead(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b) {
   const bool rows = p.height().kernel == 1 && p.height().out == 1 && p.depth().kernel == 1;
   if (!rows || p.height().pad != 0 || p.depth().pad != 0 || p.x.space[kWidth] != 1) return {};
@@ -85,6 +91,8 @@ Ahead pixels_ahead(const Problem& p, const T* x, const PixelRun& run, const Redu
   return {image + b.channel * p.x.channel, b.channels, end - first, p.x.channel};
 }
 
+template const float* row_of_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&);
+template const double* row_of_pixels(const Problem&, const double*, const PixelRun&, const Reduction::Block&);
 template Ahead pixels_ahead(const Problem&, const float*, const PixelRun&, const Reduction::Block&);
 template Ahead pixels_ahead(const Problem&, const double*, const PixelRun&, const Reduction::Block&);
 template void pack_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&, Index, float*);

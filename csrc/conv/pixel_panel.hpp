@@ -19,7 +19,15 @@ template <class T>
 void pack_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block, Index width,
                  T* panel);
 
-// What pack_pixels will read, where that is easy to say: for one tap at unit stride.
+// Whether every run of pixels is a row of each channel: one tap of unit stride. Then, that of the block's first
+// channel.
+inline bool pixels_in_rows(const Problem& p) {
+  return p.taps() == 1 && !p.padded() && p.height().out == 1 && p.width().stride == 1 && p.x.space[kWidth] == 1;
+}
+template <class T>
+const T* row_of_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block);
+
+// What pack_pixels will read, where that is easy to say: of planes of a single row.
 template <class T>
 Ahead pixels_ahead(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block);
 

@@ -11,12 +11,14 @@ namespace fastconv {
 //
 //   channels in lanes   A[i, k] = a[row_offset[i] + k_offset[k]]   B[k, j] = b[k * width + j]
 //   pixels in lanes     A[i, k] = a[i * lda + k]                   B[k, j] = b[k * width + j]
+//   unpacked pixels     A[i, k] = a[i * lda + k]                   B[k, j] = b[k * ldb + j]
 //   raw pixels          A[i, k] = a[i * lda + k]                   B[k, j] = slot[j].b[k_offset[k]]
 //
-// with width the tile's vectors, and j in the last line a vector, wherever it starts. With channels in the lanes, b is
-// packed weights and a is the input itself, met through two tables of offsets: row_offset says where a pixel's window
-// starts, k_offset where a tap lies within a window. That sum is all of im2col; the matrix never exists. Swap the two
-// tables, with the gradient as b, and the same kernel computes the weight gradient.
+// with width the tile's vectors, and j in the last line a vector, wherever it starts. Unpacked pixels are also stored
+// to `packed`, as the tiles after it read them. With channels in the lanes, b is packed weights and a is the input
+// itself, met through two tables of offsets: row_offset says where a pixel's window starts, k_offset where a tap lies
+// within a window. That sum is all of im2col; the matrix never exists. Swap the two tables, with the gradient as b, and
+// the same kernel computes the weight gradient.
 template <class T>
 struct Slot {
   const T* b;            // where the vector's first product lies, less the tap's offset
@@ -30,6 +32,8 @@ struct Tile {
   const T* a;
   const T* b;
   std::ptrdiff_t lda;                // pixels in lanes only
+  std::ptrdiff_t ldb;                // unpacked pixels only
+  T* packed;                         // unpacked pixels only
   const std::ptrdiff_t* row_offset;  // channels in lanes only
   const std::ptrdiff_t* k_offset;    // channels in lanes, raw pixels
   const Slot<T>* slot;               // raw pixels only, one for each vector
@@ -81,6 +85,7 @@ struct DenseKernels {
   int tile_vectors;
   TileKernel channel_lanes[kMaxTileRows][kMaxTileVectors];  // [rows - 1][vectors - 1]
   TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];
+  TileKernel unpacked_pixels[kMaxTileRows][kMaxTileVectors];  // null but for the largest
   TileKernel raw_pixels[kMaxTileRows][kMaxTileVectors];
   using DotKernel = void (*)(const DotTile<T>&);
   int dot_rows, dot_columns;

@@ -16,7 +16,7 @@ namespace {
 
 using fastconv::Tile;
 
-enum class Lanes { kChannels, kPixels, kRawPixels };
+enum class Lanes { kChannels, kPixels, kUnpackedPixels, kRawPixels };
 
 // The rare tile whose last vector hangs over the edge of C: one value at a time, out of line.
 template <class T, Lanes L>
@@ -83,6 +83,8 @@ void gemm_tile(const Tile<T>& t) {
     });
   }
   const T* b = t.b;
+  [[maybe_unused]] T* packed = t.packed;
+  [[maybe_unused]] const std::ptrdiff_t ldb = t.ldb;
   const T* slot[NV];
   if constexpr (L == Lanes::kRawPixels) {
 #pragma GCC unroll 4
@@ -94,7 +96,12 @@ void gemm_tile(const Tile<T>& t) {
     Vector<T> lanes[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) lanes[j] = load(L == Lanes::kRawPixels ? slot[j] + offset[k] : b + j * VL);
-    b += NV * VL;
+    if constexpr (L == Lanes::kUnpackedPixels) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) store(packed + j * VL, lanes[j]);
+      packed += NV * VL;
+    }
+    b += L == Lanes::kUnpackedPixels ? ldb : NV * VL;
     const std::ptrdiff_t at = L == Lanes::kChannels ? offset[k] : k;
 #pragma GCC unroll 6
     for (int i = 0; i < MR; ++i) {
