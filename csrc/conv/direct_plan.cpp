@@ -103,14 +103,17 @@ double raw_pixels_efficiency(const Problem& p, Index lanes, bool prepacked) {
          share(pixels, weights) * stream;
 }
 
-// Tiles with pixels in the lanes jump from plane to plane; with raw pixels they walk along planes, which the hardware
-// foresees while it keeps up.
+// Whether the output leaves the caches before the tiles come (back) to it. Those with raw pixels walk along planes,
+// which the hardware foresees while it keeps up; those with pixels in the lanes may jump from plane to plane, and
+// weights that pass by push sums out.
 bool far(const Problem& p, const DirectPlan& plan, std::size_t element) {
   if (!plan.in_place) return false;
   const double bytes = static_cast<double>(p.batch * p.groups * p.outputs) * static_cast<double>(p.pixels()) *
                        static_cast<double>(element);
   const double l2 = static_cast<double>(caches().l2);
-  return bytes > (plan.lanes == Orientation::kRawPixels ? 8 * l2 : plan.lanes == Orientation::kPixelLanes ? 2 * l2 : 0);
+  if (plan.lanes == Orientation::kRawPixels) return bytes > 8 * l2;
+  if (plan.lanes == Orientation::kChannelLanes) return true;
+  return bytes > 2 * l2 || (plan.reduction.count() > 1 && !plan.weights_stay);
 }
 
 // Where windows of outputs are pooled in the store, none is cut.

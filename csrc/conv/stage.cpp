@@ -33,30 +33,41 @@ Row<T> row_of(const Problem& p, const T* image, Index id, Index ih, Index iw, In
   return row;
 }
 
-// Channels as planes: dst[channel * plane + column].
+// Channels as planes, one after the other: dst[channel * plane + (slice * rows + row) * columns + column].
 template <class T>
-void copy_planar(const Problem& p, const Row<T>& row, Index plane, T* dst) {
-  const Index step = p.x.space[kWidth];
-  if (row.inside > 0 && step == 1) {
-    kernels().of<T>().copy({row.src, p.x.channel, p.channels, row.inside, dst + row.before, plane});
-  }
+void copy_planar(const Problem& p, const T* image, const Rectangle& r, Index rows, Index columns, Index plane, T* dst) {
+  const Index ih = p.height().input_of(r.oh, 0), iw = p.width().input_of(r.ow, 0);
+  const Index above = std::clamp<Index>(-ih, 0, rows);
+  const Index inside = std::clamp<Index>(p.height().in - (ih + above), 0, rows - above);
   for (Index c = 0; c < p.channels; ++c, dst += plane) {
-    std::fill_n(dst, row.before, T(0));
-    std::fill_n(dst + row.before + row.inside, row.after, T(0));
-    if (step == 1 || row.inside == 0) continue;
-    const T* src = row.src + c * p.x.channel;
-    for (Index i = 0; i < row.inside; ++i) dst[row.before + i] = src[i * step];
+    T* to = dst;
+    for (Index kd = 0; kd < p.depth().kernel; ++kd, to += rows * columns) {
+      const Row<T> row = row_of(p, image + c * p.x.channel, p.depth().input_of(r.od, kd), ih + above, iw, columns);
+      const Index n = row.inside > 0 ? inside : 0, before = n > 0 ? above : 0;
+      std::fill_n(to, before * columns, T(0));
+      if (n > 0) {
+        kernels().of<T>().stage_rows({row.src, p.x.space[kWidth], p.x.space[kHeight], n, row.inside,
+                                      to + before * columns, columns, row.before});
+      }
+      std::fill_n(to + (before + n) * columns, (rows - before - n) * columns, T(0));
+    }
   }
 }
 
-// Channels innermost, as in NHWC: dst[column * channels + channel].
+// Channels innermost, as in NHWC: dst[((slice * rows + row) * columns + column) * channels + channel].
 template <class T>
-void copy_interleaved(const Problem& p, const Row<T>& row, T* dst) {
+void copy_interleaved(const Problem& p, const T* image, const Rectangle& r, Index rows, Index columns, T* dst) {
   const Index c = p.channels;
-  std::fill_n(dst, row.before * c, T(0));
-  std::fill_n(dst + (row.before + row.inside) * c, row.after * c, T(0));
-  if (row.inside == 0) return;
-  kernels().of<T>().copy({row.src, p.x.space[kWidth], row.inside, c, dst + row.before * c, c});
+  for (Index kd = 0; kd < p.depth().kernel; ++kd) {
+    const Index id = p.depth().input_of(r.od, kd);
+    for (Index i = 0; i < rows; ++i, dst += columns * c) {
+      const Row<T> row = row_of(p, image, id, p.height().input_of(r.oh, 0) + i, p.width().input_of(r.ow, 0), columns);
+      std::fill_n(dst, row.before * c, T(0));
+      std::fill_n(dst + (row.before + row.inside) * c, row.after * c, T(0));
+      if (row.inside == 0) continue;
+      kernels().of<T>().copy({row.src, p.x.space[kWidth], row.inside, c, dst + row.before * c, c});
+    }
+  }
 }
 
 }  // namespace
@@ -77,18 +88,10 @@ Windows<T> Stage::copy(const Problem& p, const T* x, const Rectangle& r, T* to) 
   const Index channel = interleaved ? 1 : plane;
   const Index column = interleaved ? p.channels : 1;
   const T* source = image(p, x, r);
-  T* dst = to;
-  for (Index kd = 0; kd < p.depth().kernel; ++kd) {
-    const Index id = p.depth().input_of(r.od, kd);
-    for (Index i = 0; i < rows; ++i, dst += columns * column) {
-      const Index ih = p.height().input_of(r.oh, 0) + i;
-      const Row<T> row = row_of(p, source, id, ih, p.width().input_of(r.ow, 0), columns);
-      if (interleaved) {
-        copy_interleaved(p, row, dst);
-      } else {
-        copy_planar(p, row, plane, dst);
-      }
-    }
+  if (interleaved) {
+    copy_interleaved(p, source, r, rows, columns, to);
+  } else {
+    copy_planar(p, source, r, rows, columns, plane, to);
   }
   return {to, channel, rows * columns * column, columns * column, column};
 }

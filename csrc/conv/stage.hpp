@@ -62,10 +62,10 @@ class Stage {
   }
 
   // The size of the copy, or kUnbounded where it does not fit 64 bits, for a rectangle of height x width output pixels,
-  // all channels.
+  // all channels; and a vector behind them, which is written but not read.
   static Index elements(const Problem& p, Index height, Index width) {
     Index all;
-    return __builtin_mul_overflow(p.channels, plane(p, height, width), &all) ? kUnbounded : all;
+    return __builtin_mul_overflow(p.channels, plane(p, height, width), &all) ? kUnbounded : all + kBehind;
   }
   static constexpr Index kUnbounded = Index{1} << 60;
 
@@ -77,6 +77,7 @@ class Stage {
   static Windows<T> copy(const Problem& p, const T* x, const Rectangle& r, T* to);
 
  private:
+  static constexpr Index kBehind = 16;
   static Index rows(const Problem& p, Index height) { return (height - 1) * p.height().stride + p.height().span(); }
   static Index columns(const Problem& p, Index width) { return (width - 1) * p.width().stride + p.width().span(); }
   // An odd number of cache lines, so that the channels of a tile spread over all cache sets.

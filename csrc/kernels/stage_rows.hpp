@@ -39,15 +39,16 @@ template <class T>
 void stage_rows(const StageRows<T>& t) {
   const T* src = t.src;
   T* dst = t.dst;
+  const std::ptrdiff_t right = t.dst_row - t.left - t.count;
   for (std::ptrdiff_t row = 0; row < t.rows; ++row, dst += t.dst_row) {
-    clear(dst, t.left);
+    if (t.left > 0) clear(dst, t.left);
     T* const to = dst + t.left;
     if (t.step == 1) {
       copy_dense(src, t.count, to);
     } else {
       take_every(src, t.step, t.count, to);
     }
-    clear(to + t.count, t.dst_row - t.left - t.count);
+    if (right > 0) clear(to + t.count, right);
     if (row + 1 < t.rows) src += t.src_row;
   }
 }
