@@ -43,14 +43,24 @@ struct RawGradPlan {
   Index all_blocks(const Problem& p) const { return p.batch * p.depth().out * blocks_h * blocks_w; }
 };
 
+// Of images of a single row, several tiles read what the first one read: all phases of the input beside the gradient.
+template <class T>
+Index most_steps(const Problem& p) {
+  if (p.height().out > 1) return kSteps;
+  const Kernels<T>& k = kernels().of<T>();
+  const Index rows = p.channels * std::min(p.width().stride, p.width().span()) + k.dot_rows;
+  return std::clamp<Index>(caches().l1 * 3 / 4 / (rows * k.lanes * static_cast<Index>(sizeof(T))), kSteps / 2, kSteps);
+}
+
 template <class T>
 RawGradPlan plan_raw(const Problem& p) {
   const Kernels<T>& k = kernels().of<T>();
   RawGradPlan plan{};
   plan.lanes = k.lanes;
   plan.columns = p.channels * p.taps();
-  plan.blocks_w = ceil_div(p.width().out, kSteps * plan.lanes);
-  plan.width = plan.blocks_w == 1 ? p.width().out : kSteps * plan.lanes;
+  const Index steps = most_steps<T>(p);
+  plan.blocks_w = ceil_div(p.width().out, steps * plan.lanes);
+  plan.width = plan.blocks_w == 1 ? p.width().out : steps * plan.lanes;
   plan.full = plan.width / plan.lanes;
   plan.tail = plan.width % plan.lanes;
   plan.height = std::clamp<Index>(kSteps / plan.vectors(), 1, p.height().out);
