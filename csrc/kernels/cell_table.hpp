@@ -88,6 +88,17 @@ struct WholePlanes {
   std::ptrdiff_t dx_plane;
 };
 
+// Planes of contiguous elements, taps[0] slices of taps[1] rows of taps[2], that are one window each: y = sum * scale,
+// added up as Fold does. `pixels` has room for a vector for each element.
+template <class T>
+struct WholePlaneSums {
+  const T* x;
+  std::ptrdiff_t x_plane, planes, taps[3];
+  T scale;
+  T* y;
+  T* pixels;
+};
+
 // Planes of `size` contiguous elements, each of which gets one value, value * scale + 0, or 0 where `value` is null.
 template <class T>
 struct FillPlanes {
@@ -109,6 +120,7 @@ struct CellKernels {
   void (*deliver)(const Deliver<T>&);
   void (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
   void (*whole_plane_maxima)(const WholePlanes<T>&);
+  void (*whole_plane_sums)(const WholePlaneSums<T>&);
   void (*whole_plane_gradient)(const WholePlanes<T>&);
   void (*fill_planes)(const FillPlanes<T>&);
 };

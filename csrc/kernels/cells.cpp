@@ -16,6 +16,7 @@ constexpr fastconv::CellKernels<T> cells() {
           deliver<T>,
           {roll_gradient<T, 2, 2>, roll_gradient<T, 3, 1>, roll_gradient<T, 3, 2>},
           whole_plane_maxima<T>,
+          whole_plane_sums<T>,
           whole_plane_gradient<T>,
           fill_planes<T>};
 }
