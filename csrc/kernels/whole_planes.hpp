@@ -1,8 +1,8 @@
 // Pools whose window is all of a plane of `size` contiguous elements, at least a vector's.
 //
 // A plane is folded lane by lane; then as many planes as a vector has lanes are transposed in registers, so that one
-// more fold gives all their results at once. The last vector of a plane overlaps the one before it. Sums, whose order is
-// promised, are transposed as a whole instead.
+// more fold gives all their results at once. The last vector of a plane overlaps the one before it. Sums, whose order
+// is promised, are transposed as a whole instead.
 #pragma once
 
 #include "interleave.hpp"

@@ -78,6 +78,11 @@ bool route_gradient(const PoolProblem& p, const GradientArrays<T>& a, int thread
 template <class T>
 bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
+// The same of small windows with channels in the lanes, whose places may be saved; false if these are others, or a
+// saved index lies outside its window.
+template <class T>
+bool lane_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
 // The same of windows that are whole planes, of maxima that are found again; false if these are others.
 template <class T>
 bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
