@@ -16,7 +16,7 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kDoubledTaps = 5;  // maxima of so many taps are built from those of half as many
+constexpr Index kDoubledTaps = 6;  // maxima of so many taps are built from those of half as many
 
 // Rows in memory at each depth of the windows, the first of them row `first` of the input.
 template <class T>
