@@ -37,6 +37,24 @@ def plane_data(shape, dtype, what, seed=0):
     return x
 
 
+def check_between_guards(case, what, seed):
+    """With and without saved indices, against the reference."""
+    rng = np.random.default_rng(seed)
+    x = plane_data(case.input_shape, np.dtype(case.dtype).type, what, seed)
+    g = rng.integers(-5, 5, case.output_shape).astype(case.dtype)
+    g[g == 0] = -0.0
+    expected = reference.max_pool2d_backward(g, x, **case.max_args)
+    _, indices = fastconv.max_pool2d(x, **case.max_args, return_indices=True)
+    _, wanted = reference.max_pool2d(x, **case.max_args, return_indices=True)
+    cases.assert_exact(indices, wanted, case)
+    for side in guard.SIDES:
+        a, b, saved = (guard.array(v, side) for v in (x, g, indices))
+        for given in (None, saved):
+            dx = fastconv.max_pool2d_backward(b, a, **case.max_args, indices=given)
+            cases.assert_exact(dx, expected, case)
+            assert not np.signbit(dx[dx == 0]).any()
+
+
 # ---- small windows ------------------------------------------------------------------------------
 
 
@@ -50,19 +68,7 @@ def test_small_windows_of_every_width(kernel, stride, padding, dtype, what, thre
             "", (2, 3, int(rng.integers(kernel, 12)), width), kernel, stride, padding,
             ceil_mode=bool(width % 2), dtype=dtype,
         )  # fmt: skip
-        x = plane_data(case.input_shape, np.dtype(dtype).type, what, width)
-        g = rng.integers(-5, 5, case.output_shape).astype(dtype)
-        g[g == 0] = -0.0
-        expected = reference.max_pool2d_backward(g, x, **case.max_args)
-        _, indices = fastconv.max_pool2d(x, **case.max_args, return_indices=True)
-        _, wanted = reference.max_pool2d(x, **case.max_args, return_indices=True)
-        cases.assert_exact(indices, wanted, case)
-        for side in guard.SIDES:
-            a, b = guard.array(x, side), guard.array(g, side)
-            cases.assert_exact(fastconv.max_pool2d_backward(b, a, **case.max_args), expected, case)
-            saved = guard.array(indices, side)
-            dx = fastconv.max_pool2d_backward(b, a, **case.max_args, indices=saved)
-            cases.assert_exact(dx, expected, case)
+        check_between_guards(case, what, width)
 
 
 # Windows of more than 16 taps: several whole planes in a block, and dilated ones, of which all taps
@@ -133,18 +139,7 @@ def test_small_windows_with_channels_in_the_lanes(kernel, stride, padding, dtype
             "", (2, channels, int(rng.integers(3, 12)), int(rng.integers(3, 12))), kernel, stride,
             padding, ceil_mode=bool(channels % 2), dtype=dtype, data_format="NHWC",
         )  # fmt: skip
-        x = plane_data(case.input_shape, np.dtype(dtype).type, what, channels)
-        g = rng.integers(-5, 5, case.output_shape).astype(dtype)
-        g[g == 0] = -0.0
-        expected = reference.max_pool2d_backward(g, x, **case.max_args)
-        _, indices = reference.max_pool2d(x, **case.max_args, return_indices=True)
-        for side in guard.SIDES:
-            a, b = guard.array(x, side), guard.array(g, side)
-            cases.assert_exact(fastconv.max_pool2d_backward(b, a, **case.max_args), expected, case)
-            saved = guard.array(indices, side)
-            dx = fastconv.max_pool2d_backward(b, a, **case.max_args, indices=saved)
-            cases.assert_exact(dx, expected, case)
-            assert not np.signbit(dx[dx == 0]).any()
+        check_between_guards(case, what, channels)
 
 
 @pytest.mark.parametrize(
