@@ -262,6 +262,24 @@ def test_windows_that_are_whole_planes(planes, side, threads):
     cases.assert_exact(fastconv.max_pool2d_backward(g, guarded, *args, indices=places), dx)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [(7, 7), (1, 5), (2, 3), (20, 9), (3, 4, 5)], ids=str)
+def test_sums_of_whole_planes_are_added_in_order(size, dtype, threads):
+    """Rows from left to right, those results from top to bottom, then slices; in either layout."""
+    x = np.random.default_rng(0).standard_normal((2, 21, *size)).astype(dtype)
+    expected = x
+    for _ in size:  # accumulate adds one after the other
+        expected = np.add.accumulate(expected, -1)[..., -1]
+    expected = expected * (1 / np.dtype(dtype).type(math.prod(size)))
+    pool = getattr(fastconv, f"avg_pool{len(size)}d")
+    y = pool(x, size, 1)
+    assert y.tobytes() == expected.astype(dtype).tobytes()
+    z = pool(
+        np.ascontiguousarray(np.moveaxis(x, 1, -1)), size, 1, data_format=FORMATS[len(size)][1]
+    )
+    assert z.tobytes() == y.tobytes()
+
+
 # ---- by hand ------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """Promise: gradients of max pools that walk down their planes, or take planes as a whole.
 
-Small windows of contiguous rows (2x2, 3x3) and windows that are whole planes have kernels of their
-own. Their lanes, margins and blocks depend on sizes, so that every size near a vector's is tried.
+Small windows of contiguous rows (2x2, 3x3), those of channels in the lanes and windows that are
+whole planes have kernels of their own. Their lanes, margins and blocks depend on sizes, so that
+every size near a vector's is tried.
 """
 
 from __future__ import annotations
@@ -36,6 +37,24 @@ def plane_data(shape, dtype, what, seed=0):
     return x
 
 
+def check_between_guards(case, what, seed):
+    """With and without saved indices, against the reference."""
+    rng = np.random.default_rng(seed)
+    x = plane_data(case.input_shape, np.dtype(case.dtype).type, what, seed)
+    g = rng.integers(-5, 5, case.output_shape).astype(case.dtype)
+    g[g == 0] = -0.0
+    expected = reference.max_pool2d_backward(g, x, **case.max_args)
+    _, indices = fastconv.max_pool2d(x, **case.max_args, return_indices=True)
+    _, wanted = reference.max_pool2d(x, **case.max_args, return_indices=True)
+    cases.assert_exact(indices, wanted, case)
+    for side in guard.SIDES:
+        a, b, saved = (guard.array(v, side) for v in (x, g, indices))
+        for given in (None, saved):
+            dx = fastconv.max_pool2d_backward(b, a, **case.max_args, indices=given)
+            cases.assert_exact(dx, expected, case)
+            assert not np.signbit(dx[dx == 0]).any()
+
+
 # ---- small windows ------------------------------------------------------------------------------
 
 
@@ -49,19 +68,7 @@ def test_small_windows_of_every_width(kernel, stride, padding, dtype, what, thre
             "", (2, 3, int(rng.integers(kernel, 12)), width), kernel, stride, padding,
             ceil_mode=bool(width % 2), dtype=dtype,
         )  # fmt: skip
-        x = plane_data(case.input_shape, np.dtype(dtype).type, what, width)
-        g = rng.integers(-5, 5, case.output_shape).astype(dtype)
-        g[g == 0] = -0.0
-        expected = reference.max_pool2d_backward(g, x, **case.max_args)
-        _, indices = fastconv.max_pool2d(x, **case.max_args, return_indices=True)
-        _, wanted = reference.max_pool2d(x, **case.max_args, return_indices=True)
-        cases.assert_exact(indices, wanted, case)
-        for side in guard.SIDES:
-            a, b = guard.array(x, side), guard.array(g, side)
-            cases.assert_exact(fastconv.max_pool2d_backward(b, a, **case.max_args), expected, case)
-            saved = guard.array(indices, side)
-            dx = fastconv.max_pool2d_backward(b, a, **case.max_args, indices=saved)
-            cases.assert_exact(dx, expected, case)
+        check_between_guards(case, what, width)
 
 
 # Windows of more than 16 taps: several whole planes in a block, and dilated ones, of which all taps
@@ -118,9 +125,44 @@ def test_rows_that_run_backwards_are_no_small_windows(threads):
         cases.assert_exact(fastconv.max_pool2d_backward(b, a, **case.max_args), expected, flip)
 
 
+# Windows that overlap along both axes or one, or are cut by what padding leaves.
+LANES = [*SMALL[1:], (2, 1, 0), ((3, 2), (1, 2), (1, 1)), ((1, 3), 1, (0, 1)), ((2, 3), (2, 2), 0)]
+
+
+@pytest.mark.parametrize("what", SPECIALS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), LANES)
+def test_small_windows_with_channels_in_the_lanes(kernel, stride, padding, dtype, what, threads):
+    rng = np.random.default_rng(1)
+    for channels in (2, 3, 7, 8, 16, 19, 33):
+        case = PoolCase(
+            "", (2, channels, int(rng.integers(3, 12)), int(rng.integers(3, 12))), kernel, stride,
+            padding, ceil_mode=bool(channels % 2), dtype=dtype, data_format="NHWC",
+        )  # fmt: skip
+        check_between_guards(case, what, channels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride"),
+    [((1, 40, 33, 900), 3, 2), ((1, 70, 61, 240), 3, 1), ((3, 5, 90, 31), 3, 1)],
+)
+def test_channels_in_the_lanes_in_blocks(shape, kernel, stride, threads):
+    """Of channels, where a row is long; and of rows, for several threads."""
+    case = PoolCase("", shape, kernel, stride, 1, data_format="NHWC")
+    x, g = case.integers()
+    expected = reference.max_pool2d_backward(g, x, **case.max_args)
+    _, indices = reference.max_pool2d(x, **case.max_args, return_indices=True)
+    cases.assert_exact(fastconv.max_pool2d_backward(g, x, **case.max_args), expected, case)
+    dx = fastconv.max_pool2d_backward(g, x, **case.max_args, indices=indices)
+    cases.assert_exact(dx, expected, case)
+
+
 @pytest.mark.parametrize("width", [6, 20, 40])
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
 @pytest.mark.parametrize(("kernel", "stride", "padding"), SMALL)
-def test_an_index_outside_its_window_is_obeyed(kernel, stride, padding, width, threads):
+def test_an_index_outside_its_window_is_obeyed(
+    kernel, stride, padding, data_format, width, threads
+):
     """Also one that a window of the same places would hold, if rows did not end."""
     case = PoolCase("", (1, 2, 9, width), kernel, stride, padding)
     x, g = case.integers()
@@ -131,7 +173,10 @@ def test_an_index_outside_its_window_is_obeyed(kernel, stride, padding, width, t
     for row, column, place in strays:
         indices = good.copy()
         indices[0, rng.integers(2), row, column] = place
-        dx = fastconv.max_pool2d_backward(g, x, **case.max_args, indices=indices)
+        dy, given, saved = (cases.to_format(v, data_format) for v in (g, x, indices))
+        options = {**case.max_args, "data_format": data_format}
+        dx = fastconv.max_pool2d_backward(dy, given, **options, indices=saved)
+        dx = cases.from_format(dx, data_format)
         for plane in range(2):
             wanted = np.zeros(x[0, plane].size, np.float32)
             places = indices[0, plane].ravel()

@@ -55,6 +55,7 @@ struct Deliver {
 // Square windows of planes whose rows are contiguous, without cells: rows [first, first + rows) of dx, from the windows
 // that hold them. Meanwhile each window's winner and dy lie at `place` and `share`, the rows of windows `pitch` apart:
 // the first one that holds row `first`, in column 0, is there. Between rows lies -1 as the place of what is no window.
+// Winners are found from x, or taken from `indices` unless that is null: false if one is no element of its window.
 enum RollGradientWindow { kGradient2x2Stride2, kGradient3x3, kGradient3x3Stride2, kRollGradientWindows };
 template <class T>
 struct RollGradient {
@@ -62,7 +63,9 @@ struct RollGradient {
   std::ptrdiff_t x_plane, x_row, height, width, pad_top, pad_left;
   const T *x_begin, *x_end;  // of what may be read
   T padding;                 // -inf
-  const T* dy;               // row 0 of the first plane
+  const std::int64_t* indices;
+  std::ptrdiff_t indices_plane, indices_row;
+  const T* dy;  // row 0 of the first plane
   std::ptrdiff_t dy_plane, dy_row;
   const T* dy_end;  // of what may be read
   T* dx;            // row 0 of the first plane
@@ -72,6 +75,43 @@ struct RollGradient {
   PlaceOf<T>* place;
   T* share;
   std::ptrdiff_t pitch;
+};
+
+// Channels in the lanes, without cells. A row of windows whose `taps` lie tap_step apart, windows step apart: the
+// maximum of each, and its place, the earliest of equal ones, where a tap's place is the one at `place`, laid out as
+// value, or 0 if that is null, plus tap_place for each tap, plus first_place and window_place for each window. best may
+// be null.
+template <class T>
+struct LaneWinners {
+  const T* value;
+  const PlaceOf<T>* place;
+  std::ptrdiff_t taps, tap_step, step, windows, lanes;
+  PlaceOf<T> tap_place, first_place, window_place;
+  T* best;
+  PlaceOf<T>* winner;  // windows lie `lanes` apart, here and in best
+};
+
+// The places that saved `indices` name, of a row of windows of taps[0] rows of taps[1] elements. The first window's
+// first tap is `first`, the next one's place_step further on, and rows are `width` wide.
+template <class T>
+struct SavedLanes {
+  const std::int64_t* indices;
+  std::ptrdiff_t indices_step, windows, lanes;
+  std::ptrdiff_t first, place_step, taps[2], width;
+  PlaceOf<T>* place;  // windows lie `lanes` apart
+};
+
+// Pixels of dx, each held by a rectangle of windows, of which the next pixel's is one window further on: the sum of the
+// dy of those whose winner has the pixel's place. Windows of a row lie `lanes` apart at `place`, dy_step apart at dy.
+constexpr int kMostHolders = 8;
+template <class T>
+struct LaneGather {
+  int rows, columns;
+  const PlaceOf<T>* place[kMostHolders];
+  const T* dy[kMostHolders];
+  std::ptrdiff_t dy_step, pixels, lanes, first, place_step;
+  T* dx;
+  std::ptrdiff_t dx_step;
 };
 
 // Planes of `size` contiguous elements, at least a vector's, that are one window each: their maxima y, and unless
@@ -86,6 +126,17 @@ struct WholePlanes {
   std::ptrdiff_t dy_step;
   T* dx;
   std::ptrdiff_t dx_plane;
+};
+
+// Planes of contiguous elements, taps[0] slices of taps[1] rows of taps[2], that are one window each: y = sum * scale,
+// added up as Fold does. `pixels` has room for a vector for each element.
+template <class T>
+struct WholePlaneSums {
+  const T* x;
+  std::ptrdiff_t x_plane, planes, taps[3];
+  T scale;
+  T* y;
+  T* pixels;
 };
 
 // Planes of `size` contiguous elements, each of which gets one value, value * scale + 0, or 0 where `value` is null.
@@ -107,8 +158,12 @@ struct CellKernels {
   void (*from_cells)(const CellRows&, const T* cells, T* array);
   void (*winners)(const Winners<T>&);
   void (*deliver)(const Deliver<T>&);
-  void (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
+  bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
+  void (*lane_winners)(const LaneWinners<T>&);
+  bool (*saved_lanes)(const SavedLanes<T>&);  // whether every window's place is one of its elements, or -1
+  void (*gather_lanes)(const LaneGather<T>&);
   void (*whole_plane_maxima)(const WholePlanes<T>&);
+  void (*whole_plane_sums)(const WholePlaneSums<T>&);
   void (*whole_plane_gradient)(const WholePlanes<T>&);
   void (*fill_planes)(const FillPlanes<T>&);
 };

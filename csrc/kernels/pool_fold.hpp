@@ -89,7 +89,7 @@ struct Windows {
   FASTCONV_INLINE State dense(const T* p, std::ptrdiff_t at) const {
     State s = tap(p, at);
     const std::ptrdiff_t taps = KW > 0 ? KW : f.taps[2];
-#pragma GCC unroll 3
+#pragma GCC unroll 5
     for (std::ptrdiff_t t = 1; t < taps; ++t) {
       p += f.tap_step[2];
       at += f.place_step[2];
@@ -141,7 +141,7 @@ struct Windows {
   FASTCONV_INLINE State height(const T* p, std::ptrdiff_t at) const {
     State s = width(p, at);
     const std::ptrdiff_t taps = KH > 0 ? KH : f.taps[1];
-#pragma GCC unroll 3
+#pragma GCC unroll 5
     for (std::ptrdiff_t t = 1; t < taps; ++t) {
       p += f.tap_step[1];
       at += f.place_step[1];
@@ -299,6 +299,8 @@ void fold(const Fold<T>& f) {
     if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
     if (is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
     if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);
+    if (is(5, 1)) return fold_rows<T, L, State, 5, 1>(f);
+    if (is(1, 5)) return fold_rows<T, L, State, 1, 5>(f);
   }
   fold_rows<T, L, State, 0, 0>(f);
 }

@@ -55,6 +55,17 @@ FASTCONV_INLINE Vector<P> lane_places(std::ptrdiff_t first, std::ptrdiff_t step)
          broadcast(static_cast<P>(first));
 }
 
+template <int L, class P>
+FASTCONV_INLINE Lanes<P, L> spread_lanes(P place) {
+  return place - Lanes<P, L>{};
+}
+
+// first, first + step, ...
+template <class P, int... I>
+FASTCONV_INLINE Lanes<P, sizeof...(I)> lanes_from(std::ptrdiff_t first, std::ptrdiff_t step, Indices<I...>) {
+  return Lanes<P, sizeof...(I)>{static_cast<P>(first + I * step)...};
+}
+
 // L windows: the maxima of some of their taps, and which taps these are.
 template <class T, int L>
 struct Found {
@@ -67,6 +78,22 @@ struct Found {
     return {keep ? best : later.best, keep ? place : later.place};
   }
 };
+
+// Saved indices made narrow; `lost` receives what 32 bits lose of them.
+template <int L, class P>
+FASTCONV_INLINE Lanes<P, L> take_saved(const std::int64_t* p, Lanes<P, L>& lost) {
+  if constexpr (L * sizeof(std::int64_t) <= kVectorBytes) {
+    const Lanes<std::int64_t, L> whole = load_lanes<L>(p);
+    const auto narrow = __builtin_convertvector(whole, Lanes<P, L>);
+    lost |= __builtin_convertvector(whole != __builtin_convertvector(narrow, Lanes<std::int64_t, L>), Lanes<P, L>);
+    return narrow;
+  } else {
+    Lanes<P, L / 2> lost_low{}, lost_high{};
+    const auto low = take_saved<L / 2, P>(p, lost_low), high = take_saved<L / 2, P>(p + L / 2, lost_high);
+    lost |= join_two(lost_low, lost_high, typename MakeIndices<L>::type{});
+    return join_two(low, high, typename MakeIndices<L>::type{});
+  }
+}
 
 // ---- the taps of a row of windows, S elements apart -----------------------------------------------------------------
 
@@ -97,6 +124,41 @@ template <class T>
 __attribute__((noinline)) void copy_readable(const T* p, int n, const T* begin, const T* end, T padding, T* to) {
   for (int i = 0; i < n; ++i) to[i] = p + i >= begin && p + i < end ? p[i] : padding;
 }
+
+// The taps of lanes [lane, lane + VL) of a row of windows, the first tap of which is in column lane * S - pad_left of
+// x. Edge: some of them leave the rows of x, or do not exist.
+template <class T, int K, int S, bool Edge>
+struct RowTaps {
+  using P = fastconv::PlaceOf<T>;
+  static constexpr int kReach = kTapReach<T, K, S>;
+
+  std::ptrdiff_t column;  // of the first lane's first tap
+  // Each tap's column. Padding has the first element's: it is as small as any, and an earlier one keeps a tie.
+  Vector<P> at[K];
+  Vector<P> outside[K];  // lanes whose tap is padding
+
+  FASTCONV_INLINE RowTaps(std::ptrdiff_t first, std::ptrdiff_t width) : column(first) {
+    for (int k = 0; k < K; ++k) {
+      at[k] = lane_places<P>(column + k, S);
+      if (!Edge) continue;
+      outside[k] = (at[k] < Vector<P>{}) | (at[k] >= broadcast(static_cast<P>(width)));
+      at[k] = at[k] < Vector<P>{} ? Vector<P>{} : at[k];
+    }
+  }
+
+  // From the row of t.x that starts at `row`.
+  template <class Planes>
+  FASTCONV_INLINE void load_from(const Planes& t, const T* row, Vector<T> (&tap)[K]) const {
+    const T* p = row + column;
+    T readable[kReach];
+    if (Edge && (p < t.x_begin || p + kReach > t.x_end)) {
+      copy_readable(p, kReach, t.x_begin, t.x_end, t.padding, readable);
+      p = readable;
+    }
+    load_taps<K, S>(p, tap);
+    for (int k = 0; k < K && Edge; ++k) tap[k] = outside[k] ? broadcast(t.padding) : tap[k];
+  }
+};
 
 // ---- ends of rows ---------------------------------------------------------------------------------------------------
 

@@ -24,44 +24,28 @@ template <class T, template <class, int> class State, int K, int S, bool Edge>
 struct Column {
   using P = PlaceOf<T>;
   using Row = State<T, 1>;
-  static constexpr int VL = kLanes<T>, kReach = kTapReach<T, K, S>;
+  static constexpr int VL = kLanes<T>;
 
   const Roll<T>& t;
-  std::ptrdiff_t column;  // of the first lane's first tap
-  // Each tap's column. Padding has the first element's: it is as small as any, and an earlier one keeps a tie.
-  Vector<P> at[K];
-  Vector<P> outside[K];  // lanes whose tap is padding
+  RowTaps<T, K, S, Edge> taps;
 
-  FASTCONV_INLINE Column(const Roll<T>& roll, std::ptrdiff_t lane) : t(roll), column(lane * S - roll.pad_left) {
-    for (int k = 0; k < K; ++k) {
-      at[k] = lane_places<P>(column + k, S);
-      if (!Edge) continue;
-      outside[k] = (at[k] < Vector<P>{}) | (at[k] >= broadcast(static_cast<P>(t.width)));
-      at[k] = at[k] < Vector<P>{} ? Vector<P>{} : at[k];
-    }
-  }
+  FASTCONV_INLINE Column(const Roll<T>& roll, std::ptrdiff_t lane) : t(roll), taps(lane * S - roll.pad_left, t.width) {}
 
   // Row `row` of the plane x, folded along the width.
   FASTCONV_INLINE Row row(const T* x, std::ptrdiff_t row) const {
     Row s;
     const Vector<P> place = broadcast(static_cast<P>((row > 0 ? row : 0) * t.width));
     if (row < 0 || row >= t.height) {
-      set_tap<T>(s, broadcast(t.padding), at[0] + place);
+      set_tap<T>(s, broadcast(t.padding), taps.at[0] + place);
       return s;
     }
-    const T* p = x + row * t.x_row + column;
-    T readable[kReach];
-    if (Edge && (p < t.x_begin || p + kReach > t.x_end)) {
-      copy_readable(p, kReach, t.x_begin, t.x_end, t.padding, readable);
-      p = readable;
-    }
     Vector<T> tap[K];
-    load_taps<K, S>(p, tap);
-    for (int k = 0; k < K; ++k) {
+    taps.load_from(t, x + row * t.x_row, tap);
+    set_tap<T>(s, tap[0], taps.at[0]);
+    for (int k = 1; k < K; ++k) {
       Row later;
-      const Vector<T> v = Edge ? (outside[k] ? broadcast(t.padding) : tap[k]) : tap[k];
-      set_tap<T>(k == 0 ? s : later, v, at[k]);
-      if (k > 0) s.combine(later);
+      set_tap<T>(later, tap[k], taps.at[k]);
+      s.combine(later);
     }
     if constexpr (kPlaced<Row>) s.place[0] += place;
     return s;

@@ -6,6 +6,7 @@
 // whose winner it is. For stride 2 a vector of elements is the even or the odd half of a piece of a row.
 #pragma once
 
+#include "cell_rows.hpp"
 #include "pool_lanes.hpp"
 #include "table.hpp"
 
@@ -22,37 +23,20 @@ struct Strip {
   static constexpr int VL = kLanes<T>, kKept = K > S ? K - S : 0;
 
   const RollGradient<T>& t;
-  std::ptrdiff_t lane, column;  // the first lane, and its first tap
-  // Each tap's column. Padding has the first element's: it is as small as any, and an earlier one keeps a tie.
-  Vector<P> at[K];
-  Vector<P> outside[K];  // lanes whose tap is padding
+  std::ptrdiff_t lane;
+  RowTaps<T, K, S, Edge> taps;
 
   FASTCONV_INLINE Strip(const RollGradient<T>& gradient, std::ptrdiff_t first)
-      : t(gradient), lane(first), column(first * S - gradient.pad_left) {
-    for (int k = 0; k < K; ++k) {
-      at[k] = lane_places<P>(column + k, S);
-      if (!Edge) continue;
-      outside[k] = (at[k] < Vector<P>{}) | (at[k] >= broadcast(static_cast<P>(t.width)));
-      at[k] = at[k] < Vector<P>{} ? Vector<P>{} : at[k];
-    }
-  }
+      : t(gradient), lane(first), taps(first * S - gradient.pad_left, t.width) {}
 
   // Row `row` of the plane x, folded along the width.
   FASTCONV_INLINE Row row(const T* x, std::ptrdiff_t row) const {
     const Vector<P> place = broadcast(static_cast<P>((row > 0 ? row : 0) * t.width));
-    if (row < 0 || row >= t.height) return {broadcast(t.padding), at[0] + place};
-    constexpr int reach = kTapReach<T, K, S>;
-    const T* p = x + row * t.x_row + column;
-    T readable[reach];
-    if (Edge && (p < t.x_begin || p + reach > t.x_end)) {
-      copy_readable(p, reach, t.x_begin, t.x_end, t.padding, readable);
-      p = readable;
-    }
+    if (row < 0 || row >= t.height) return {broadcast(t.padding), taps.at[0] + place};
     Vector<T> tap[K];
-    load_taps<K, S>(p, tap);
-    const auto of = [&](int k) { return Row{Edge ? (outside[k] ? broadcast(t.padding) : tap[k]) : tap[k], at[k]}; };
-    Row s = of(0);
-    for (int k = 1; k < K; ++k) s = s.before(of(k));
+    taps.load_from(t, x + row * t.x_row, tap);
+    Row s{tap[0], taps.at[0]};
+    for (int k = 1; k < K; ++k) s = s.before({tap[k], taps.at[k]});
     return {s.best, s.place + place};
   }
 
@@ -76,6 +60,24 @@ struct Strip {
   }
 };
 
+// Lanes of a row of windows with KxK taps, the first of which is at (row, column): their saved places, and their dy.
+// Returns the lanes whose place is no element of their window, and not -1.
+template <int L, int K, int S, class T>
+FASTCONV_INLINE Lanes<PlaceOf<T>, L> take_saved_places(const RollGradient<T>& t, const std::int64_t* index,
+                                                       std::ptrdiff_t row, std::ptrdiff_t column, PlaceOf<T>* to) {
+  using P = PlaceOf<T>;
+  using Places = Lanes<P, L>;
+  Places lost{};
+  const Places place = take_saved<L, P>(index, lost), width = spread_lanes<L>(static_cast<P>(t.width)), zero{};
+  store_lanes<L>(to, place);
+  const Places first = lanes_from<P>(column, S, typename MakeIndices<L>::type{});
+  Places tap = place - first - spread_lanes<L>(static_cast<P>(row * t.width));
+  for (int k = 1; k < K; ++k) tap = tap >= width ? tap - width : tap;
+  const auto inside = (tap >= zero) & (tap < spread_lanes<L>(P{K})) & (first + tap >= zero) & (first + tap < width) &
+                      (place >= zero) & (place < spread_lanes<L>(static_cast<P>(t.width * t.height)));
+  return lost | ~(inside | (place == spread_lanes<L>(P{-1})));
+}
+
 // Where the rows of windows that hold rows of dx lie while a plane is worked on; those beyond y have no winners.
 template <class T, int K, int S>
 struct WindowRows {
@@ -91,7 +93,24 @@ struct WindowRows {
 };
 
 template <class T, int K, int S>
-FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane) {
+FASTCONV_INLINE void take_saved_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane,
+                                     PlaceOf<T>* strays) {
+  for (std::ptrdiff_t o = rows.begin; o < rows.end; ++o) {
+    const std::ptrdiff_t to = (o - rows.first) * t.pitch;
+    const std::int64_t* const index = t.indices + plane * t.indices_plane + o * t.indices_row;
+    const T* const dy = t.dy + plane * t.dy_plane + o * t.dy_row;
+    for_each_piece<kLanes<T>>(t.n, [&]<int L>(Width<L>, std::ptrdiff_t i) {
+      const auto stray =
+          take_saved_places<L, K, S>(t, index + i, o * S - t.pad_top, i * S - t.pad_left, t.place + to + i);
+      store_lanes<L>(strays, load_lanes<L>(strays) | stray);
+      store_lanes<L>(t.share + to + i, load_lanes<L>(dy + i));
+    });
+  }
+}
+
+template <class T, int K, int S>
+FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane,
+                               PlaceOf<T>* strays) {
   using P = PlaceOf<T>;
   constexpr std::ptrdiff_t VL = kLanes<T>;
   const auto nothing = [&](std::ptrdiff_t from, std::ptrdiff_t to) {
@@ -100,6 +119,8 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
     }
   };
   nothing(rows.first, rows.begin);
+  nothing(rows.end, rows.last);
+  if (t.indices != nullptr) return take_saved_rows<T, K, S>(t, rows, plane, strays);
   P* const place = t.place + (rows.begin - rows.first) * t.pitch;
   T* const share = t.share + (rows.begin - rows.first) * t.pitch;
   for (std::ptrdiff_t next = 0; next < t.n; next += VL) {
@@ -112,7 +133,6 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
       Strip<T, K, S, true>(t, lane).walk(plane, rows.begin, rows.end, place, share);
     }
   }
-  nothing(rows.end, rows.last);
 }
 
 // The sum for elements whose first window, of those whose tap of row R and column C they are, lies at `at`, and whose
@@ -159,12 +179,13 @@ FASTCONV_INLINE void gather_row(const RollGradient<T>& t, std::ptrdiff_t at, std
 }
 
 template <class T, int K, int S, int C>
-void roll_planes(const RollGradient<T>& given) {
+bool roll_planes(const RollGradient<T>& given) {
   const RollGradient<T> t = given;  // which no store can change
   const WindowRows<T, K, S> rows(t);
+  alignas(kVectorBytes) PlaceOf<T> strays[kLanes<T>] = {};
   for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
-    find_rows<T, K, S>(t, rows, plane);
-    const T* const ahead = t.x + (plane + 1) * t.x_plane;
+    find_rows<T, K, S>(t, rows, plane, strays);
+    const T* const ahead = t.indices == nullptr ? t.x + (plane + 1) * t.x_plane : t.dx + (plane + 1) * t.dx_plane;
     for (std::ptrdiff_t h = t.first; h < t.first + t.rows; ++h) {
       const std::ptrdiff_t row = h + t.pad_top, at = (row / S - rows.first) * t.pitch;
       T* const dx = t.dx + plane * t.dx_plane + h * t.dx_row;
@@ -175,12 +196,15 @@ void roll_planes(const RollGradient<T>& given) {
       }
     }
   }
+  PlaceOf<T> any = 0;
+  for (const PlaceOf<T> stray : strays) any |= stray;
+  return any == 0;
 }
 
 template <class T, int K, int S>
-void roll_gradient(const RollGradient<T>& t) {
+bool roll_gradient(const RollGradient<T>& t) {
   if (S == 1 || t.pad_left % S == 0) return roll_planes<T, K, S, 0>(t);
-  roll_planes<T, K, S, S - 1>(t);
+  return roll_planes<T, K, S, S - 1>(t);
 }
 
 }  // namespace

@@ -13,11 +13,6 @@ namespace {
 using fastconv::PlaceOf;
 using fastconv::Unpool;
 
-// first, first + step, ...
-template <class P, int... I>
-inline Lanes<P, sizeof...(I)> lanes_from(std::ptrdiff_t first, std::ptrdiff_t step, Indices<I...>) {
-  return Lanes<P, sizeof...(I)>{static_cast<P>(first + I * step)...};
-}
 // The taps of a window in row-major order; in pairs of neighbours for kPairs. Their numbers, or where indices are saved
 // their places, are what the lanes' places are compared with.
 template <class T>
@@ -40,11 +35,6 @@ struct UnpoolTaps {
     }
   }
 };
-
-template <int L, class P>
-FASTCONV_INLINE Lanes<P, L> spread_lanes(P place) {
-  return place - Lanes<P, L>{};
-}
 
 template <Leaf W, int L, class T>
 FASTCONV_INLINE Found<T, L> find_at(const UnpoolTaps<T>& taps, int t, const T* x) {
@@ -82,22 +72,6 @@ FASTCONV_INLINE Lanes<PlaceOf<T>, L> find(const UnpoolTaps<T>& taps, const T* x)
     for (; t + 4 <= taps.count; t += 4) found = found.before(find_some<W, L, 4>(taps, t, x));
     for (; t < taps.count; ++t) found = found.before(find_at<W, L>(taps, t, x));
     return found.place;
-  }
-}
-
-// Saved indices made narrow; `lost` receives what 32 bits lose of them.
-template <int L, class P>
-FASTCONV_INLINE Lanes<P, L> take_saved(const std::int64_t* p, Lanes<P, L>& lost) {
-  if constexpr (L * sizeof(std::int64_t) <= kVectorBytes) {
-    const Lanes<std::int64_t, L> whole = load_lanes<L>(p);
-    const auto narrow = __builtin_convertvector(whole, Lanes<P, L>);
-    lost |= __builtin_convertvector(whole != __builtin_convertvector(narrow, Lanes<std::int64_t, L>), Lanes<P, L>);
-    return narrow;
-  } else {
-    Lanes<P, L / 2> lost_low{}, lost_high{};
-    const auto low = take_saved<L / 2, P>(p, lost_low), high = take_saved<L / 2, P>(p + L / 2, lost_high);
-    lost |= join_two(lost_low, lost_high, typename MakeIndices<L>::type{});
-    return join_two(low, high, typename MakeIndices<L>::type{});
   }
 }
 

@@ -1,9 +1,11 @@
 // Pools whose window is all of a plane of `size` contiguous elements, at least a vector's.
 //
 // A plane is folded lane by lane; then as many planes as a vector has lanes are transposed in registers, so that one
-// more fold gives all their results at once. The last vector of a plane overlaps the one before it.
+// more fold gives all their results at once. The last vector of a plane overlaps the one before it. Sums, whose order
+// is promised, are transposed as a whole instead.
 #pragma once
 
+#include "interleave.hpp"
 #include "pool_lanes.hpp"
 #include "table.hpp"
 
@@ -12,6 +14,7 @@ namespace {
 using fastconv::FillPlanes;
 using fastconv::PlaceOf;
 using fastconv::WholePlanes;
+using fastconv::WholePlaneSums;
 
 // Where the last vector of a plane starts, and the last one that does not overlap it.
 template <class T>
@@ -104,6 +107,34 @@ void whole_plane_maxima(const WholePlanes<T>& given) {
     }
     for (int p = 0; p < planes; ++p) t.y[first + p] = most[p];
     for (int p = 0; p < planes && t.indices != nullptr; ++p) t.indices[first + p] = place[p];
+  }
+}
+
+template <class T>
+void whole_plane_sums(const WholePlaneSums<T>& given) {
+  constexpr int VL = kLanes<T>;
+  const WholePlaneSums<T> t = given;  // which no store can change
+  const std::ptrdiff_t size = t.taps[0] * t.taps[1] * t.taps[2];
+  for (std::ptrdiff_t first = 0; first < t.planes; first += VL) {
+    const std::ptrdiff_t planes = t.planes - first < VL ? t.planes - first : VL;
+    interleave<T>({t.x + first * t.x_plane, t.x_plane, planes, size, t.pixels});
+    // Meanwhile the next planes come to L1, a vector's bytes for each that is added.
+    const T *pixel = t.pixels, *ahead = t.x + (first + VL) * t.x_plane;
+    const auto sum = [](std::ptrdiff_t n, auto&& part) {
+      Vector<T> s = part();
+      for (std::ptrdiff_t i = 1; i < n; ++i) s += part();
+      return s;
+    };
+    const auto element = [&] {
+      __builtin_prefetch(ahead);
+      ahead += VL;
+      const Vector<T> v = load(pixel);
+      pixel += VL;
+      return v;
+    };
+    const auto row = [&] { return sum(t.taps[2], element); };
+    const auto slice = [&] { return sum(t.taps[1], row); };
+    store_first(t.y + first, sum(t.taps[0], slice) * t.scale, t.y + t.planes, planes);
   }
 }
 

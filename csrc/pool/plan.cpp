@@ -22,7 +22,8 @@ bool unit(Index extent, Index stride) { return extent == 1 || stride == 1; }
 // Windows overlap so much that folding every row once along the width saves more than it costs.
 bool worth_separating(const PoolProblem& p) {
   const auto kernel = [&](std::size_t s) { return static_cast<double>(std::min(p.axis[s].kernel, p.axis[s].in)); };
-  const double rows = kernel(kDepth) * std::min(kernel(kHeight), static_cast<double>(p.height().stride));
+  const Axis& h = p.height();
+  const double rows = kernel(kDepth) * std::min(kernel(kHeight), reach(h, h.out) / static_cast<double>(h.out));
   return rows * kernel(kWidth) + kernel(kDepth) * kernel(kHeight) + 2 <
          kernel(kDepth) * kernel(kHeight) * kernel(kWidth);
 }

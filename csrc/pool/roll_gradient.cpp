@@ -1,5 +1,6 @@
 // Gradients of maxima of planes whose rows are contiguous (NCHW), over windows so small that every element can look at
 // all that hold it. A block is some planes, or some rows of one.
+#include <atomic>
 #include <limits>
 
 #include "../parallel.hpp"
@@ -41,10 +42,13 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
   const std::optional<RollGradientWindow> window = gradient_window(p);
   const Axis &h = p.height(), &w = p.width();
   const auto rows_follow = [](const ImageStrides& s, Index width) { return width == 1 || s.space[kWidth] == 1; };
-  if (a.indices != nullptr || !window) return false;  // saved ones are followed quicker than compared
-  if (!rows_follow(p.x, w.in) || !rows_follow(p.y, w.out) || !rows_follow(p.gradient, w.in)) return false;
+  const bool saved = a.indices != nullptr;
+  if (!window || (saved && *window != kGradient2x2Stride2)) return false;  // of more, saved ones are followed quicker
+  if (!rows_follow(saved ? p.indices : p.x, saved ? w.out : w.in)) return false;
+  if (!rows_follow(p.y, w.out) || !rows_follow(p.gradient, w.in)) return false;
   const auto upwards = [](const ImageStrides& at) { return at.channel >= 0 && at.space[kHeight] >= 0; };
-  if (!upwards(p.x) || !upwards(p.y) || p.plane_size() > std::numeric_limits<std::int32_t>::max()) return false;
+  if ((!saved && !upwards(p.x)) || !upwards(p.y) || p.plane_size() > std::numeric_limits<std::int32_t>::max())
+    return false;
 
   const Kernels<T>& k = kernels().of<T>();
   const Margins margins(w);
@@ -74,6 +78,7 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
   t.out_rows = h.out, t.n = w.out, t.pitch = pitch;
   const bool dense = p.gradient.space[kHeight] == w.in && p.gradient.channel == p.plane_size();
 
+  std::atomic<bool> valid{true};
   parallel_for(threads, p.batch * plane_panels.count * row_panels.count, [&](Index task) {
     const Index row = task % row_panels.count, rest = task / row_panels.count;
     const Index batch = rest / plane_panels.count, panel = rest % plane_panels.count, plane = plane_panels.start(panel);
@@ -84,6 +89,10 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
     std::fill_n(r.place, margins.left + size, P{-1});
     r.place += margins.left;
     r.x = a.x + batch * p.x.batch + plane * p.x.channel;
+    if (saved) {
+      r.indices = a.indices + batch * p.indices.batch + plane * p.indices.channel;
+      r.indices_plane = p.indices.channel, r.indices_row = p.indices.space[kHeight];
+    }
     r.dy = a.dy + batch * p.y.batch + plane * p.y.channel;
     r.dx = a.dx + batch * p.gradient.batch + plane * p.gradient.channel;
     r.planes = plane_panels.size(panel), r.first = row_panels.start(row), r.rows = row_panels.size(row);
@@ -94,9 +103,9 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
     r.x_end = end(r.x, p.x, h.in, w.in);
     r.dy_end = end(r.dy, p.y, h.out, w.out);
     if (dense) r.dx_end = r.dx + (r.planes - 1) * r.dx_plane + (r.first + r.rows) * w.in;
-    k.roll_gradient[*window](r);
+    if (!k.roll_gradient[*window](r)) valid.store(false, std::memory_order_relaxed);
   });
-  return true;
+  return valid.load();
 }
 
 template bool roll_gradient(const PoolProblem&, const GradientArrays<float>&, int);

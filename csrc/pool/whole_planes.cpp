@@ -21,48 +21,67 @@ bool whole_planes_apply(const PoolProblem& p) {
          p.plane_size() <= kComfortable / (lanes * static_cast<Index>(sizeof(T)));
 }
 
+namespace {
+
+template <class T>
+void whole_plane_maxima(const PoolProblem& p, const PoolArrays<T>& a, const Range& planes) {
+  WholePlanes<T> t{};
+  t.x = a.x + planes.first * p.x.channel, t.x_plane = p.x.channel;
+  t.planes = planes.size(), t.size = p.plane_size();
+  t.y = a.y + planes.first;
+  t.indices = a.indices == nullptr ? nullptr : a.indices + planes.first;
+  kernels().of<T>().whole_plane_maxima(t);
+}
+
+template <class T>
+void whole_plane_sums(const PoolProblem& p, const PoolArrays<T>& a, const Range& planes, T* pixels) {
+  T factor = 1;
+  RowFactors<T>(p, {0, 1}, &factor).of(0, 0);
+  kernels().of<T>().whole_plane_sums({a.x + planes.first * p.x.channel,
+                                      p.x.channel,
+                                      planes.size(),
+                                      {p.depth().in, p.height().in, p.width().in},
+                                      factor,
+                                      a.y + planes.first,
+                                      pixels});
+}
+
+// Planes that are smaller than a vector.
+template <class T>
+void small_plane_maxima(const PoolProblem& p, const PoolArrays<T>& a, const Range& planes, T* pixels) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index size = p.plane_size();
+  Fold<T> f{};
+  f.src = pixels;
+  f.src_end = pixels + size * k.lanes;
+  f.planes = f.rows = 1;
+  f.dst_end = a.y + p.channels;
+  for (Index& taps : f.taps) taps = 1;
+  f.taps[kWidth] = size;
+  f.tap_step[kWidth] = k.lanes;
+  f.place_step[kWidth] = 1;
+  for (Index first = planes.first; first < planes.last; first += k.lanes) {
+    f.n = std::min<Index>(k.lanes, planes.last - first);
+    k.interleave({a.x + first * p.x.channel, p.x.channel, f.n, size, pixels});
+    f.dst = a.y + first;
+    f.indices = a.indices == nullptr ? nullptr : a.indices + first;
+    k.fold[a.kind](f);
+  }
+}
+
+}  // namespace
+
 template <class T>
 void pool_whole_planes(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
-  const Kernels<T>& k = kernels().of<T>();
-  const Index lanes = k.lanes, groups = ceil_div(p.channels, lanes), size = p.plane_size();
-  const Index task_groups = std::clamp<Index>(kTaskElements / (size * lanes), 1, ceil_div(groups, threads));
-  if (a.kind != kFoldSum && size >= lanes) {
-    parallel_for(threads, ceil_div(groups, task_groups), [&](Index task) {
-      const Index first = task * task_groups * lanes;
-      WholePlanes<T> t{};
-      t.x = a.x + first * p.x.channel, t.x_plane = p.x.channel;
-      t.planes = std::min(task_groups * lanes, p.channels - first), t.size = size;
-      t.y = a.y + first;
-      t.indices = a.indices == nullptr ? nullptr : a.indices + first;
-      k.whole_plane_maxima(t);
-    });
-    return;
-  }
-  T factor = 1;
-  if (a.kind == kFoldSum) RowFactors<T>(p, {0, 1}, &factor).of(0, 0);
-  parallel_for(threads, ceil_div(groups, task_groups), [&](Index task) {
+  const Index lanes = kernels().of<T>().lanes, groups = ceil_div(p.channels, lanes), size = p.plane_size();
+  const Index task_planes = lanes * std::clamp<Index>(kTaskElements / (size * lanes), 1, ceil_div(groups, threads));
+  const bool large_maxima = a.kind != kFoldSum && size >= lanes;
+  parallel_for(threads, ceil_div(p.channels, task_planes), [&](Index task) {
+    const Range planes{task * task_planes, std::min(p.channels, (task + 1) * task_planes)};
+    if (large_maxima) return whole_plane_maxima(p, a, planes);
     Workspace workspace(Workspace::piece_bytes<T>(size * lanes));
     T* const pixels = workspace.take<T>(size * lanes);
-    Fold<T> f{};
-    f.src = pixels;
-    f.src_end = pixels + size * lanes;
-    f.planes = f.rows = 1;
-    f.dst_end = a.y + p.channels;
-    f.scale = a.kind == kFoldSum ? &factor : nullptr;
-    Index step = 1;
-    for (std::size_t s = kSpatial; s-- > 0; step *= p.axis[s].in) {
-      f.taps[s] = p.axis[s].in;
-      f.tap_step[s] = step * lanes;
-      f.place_step[s] = step;
-    }
-    for (Index group = task * task_groups; group < std::min(groups, (task + 1) * task_groups); ++group) {
-      const Index first = group * lanes;
-      f.n = std::min(lanes, p.channels - first);
-      k.interleave({a.x + first * p.x.channel, p.x.channel, f.n, size, pixels});
-      f.dst = a.y + first;
-      f.indices = a.indices == nullptr ? nullptr : a.indices + first;
-      k.fold[a.kind](f);
-    }
+    a.kind == kFoldSum ? whole_plane_sums(p, a, planes, pixels) : small_plane_maxima(p, a, planes, pixels);
   });
 }
 

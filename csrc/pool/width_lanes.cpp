@@ -16,7 +16,21 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kDoubledTaps = 5;  // maxima of so many taps are built from those of half as many
+constexpr Index kFoldedTaps = 5;  // at once; maxima of wider windows are made of those of narrower ones
+
+// Windows of `taps` narrower ones that lie `distance` apart and may overlap.
+struct Widening {
+  Index taps, distance;
+  Index width(Index have) const { return have + (taps - 1) * distance; }
+};
+
+// From windows of `have` taps towards `kernel`: in one step, or as far as it leads.
+Widening widen(Index have, Index kernel) {
+  if (kernel > kFoldedTaps * have) return {kFoldedTaps, have};
+  const Index more = ceil_div(kernel - have, have);
+  if ((kernel - have) % more == 0) return {more + 1, (kernel - have) / more};
+  return {2, have};
+}
 
 // Rows in memory at each depth of the windows, the first of them row `first` of the input.
 template <class T>
@@ -126,12 +140,14 @@ class WidthLanes {
     rows.places = a_.kind == kFoldMaxPlaces ? workspace_.take<PlaceOf<T>>(from.end - from.own) : nullptr;
     Fold<T> f = in_place(from, count(rows));
     f.dst_place = rows.places;
-    if (w.stride == 1 && doubles(w)) {
-      f.taps[kWidth] = 2;
-      for (Index have = 1; have < w.kernel; have = std::min(2 * have, w.kernel)) {
-        f.tap_step[kWidth] = f.place_step[kWidth] = std::min(have, w.kernel - have) * w.dilation;
+    if (w.stride == 1 && widens(w)) {
+      for (Index have = 1; have < w.kernel;) {
+        const Widening step = widen(have, w.kernel);
+        f.taps[kWidth] = step.taps;
+        f.tap_step[kWidth] = f.place_step[kWidth] = step.distance * w.dilation;
         apply(f, true);
         f.src_place = rows.places;
+        have = step.width(have);
       }
     } else {
       set_width(f);
@@ -140,8 +156,7 @@ class WidthLanes {
     return rows;
   }
 
-  // Maxima of large windows come from two overlapping ones of about half as many taps, those from two of half of that.
-  bool doubles(const Axis& a) const { return a_.kind != kFoldSum && a.kernel >= kDoubledTaps; }
+  bool widens(const Axis& a) const { return a_.kind != kFoldSum && a.kernel > kFoldedTaps; }
 
   // Elements from the first row to the end of the last one.
   Index count(const Rows<T>& rows) const { return top() * rows.row_step + slices() * rows.depth_step; }
@@ -154,19 +169,20 @@ class WidthLanes {
     return f;
   }
 
-  // Columns of more than half of the window's height. Returns of how many taps.
-  Index fold_columns(const Rows<T>& rows) const {
+  // Columns of as many taps as leave one step, which is returned.
+  Widening fold_columns(const Rows<T>& rows) const {
     const Axis& h = p_.height();
-    Index have = 1;
-    for (; 2 * have < h.kernel; have *= 2) {
+    for (Index have = 1;;) {
+      const Widening step = widen(have, h.kernel);
+      have = step.width(have);
+      if (have == h.kernel) return step;
       // Where more rows follow, that is.
-      Fold<T> f = in_place(rows, count(rows) - (2 * have - 1) * h.dilation * rows.row_step);
-      f.taps[kHeight] = 2;
-      f.tap_step[kHeight] = have * h.dilation * rows.row_step;
-      f.place_step[kHeight] = have * h.dilation * p_.width().in;
+      Fold<T> f = in_place(rows, count(rows) - (have - 1) * h.dilation * rows.row_step);
+      f.taps[kHeight] = step.taps;
+      f.tap_step[kHeight] = step.distance * h.dilation * rows.row_step;
+      f.place_step[kHeight] = step.distance * h.dilation * p_.width().in;
       apply(f, false);
     }
-    return have;
   }
 
   void fold_rows(const Rows<T>& rows) {
@@ -176,7 +192,7 @@ class WidthLanes {
                        (p_.count_include_pad && padded_extent(h, p_.pad_after[kHeight], b_.rows.last - 1) == h.kernel);
     RowFactors<T> factors(p_, b_.columns, workspace_.take<T>(a_.kind == kFoldSum ? outputs() : 0), a_.whole);
     const Range all{0, planes()};
-    if (plan_.separable && doubles(h)) have_ = fold_columns(rows);
+    if (plan_.separable && widens(h)) last_ = fold_columns(rows);
     if ((rows.own != nullptr || !h.padded()) && alike) {
       fold_rows(rows, all, b_.rows.first, b_.rows.size(), {h.kernel, reached_.first}, factors);
     } else {
@@ -209,9 +225,9 @@ class WidthLanes {
     f.taps[kHeight] = span.count;
     f.tap_step[kDepth] = rows.depth_step;
     f.tap_step[kHeight] = h.dilation * rows.row_step;
-    if (plan_.separable && doubles(h)) {
-      f.taps[kHeight] = 2;
-      f.tap_step[kHeight] *= h.kernel - have_;
+    if (plan_.separable && widens(h)) {
+      f.taps[kHeight] = last_.taps;
+      f.tap_step[kHeight] *= last_.distance;
     }
     if (!plan_.separable) set_width(f);
     if (a_.kind == kFoldSum) f.scale = factors.of(b_.od, oh);
@@ -275,7 +291,7 @@ class WidthLanes {
   Workspace& workspace_;
   Span depth_;
   Range in_, reached_;    // rows of the input that the windows reach; with those of padding
-  Index have_ = 1;        // taps of columns that are folded already
+  Widening last_{};       // of columns that are folded already
   Index start_, extent_;  // the first window's first column, in the margin if negative; columns that the windows span
 };
 
