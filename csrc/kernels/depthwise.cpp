@@ -2,6 +2,7 @@
 #include "depthwise_lanes.hpp"
 #include "depthwise_rows.hpp"
 #include "part.hpp"
+#include "plane_gradients.hpp"
 #include "shifted_tile.hpp"
 #include "tap_sums.hpp"
 
@@ -28,6 +29,10 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   k.tap_sums[1] = tap_sums<T, 2>;
   k.tap_sums[2] = tap_sums<T, 3>;
   k.tap_sums[3] = tap_sums<T, 4>;
+  k.plane_gradients = plane_gradients<T>;
+  k.shifted_copies = shifted_copies<T>;
+  k.split_pairs = split_pairs<T>;
+  k.join_pairs = join_pairs<T>;
   return k;
 }
 

@@ -67,6 +67,33 @@ struct TapSums {
   std::ptrdiff_t sums_row;
 };
 
+// dx[f] = sum_k w[k] * dy[offset[k] + f] and sums[k * lanes + l] += sum over the pixels f of lane l of x[f] *
+// dy[offset[k] + f], for f < length, which is a vector or more; dx or sums may be null. Nothing outside is touched.
+template <class T>
+struct PlaneGradients {
+  std::ptrdiff_t depth;  // taps
+  const T* dy;
+  const std::ptrdiff_t* offset;
+  const T* w;
+  const T* x;
+  T* dx;
+  T* sums;
+  std::ptrdiff_t length;
+};
+
+// Of rows of `period` elements, shifted: to[c * to_copy + f] = from[f + shift[c]] where kept[c][f % period] is 1, and 0
+// where it is 0, for f < length rounded up to whole vectors. kept[c] is followed by a vector's more of itself.
+template <class T>
+struct ShiftedCopies {
+  std::ptrdiff_t count, period;
+  const std::ptrdiff_t* shift;
+  const T* kept;
+  const T* from;
+  std::ptrdiff_t length;
+  T* to;
+  std::ptrdiff_t to_copy;
+};
+
 constexpr int kMaxTapOutputs = 4;
 constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
 constexpr int kDepthwiseStrides = 2;
@@ -78,6 +105,10 @@ struct DepthwiseKernels {
   void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);                              // [outputs - 1]
   void (*lane_rows)(const LaneRows<T>&);
   void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);  // [outputs - 1]
+  void (*plane_gradients)(const PlaneGradients<T>&);
+  void (*shifted_copies)(const ShiftedCopies<T>&);
+  void (*split_pairs)(const T* src, std::ptrdiff_t pairs, T* even, T* odd);
+  void (*join_pairs)(const T* even, const T* odd, std::ptrdiff_t pairs, T* dst);
 };
 
 }  // namespace fastconv

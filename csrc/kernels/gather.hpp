@@ -1,14 +1,10 @@
 // dst[i] = src[i * step]: rows whose columns are met with a stride.
 #pragma once
 
+#include "shuffles.hpp"
 #include "simd.hpp"
 
 namespace {
-
-template <class V, int... I>
-inline V even_lanes(V a, V b, Indices<I...>) {
-  return __builtin_shufflevector(a, b, (2 * I)...);
-}
 
 template <class T>
 void take_every(const T* src, std::ptrdiff_t step, std::ptrdiff_t count, T* dst) {
@@ -17,7 +13,7 @@ void take_every(const T* src, std::ptrdiff_t step, std::ptrdiff_t count, T* dst)
   std::ptrdiff_t i = 0;
   if (step == 2) {  // two loads read one element more than is wanted: the last vector is left to the scalar loop
     for (; i + VL < count; i += VL) {
-      store(dst + i, even_lanes(load(src + 2 * i), load(src + 2 * i + VL), Order{}));
+      store(dst + i, take_even(load(src + 2 * i), load(src + 2 * i + VL), Order{}));
     }
   }
   for (; i < count; ++i) dst[i] = src[i * step];
