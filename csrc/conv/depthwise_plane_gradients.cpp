@@ -3,13 +3,13 @@
 // Where a row has as many outputs as the stride leaves of its inputs, which 'same' padding is about, dY and what the
 // stride takes of x have rows of one length P. Then a tap is a distance in flattened planes: vectors of x are read
 // where they lie and those of dx are stored there, whatever the length of a row. A flattened plane goes on with the
-// next row where a tap leaves a row at its end, so dY is copied once for each distance between columns, with zeros
-// there:
+// next row where a tap leaves a row at its end; there the kernel masks x and dx:
 //
-//     dx[f] = sum over taps of w[r, s] * copy[s][f + r'],    dW[r, s] = sum over f of x[f] * copy[s][f + r']
+//     dx[f] = sum over taps of w[r, s] * dy[f + at(r, s)],    dW[r, s] = sum over f of x[f] * dy[f + at(r, s)]
 //
-// Strides: even and odd columns of x and dx are kept apart, two phases, each with the taps that reach it. Rows are not:
-// dY gets rows of zeros in between, whose products are cheap beside memory.
+// Rows above and below the plane are zeros of a copy of dY, block by block. Strides: even and odd columns of x and dx
+// are kept apart, two phases, each with the taps that reach it. Rows are not: dY gets rows of zeros in between, whose
+// products are cheap beside memory.
 //
 // Sums are folded to doubles as in depthwise_grad_weight.cpp, and a weight that comes out as NaN, as a zero of dY times
 // an infinite input does, is computed again without such zeros. No gradient looks at whether others are wanted.
@@ -29,60 +29,50 @@ namespace {
 constexpr Index kMostGroups = 16;  // of a task at a time
 constexpr Index kMostTaps = 128;
 
-// What follows from the problem alone: blocks of rows whose copies of dY stay in L1, and where taps lie in them.
+// What follows from the problem alone: blocks of rows that stay in L1, and where taps lie in them.
 struct PlaneGeometry {
+  // Columns of taps that reach a column of x; their taps follow each other.
   struct Phase {
-    Index first, taps;  // in `tap` and `offset`
+    Index first, columns;
   };
 
   Index row;                    // P
   Index halo;                   // rows that a block has of dY beyond those of x
   Index block = 0, blocks = 0;  // rows of a block; 0 where none fits
-  Index margin = 0, copy = 0;   // elements around the rows, and from a copy of dY to the next
-  std::vector<Index> shifts;    // of the copies, in columns
-  std::vector<Phase> phases;    // of columns
-  std::vector<Index> tap;       // phase by phase: which
-  std::vector<Index> offset;    // and where it finds dY in a block
+  Index margin = 0;             // elements around a block of dY
+  std::vector<Phase> phases;
+  std::vector<Index> shifts;  // of each column of taps, in columns of dY
+  std::vector<Index> tap;     // column by column: which
+  std::vector<Index> offset;  // and where it finds dY in a block
 
-  PlaneGeometry(const Problem& p, Index lanes, Index most)
-      : row(p.width().out), halo(p.height().span() - 1), shifts{0} {
-    std::vector<Index> copy_of;
-    for (Index b = 0; b < p.width().stride; ++b) add_phase(p.width(), b, p.height().kernel, copy_of);
-    for (const Index shift : shifts) margin = std::max(margin, std::abs(shift));
-    margin = round_up(margin + 3 * lanes, lanes);
-    choose_block(p, most);
-    copy = round_up((block + halo + p.height().stride) * row + margin, lanes);
-    for (std::size_t i = 0; i < tap.size(); ++i) {
-      const Index r = p.height().kernel - 1 - tap[i] / p.width().kernel;
-      offset.push_back(copy_of[i] * copy + r * p.height().dilation * row);
-    }
-  }
-
-  Index copies() const { return static_cast<Index>(shifts.size()); }
-
- private:
-  void add_phase(const Axis& a, Index b, Index rows, std::vector<Index>& copy_of) {
-    Phase phase{static_cast<Index>(tap.size()), 0};
-    for (Index r = 0; r < rows; ++r) {
-      for (Index s = 0; s < a.kernel; ++s) {
-        const Index column = b + a.pad - s * a.dilation;
-        if (column % a.stride != 0) continue;
-        const auto found = std::find(shifts.begin(), shifts.end(), column / a.stride);
-        copy_of.push_back(found - shifts.begin());
-        if (found == shifts.end()) shifts.push_back(column / a.stride);
-        tap.push_back(r * a.kernel + s);
-        ++phase.taps;
+  PlaneGeometry(const Problem& p, Index lanes, Index most) : row(p.width().out), halo(p.height().span() - 1) {
+    const Axis &h = p.height(), &w = p.width();
+    for (Index b = 0; b < w.stride; ++b) {
+      phases.push_back({static_cast<Index>(shifts.size()), 0});
+      for (Index s = 0; s < w.kernel; ++s) {
+        const Index column = b + w.pad - s * w.dilation;
+        if (column % w.stride != 0) continue;
+        ++phases.back().columns;
+        shifts.push_back(column / w.stride);
+        margin = std::max(margin, std::abs(shifts.back()));
+        for (Index r = 0; r < h.kernel; ++r) {
+          tap.push_back(r * w.kernel + s);
+          offset.push_back((h.kernel - 1 - r) * h.dilation * row + shifts.back());
+        }
       }
     }
-    phases.push_back(phase);
+    margin = round_up(margin + 2 * lanes, lanes);
+    choose_block(p, most);
   }
+
+ private:
   // x and dx are staged where columns are taken apart.
   void choose_block(const Problem& p, Index most) {
-    const Index rows = p.height().in, staged = p.width().stride > 1 ? 2 * p.width().stride : 0;
-    const Index room = most - copies() * (halo * row + margin);
-    blocks = ceil_div(rows, std::clamp<Index>(room / ((copies() + staged) * row), std::min<Index>(rows, 4), rows));
+    const Index rows = p.height().in, planes = p.width().stride > 1 ? 1 + 4 * p.width().stride : 3;
+    const Index room = most - halo * row - 2 * margin;
+    blocks = ceil_div(rows, std::clamp<Index>(room / (planes * row), std::min<Index>(rows, 4), rows));
     block = ceil_div(rows, blocks);
-    if (copies() * (block + halo) * row + 2 * p.width().in * block > 8 * most) block = 0;
+    if ((planes * block + halo) * row + 2 * margin > 8 * most) block = 0;
   }
 };
 
@@ -125,7 +115,7 @@ class PlaneSweep<T>::Task {
         phases_(p_.width().stride),
         workspace_(bytes()),
         dy_(workspace_.template take<T>(staged_dy()) + g_.margin),
-        kept_(workspace_.template take<T>(g_.copies() * kept_row())),
+        kept_(workspace_.template take<T>(columns() * kept_row())),
         x_(workspace_.template take<T>(phases_ * pixels())),
         dx_(workspace_.template take<T>(phases_ * pixels())),
         rows_(workspace_.template take<T>(phases_ * pixels())),
@@ -134,7 +124,10 @@ class PlaneSweep<T>::Task {
         lane_totals_(workspace_.template take<T>(products())),
         totals_(workspace_.template take<double>(products())) {
     std::fill_n(dy_ - g_.margin, staged_dy(), T(0));
-    mark_kept();
+    for (Index i = 0; i < columns(); ++i) mark_kept(i);
+    const auto& w = s_.dx_problem_.w.space;
+    const Index width = p_.width().kernel;
+    for (const Index tap : g_.tap) w_at_.push_back(tap / width * w[kHeight] + tap % width * w[kWidth]);
   }
 
   // From group g on; gradient: [group][tap]; plane_sums: [image][group] of the problem, or null.
@@ -143,11 +136,14 @@ class PlaneSweep<T>::Task {
     if (s_.a_.dx != nullptr) pack_weights(g, groups);
     std::fill_n(totals_, products(), 0.0);
     std::fill_n(sums_, products() * lanes_, T(0));
-    std::fill_n(vectors_, groups, 0);
+    std::fill_n(elements_, groups, 0);
+    const bool small = groups * p_.pixels() * static_cast<Index>(sizeof(T)) < caches().l2 / 4;  // all planes stay
     for (Index n = images.first; n < images.end; ++n) {
-      for (Index i = 0; i < groups; ++i) {
-        const T* const dy = s_.a_.dy + n * p_.y.batch + (g + i) * p_.y.group;
-        if (plane_sums != nullptr) k_.sum_rows(dy, 0, 1, p_.pixels(), plane_sums + n * p_.groups + g + i);
+      const T* dy = s_.a_.dy + n * p_.y.batch + g * p_.y.group;
+      T* const plane_sum = plane_sums == nullptr ? nullptr : plane_sums + n * p_.groups + g;
+      if (plane_sum != nullptr && small) k_.sum_rows(dy, p_.y.group, groups, p_.pixels(), plane_sum);
+      for (Index i = 0; i < groups; ++i, dy += p_.y.group) {
+        if (plane_sum != nullptr && !small) k_.sum_rows(dy, 0, 1, p_.pixels(), plane_sum + i);
         for (Index b = 0; b < g_.blocks; ++b) add({n, g + i, i, b * g_.block}, dy);
       }
     }
@@ -163,34 +159,32 @@ class PlaneSweep<T>::Task {
 
   Index products() const { return s_.groups() * taps_; }
   Index pixels() const { return round_up(g_.block * g_.row, lanes_) + lanes_; }  // of a phase
-  Index staged_dy() const { return g_.copies() * g_.copy + g_.margin; }
-  Index kept_row() const { return g_.row + lanes_; }
+  Index staged_dy() const { return (g_.block + g_.halo + p_.height().stride) * g_.row + 2 * g_.margin; }
+  Index columns() const { return static_cast<Index>(g_.shifts.size()); }
+  Index kept_row() const { return g_.row + kMostGradientVectors * lanes_; }
   std::size_t bytes() const {
-    return Workspace::piece_bytes<T>(staged_dy()) + Workspace::piece_bytes<T>(g_.copies() * kept_row()) +
+    return Workspace::piece_bytes<T>(staged_dy()) + Workspace::piece_bytes<T>(columns() * kept_row()) +
            3 * Workspace::piece_bytes<T>(phases_ * pixels()) + 2 * Workspace::piece_bytes<T>(products()) +
            Workspace::piece_bytes<T>(products() * lanes_) + Workspace::piece_bytes<double>(products());
   }
 
-  // Which columns of each copy hold something of dY.
-  void mark_kept() {
-    T* to = kept_;
-    for (const Index shift : g_.shifts) {
-      for (Index j = 0; j < kept_row(); ++j) {
-        const Index column = j % g_.row + shift;
-        *to++ = column >= 0 && column < g_.row ? T(1) : T(0);
-      }
+  // Which pixels of a row the i-th column of taps finds inside dY.
+  void mark_kept(Index i) {
+    const Index shift = g_.shifts[static_cast<std::size_t>(i)];
+    T* const to = kept_ + i * kept_row();
+    for (Index j = 0; j < kept_row(); ++j) {
+      const Index column = j % g_.row + shift;
+      to[j] = column >= 0 && column < g_.row ? T(1) : T(0);
     }
+    kept_of_.push_back(shift == 0 ? nullptr : to);
   }
 
-  // [group][tap], phase by phase.
+  // [group][tap], column by column.
   void pack_weights(Index g, Index groups) {
-    const WeightStrides& w = s_.dx_problem_.w;
-    const Index width = p_.width().kernel;
     T* to = weights_;
     for (Index i = 0; i < groups; ++i) {
-      for (const Index tap : g_.tap) {
-        *to++ = s_.a_.w[(g + i) * w.group + tap / width * w.space[kHeight] + tap % width * w.space[kWidth]];
-      }
+      const T* const w = s_.a_.w + (g + i) * s_.dx_problem_.w.group;
+      for (const Index at : w_at_) *to++ = w[at];
     }
   }
 
@@ -205,30 +199,34 @@ class PlaneSweep<T>::Task {
     for (Index i = 0; i < phases_; ++i) {
       const PlaneGeometry::Phase& phase = g_.phases[static_cast<std::size_t>(i)];
       PlaneGradients<T> t{};
-      t.depth = phase.taps;
+      const Index first = phase.first * p_.height().kernel;
+      t.columns = phase.columns;
+      t.rows = p_.height().kernel;
       t.dy = dy_;
-      t.offset = g_.offset.data() + phase.first;
+      t.offset = g_.offset.data() + first;
+      t.kept = kept_of_.data() + phase.first;
+      t.period = g_.row;
       t.length = length;
       if (dx != nullptr) {
-        t.w = weights_ + b.i * taps_ + phase.first;
+        t.w = weights_ + b.i * taps_ + first;
         t.dx = dx + i * pixels();
       }
       if (x != nullptr) {
         t.x = x + i * pixels();
-        t.sums = sums_ + (b.i * taps_ + phase.first) * lanes_;
+        t.sums = sums_ + (b.i * taps_ + first) * lanes_;
       }
       k_.plane_gradients(t);
     }
     if (dx != nullptr) write_dx(b, rows, apart);
-    if (x != nullptr && (vectors_[b.i] += ceil_div(length, lanes_)) > kVectorsPerFold) fold(b.i, 1);
+    if (x != nullptr && (elements_[b.i] += length) > kVectorsPerFold * lanes_) fold(b.i, 1);
   }
 
-  // Rows of dY for the rows of x from `first` on, those between and outside of them zero; then their copies.
+  // Rows of dY for the rows of x from `first` on, those between and outside of them zero.
   void stage_gradient(const T* dy, Index first, Index rows) {
     const Axis& h = p_.height();
     const Index above = first + h.pad - g_.halo, end = above + rows;  // row 0 of dY has this number 0
-    const Index oh = above > 0 ? ceil_div(above, h.stride) : 0;
-    const Index count = end > 0 ? std::min(h.out, ceil_div(end, h.stride)) - oh : 0;
+    const auto outputs_before = [&](Index row) { return row <= 0 ? 0 : h.stride == 1 ? row : (row + 1) / 2; };
+    const Index oh = outputs_before(above), count = std::min(h.out, outputs_before(end)) - oh;
     T* to = dy_;
     if (count > 0) {
       const bool joined = h.stride == 1 && (count == 1 || p_.y.space[kHeight] == g_.row);
@@ -246,16 +244,6 @@ class PlaneSweep<T>::Task {
     }
     T* const behind = dy_ + rows * g_.row + g_.margin;
     if (to < behind) std::fill(to, behind, T(0));
-    ShiftedCopies<T> copies{};
-    copies.count = g_.copies() - 1;
-    copies.period = g_.row;
-    copies.shift = g_.shifts.data() + 1;
-    copies.kept = kept_ + kept_row();
-    copies.from = dy_;
-    copies.length = rows * g_.row + lanes_;
-    copies.to = dy_ + g_.copy;
-    copies.to_copy = g_.copy;
-    k_.shifted_copies(copies);
   }
 
   // The rows of a block, in place where they lie so, else in its phases with zeros behind.
@@ -307,7 +295,7 @@ class PlaneSweep<T>::Task {
     k_.sum_lanes(sums, groups * taps_, lane_totals_);
     for (Index i = 0; i < groups * taps_; ++i) totals[i] += static_cast<double>(lane_totals_[i]);
     std::fill_n(sums, groups * taps_ * lanes_, T(0));
-    std::fill_n(vectors_ + first, groups, 0);
+    std::fill_n(elements_ + first, groups, 0);
   }
 
   void store(Index g, Index groups, Images images, double* gradient) {
@@ -330,7 +318,9 @@ class PlaneSweep<T>::Task {
   T *dy_, *kept_, *x_, *dx_, *rows_;
   T *weights_, *sums_, *lane_totals_;
   double* totals_;
-  Index vectors_[kMostGroups];  // since the last fold
+  std::vector<const T*> kept_of_;
+  std::vector<Index> w_at_;      // of each tap
+  Index elements_[kMostGroups];  // since the last fold
 };
 
 // Follows from the problem and from dY, whatever is wanted: the bits of a gradient do not depend on the others.

@@ -30,7 +30,6 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   k.tap_sums[2] = tap_sums<T, 3>;
   k.tap_sums[3] = tap_sums<T, 4>;
   k.plane_gradients = plane_gradients<T>;
-  k.shifted_copies = shifted_copies<T>;
   k.split_pairs = split_pairs<T>;
   k.join_pairs = join_pairs<T>;
   return k;

@@ -67,31 +67,25 @@ struct TapSums {
   std::ptrdiff_t sums_row;
 };
 
-// dx[f] = sum_k w[k] * dy[offset[k] + f] and sums[k * lanes + l] += sum over the pixels f of lane l of x[f] *
-// dy[offset[k] + f], for f < length, which is a vector or more; dx or sums may be null. Nothing outside is touched.
+constexpr int kMostGradientVectors = 8;
+
+// dx[f] = sum of w[k] * dy[offset[k] + f] over the taps k = c * rows + r whose column c keeps f, and sums[k * lanes +
+// l]
+// += sum over the pixels f of lane l that c keeps of x[f] * dy[offset[k] + f], for f < length, which is a vector or
+// more. kept[c][f % period] is 1 or 0, and goes on for kMostGradientVectors vectors more; null keeps everything. One of
+// dx and sums may be null.
 template <class T>
 struct PlaneGradients {
-  std::ptrdiff_t depth;  // taps
+  std::ptrdiff_t columns, rows;  // of taps
   const T* dy;
   const std::ptrdiff_t* offset;
+  const T* const* kept;
+  std::ptrdiff_t period;
   const T* w;
   const T* x;
   T* dx;
   T* sums;
   std::ptrdiff_t length;
-};
-
-// Of rows of `period` elements, shifted: to[c * to_copy + f] = from[f + shift[c]] where kept[c][f % period] is 1, and 0
-// where it is 0, for f < length rounded up to whole vectors. kept[c] is followed by a vector's more of itself.
-template <class T>
-struct ShiftedCopies {
-  std::ptrdiff_t count, period;
-  const std::ptrdiff_t* shift;
-  const T* kept;
-  const T* from;
-  std::ptrdiff_t length;
-  T* to;
-  std::ptrdiff_t to_copy;
 };
 
 constexpr int kMaxTapOutputs = 4;
@@ -106,7 +100,6 @@ struct DepthwiseKernels {
   void (*lane_rows)(const LaneRows<T>&);
   void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);  // [outputs - 1]
   void (*plane_gradients)(const PlaneGradients<T>&);
-  void (*shifted_copies)(const ShiftedCopies<T>&);
   void (*split_pairs)(const T* src, std::ptrdiff_t pairs, T* even, T* odd);
   void (*join_pairs)(const T* even, const T* odd, std::ptrdiff_t pairs, T* dst);
 };

@@ -1,9 +1,10 @@
 // Both gradients of a depthwise convolution over one plane, a tap being an offset into dY (see depthwise_table.hpp):
 //
-//     dx[f] = sum_k w[k] * dy[offset[k] + f],    sums[k][lane] += x[f] * dy[offset[k] + f]
+//     dx[f] = sum over taps of w * dy[offset + f],    dW of a tap = sum over f of x[f] * dy[offset + f]
 //
 // Either asks for the same vectors of dY, so each that is loaded serves two products. A tile of x and of dx stays in
-// registers while all the taps pass by.
+// registers while all the taps pass by, column by column: a column's taps leave the plane's rows at the same pixels,
+// which are masked once for all of them.
 #pragma once
 
 #include "shuffles.hpp"
@@ -13,14 +14,15 @@
 namespace {
 
 using fastconv::PlaneGradients;
-using fastconv::ShiftedCopies;
 
-// Vectors of x and as many of dx, two chains of sums, a weight and a vector of dy must fit the registers.
+// Tiles of x and dx, both of them for one column too, two chains of sums, a weight and a vector of dy share the
+// registers.
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kGradientVectors = 8;
+constexpr int kGradientVectors = 7;
 #else
-constexpr int kGradientVectors = 4;
+constexpr int kGradientVectors = 3;
 #endif
+static_assert(kGradientVectors <= fastconv::kMostGradientVectors);
 
 // Zeros in the first n lanes.
 template <class T>
@@ -29,63 +31,104 @@ inline Vector<T> without_first(Vector<T> v, std::ptrdiff_t n) {
   return lane < broadcast(static_cast<T>(n)) ? Vector<T>{} : v;
 }
 
+// What `kept` says, 1 or 0 for each lane; all of them where it is null.
+template <class T>
+inline Vector<T> keep(Vector<T> v, const T* kept) {
+  return load(kept) > Vector<T>{} ? v : Vector<T>{};
+}
+
 // NB vectors of pixels from f on, of which the last is moved back by some pixels that the others have counted already.
+// `column` is that of the first.
 template <class T, bool Dx, bool Dw, int NB>
-void gradient_tile(const PlaneGradients<T>& t, std::ptrdiff_t f, std::ptrdiff_t back) {
-  constexpr int VL = kLanes<T>;
-  const std::ptrdiff_t last = (NB - 1) * VL - back, depth = t.depth;
-  const auto at = [&](int v) { return v == NB - 1 ? last : v * VL; };
-  Vector<T> x[NB], dx[NB] = {};
-  if constexpr (Dw) {
-#pragma GCC unroll 8
-    for (int v = 0; v < NB; ++v) x[v] = load_once(t.x + f + at(v));
-    x[NB - 1] = without_first<T>(x[NB - 1], back);
-  }
-  const T* const dy = t.dy + f;
-  const T* w = t.w;
-  T* sums = t.sums;
-  for (std::ptrdiff_t k = 0; k < depth; ++k) {
-    const T* const from = opaque(dy + t.offset[k]);
-    Vector<T> weight{}, even{}, odd{};  // two chains of sums
-    if constexpr (Dx) weight = broadcast(w[k]);
-#pragma GCC unroll 8
-    for (int v = 0; v < NB; ++v) {
-      const Vector<T> lanes = load_once(from + at(v));
-      if constexpr (Dx) dx[v] += weight * lanes;
-      if constexpr (Dw) {
-        Vector<T>& sum = v % 2 == 0 ? even : odd;
-        sum = v < 2 ? x[v] * lanes : sum + x[v] * lanes;
-      }
-    }
+struct GradientTile {
+  static constexpr int VL = kLanes<T>;
+  const PlaneGradients<T>& t;
+  const std::ptrdiff_t last;
+  Vector<T> x[NB], dx[NB];
+
+  FASTCONV_INLINE std::ptrdiff_t at(int v) const { return v == NB - 1 ? last : v * VL; }
+
+  FASTCONV_INLINE GradientTile(const PlaneGradients<T>& task, std::ptrdiff_t f, std::ptrdiff_t back)
+      : t(task), last((NB - 1) * VL - back), dx{} {
     if constexpr (Dw) {
-      store(sums, load(sums) + (NB > 1 ? even + odd : even));
-      sums += VL;
+#pragma GCC unroll 8
+      for (int v = 0; v < NB; ++v) x[v] = load_once(t.x + f + at(v));
+      x[NB - 1] = without_first<T>(x[NB - 1], back);
     }
   }
-  if constexpr (Dx) {
+
+  // The taps of one column.
+  FASTCONV_INLINE void add(const T* dy, const std::ptrdiff_t* offset, const T* w, T* sums, const T* kept) {
+    Vector<T> masked[NB], part[NB] = {};
+    if constexpr (Dw) {
 #pragma GCC unroll 8
-    for (int v = 0; v < NB; ++v) store(t.dx + f + at(v), dx[v]);
+      for (int v = 0; v < NB; ++v) masked[v] = kept == nullptr ? x[v] : keep(x[v], kept + at(v));
+    }
+    const std::ptrdiff_t rows = t.rows;
+    for (std::ptrdiff_t r = 0; r < rows; ++r) {
+      const T* const from = opaque(dy + offset[r]);
+      Vector<T> weight{}, even{}, odd{};  // two chains of sums
+      if constexpr (Dx) weight = broadcast(w[r]);
+#pragma GCC unroll 8
+      for (int v = 0; v < NB; ++v) {
+        const Vector<T> lanes = load_once(from + at(v));
+        if constexpr (Dx) part[v] += weight * lanes;
+        if constexpr (Dw) {
+          Vector<T>& sum = v % 2 == 0 ? even : odd;
+          sum = v < 2 ? masked[v] * lanes : sum + masked[v] * lanes;
+        }
+      }
+      if constexpr (Dw) store(sums + r * VL, load(sums + r * VL) + (NB > 1 ? even + odd : even));
+    }
+    if constexpr (Dx) {
+#pragma GCC unroll 8
+      for (int v = 0; v < NB; ++v) dx[v] += kept == nullptr ? part[v] : keep(part[v], kept + at(v));
+    }
   }
+
+  FASTCONV_INLINE void store_dx(std::ptrdiff_t f) const {
+    if constexpr (Dx) {
+#pragma GCC unroll 8
+      for (int v = 0; v < NB; ++v) store(t.dx + f + at(v), dx[v]);
+    }
+  }
+};
+
+template <class T, bool Dx, bool Dw, int NB>
+void gradient_tile(const PlaneGradients<T>& t, std::ptrdiff_t f, std::ptrdiff_t column, std::ptrdiff_t back) {
+  GradientTile<T, Dx, Dw, NB> tile(t, f, back);
+  const std::ptrdiff_t rows = t.rows;
+  for (std::ptrdiff_t c = 0; c < t.columns; ++c) {
+    const T* const kept = t.kept[c] == nullptr ? nullptr : t.kept[c] + column;
+    tile.add(t.dy + f, t.offset + c * rows, t.w + c * rows, t.sums + c * rows * kLanes<T>, kept);
+  }
+  tile.store_dx(f);
 }
 
 template <class T, bool Dx, bool Dw, int NB>
-void gradient_rest(const PlaneGradients<T>& t, std::ptrdiff_t f, std::ptrdiff_t vectors, std::ptrdiff_t back) {
+void gradient_tile_of(std::ptrdiff_t vectors, const PlaneGradients<T>& t, std::ptrdiff_t f, std::ptrdiff_t column,
+                      std::ptrdiff_t back) {
   if (vectors == NB) {
-    gradient_tile<T, Dx, Dw, NB>(t, f, back);
+    gradient_tile<T, Dx, Dw, NB>(t, f, column, back);
   } else if constexpr (NB > 1) {
-    gradient_rest<T, Dx, Dw, NB - 1>(t, f, vectors, back);
+    gradient_tile_of<T, Dx, Dw, NB - 1>(vectors, t, f, column, back);
   }
 }
 
 // The fewest tiles, of like sizes.
 template <class T, bool Dx, bool Dw>
 void gradient_tiles(const PlaneGradients<T>& t) {
-  constexpr std::ptrdiff_t VL = kLanes<T>, most = kGradientVectors;
-  const std::ptrdiff_t vectors = (t.length + VL - 1) / VL, back = vectors * VL - t.length;
-  const std::ptrdiff_t tiles = (vectors + most - 1) / most, each = (vectors + tiles - 1) / tiles;
-  std::ptrdiff_t v = 0;
-  for (; v + each < vectors; v += each) gradient_rest<T, Dx, Dw, most>(t, v * VL, each, 0);
-  gradient_rest<T, Dx, Dw, most>(t, v * VL, vectors - v, back);
+  constexpr int VL = kLanes<T>, most = kGradientVectors;
+  const unsigned vectors = static_cast<unsigned>((t.length + VL - 1) / VL);
+  const unsigned tiles = (vectors + most - 1) / most, each = (vectors + tiles - 1) / tiles;
+  const unsigned period = static_cast<unsigned>(t.period), step = each * VL % period;
+  unsigned v = 0, column = 0;
+  for (; v + each < vectors; v += each) {
+    gradient_tile_of<T, Dx, Dw, most>(each, t, v * VL, column, 0);
+    column += step;
+    if (column >= period) column -= period;
+  }
+  gradient_tile_of<T, Dx, Dw, most>(vectors - v, t, v * VL, column, vectors * VL - t.length);
 }
 
 template <class T>
@@ -96,21 +139,6 @@ void plane_gradients(const PlaneGradients<T>& t) {
     gradient_tiles<T, true, false>(t);
   } else {
     gradient_tiles<T, true, true>(t);
-  }
-}
-
-template <class T>
-void shifted_copies(const ShiftedCopies<T>& t) {
-  constexpr std::ptrdiff_t VL = kLanes<T>;
-  const std::ptrdiff_t step = VL % t.period;
-  std::ptrdiff_t column = 0;
-  for (std::ptrdiff_t f = 0; f < t.length; f += VL) {
-    for (std::ptrdiff_t c = 0; c < t.count; ++c) {
-      const Vector<T> kept = load(t.kept + c * (t.period + VL) + column), from = load(t.from + f + t.shift[c]);
-      store(t.to + c * t.to_copy + f, kept > Vector<T>{} ? from : Vector<T>{});
-    }
-    column += step;
-    if (column >= t.period) column -= t.period;
   }
 }
 
