@@ -113,12 +113,14 @@ class PlaneSweep<T>::Task {
         lanes_(s_.lanes_),
         taps_(p_.taps()),
         phases_(p_.width().stride),
+        groups_(s_.groups()),
+        pixels_(round_up(g_.block * g_.row, lanes_) + lanes_),
         workspace_(bytes()),
         dy_(workspace_.template take<T>(staged_dy()) + g_.margin),
         kept_(workspace_.template take<T>(columns() * kept_row())),
-        x_(workspace_.template take<T>(phases_ * pixels())),
-        dx_(workspace_.template take<T>(phases_ * pixels())),
-        rows_(workspace_.template take<T>(phases_ * pixels())),
+        x_(workspace_.template take<T>(phases_ * pixels_)),
+        dx_(workspace_.template take<T>(phases_ * pixels_)),
+        rows_(workspace_.template take<T>(phases_ * pixels_)),
         weights_(workspace_.template take<T>(products())),
         sums_(workspace_.template take<T>(products() * lanes_)),
         lane_totals_(workspace_.template take<T>(products())),
@@ -132,7 +134,7 @@ class PlaneSweep<T>::Task {
 
   // From group g on; gradient: [group][tap]; plane_sums: [image][group] of the problem, or null.
   void run(Index g, Images images, double* gradient, T* plane_sums) {
-    const Index groups = std::min(s_.groups(), p_.groups - g);
+    const Index groups = std::min(groups_, p_.groups - g);
     if (s_.a_.dx != nullptr) pack_weights(g, groups);
     std::fill_n(totals_, products(), 0.0);
     std::fill_n(sums_, products() * lanes_, T(0));
@@ -157,14 +159,13 @@ class PlaneSweep<T>::Task {
     Index first;
   };
 
-  Index products() const { return s_.groups() * taps_; }
-  Index pixels() const { return round_up(g_.block * g_.row, lanes_) + lanes_; }  // of a phase
+  Index products() const { return groups_ * taps_; }
   Index staged_dy() const { return (g_.block + g_.halo + p_.height().stride) * g_.row + 2 * g_.margin; }
   Index columns() const { return static_cast<Index>(g_.shifts.size()); }
   Index kept_row() const { return g_.row + kMostGradientVectors * lanes_; }
   std::size_t bytes() const {
     return Workspace::piece_bytes<T>(staged_dy()) + Workspace::piece_bytes<T>(columns() * kept_row()) +
-           3 * Workspace::piece_bytes<T>(phases_ * pixels()) + 2 * Workspace::piece_bytes<T>(products()) +
+           3 * Workspace::piece_bytes<T>(phases_ * pixels_) + 2 * Workspace::piece_bytes<T>(products()) +
            Workspace::piece_bytes<T>(products() * lanes_) + Workspace::piece_bytes<double>(products());
   }
 
@@ -209,10 +210,10 @@ class PlaneSweep<T>::Task {
       t.length = length;
       if (dx != nullptr) {
         t.w = weights_ + b.i * taps_ + first;
-        t.dx = dx + i * pixels();
+        t.dx = dx + i * pixels_;
       }
       if (x != nullptr) {
-        t.x = x + i * pixels();
+        t.x = x + i * pixels_;
         t.sums = sums_ + (b.i * taps_ + first) * lanes_;
       }
       k_.plane_gradients(t);
@@ -259,8 +260,8 @@ class PlaneSweep<T>::Task {
     }
     if (phases_ > 1) {
       const Index pairs = rows * g_.row;
-      k_.split_pairs(x, pairs, x_, x_ + pixels());
-      for (Index i = 0; i < phases_; ++i) std::fill_n(x_ + i * pixels() + pairs, lanes_, T(0));
+      k_.split_pairs(x, pairs, x_, x_ + pixels_);
+      for (Index i = 0; i < phases_; ++i) std::fill_n(x_ + i * pixels_ + pairs, lanes_, T(0));
     }
     return x_;
   }
@@ -279,7 +280,7 @@ class PlaneSweep<T>::Task {
     const T* from = dx_;
     if (phases_ > 1) {
       T* const joined = in_place ? to : rows_;
-      k_.join_pairs(dx_, dx_ + pixels(), rows * g_.row, joined);
+      k_.join_pairs(dx_, dx_ + pixels_, rows * g_.row, joined);
       from = joined;
     }
     if (in_place && phases_ > 1) return;
@@ -314,6 +315,7 @@ class PlaneSweep<T>::Task {
   const Problem& p_;
   const Kernels<T>& k_;
   const Index lanes_, taps_, phases_;
+  const Index groups_, pixels_;  // of a task at a time, and of a block's phase
   Workspace workspace_;
   T *dy_, *kept_, *x_, *dx_, *rows_;
   T *weights_, *sums_, *lane_totals_;

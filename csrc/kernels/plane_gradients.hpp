@@ -24,6 +24,8 @@ constexpr int kGradientVectors = 3;
 #endif
 static_assert(kGradientVectors <= fastconv::kMostGradientVectors);
 
+constexpr std::ptrdiff_t kAhead = 1024;
+
 // Zeros in the first n lanes.
 template <class T>
 inline Vector<T> without_first(Vector<T> v, std::ptrdiff_t n) {
@@ -52,7 +54,10 @@ struct GradientTile {
       : t(task), last((NB - 1) * VL - back), dx{} {
     if constexpr (Dw) {
 #pragma GCC unroll 8
-      for (int v = 0; v < NB; ++v) x[v] = load_once(t.x + f + at(v));
+      for (int v = 0; v < NB; ++v) {
+        x[v] = load_once(t.x + f + at(v));
+        __builtin_prefetch(t.x + f + at(v) + kAhead);
+      }
       x[NB - 1] = without_first<T>(x[NB - 1], back);
     }
   }
@@ -89,7 +94,10 @@ struct GradientTile {
   FASTCONV_INLINE void store_dx(std::ptrdiff_t f) const {
     if constexpr (Dx) {
 #pragma GCC unroll 8
-      for (int v = 0; v < NB; ++v) store(t.dx + f + at(v), dx[v]);
+      for (int v = 0; v < NB; ++v) {
+        store(t.dx + f + at(v), dx[v]);
+        __builtin_prefetch(t.dx + f + at(v) + kAhead, 1);
+      }
     }
   }
 };
