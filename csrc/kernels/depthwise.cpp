@@ -29,9 +29,9 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   k.tap_sums[1] = tap_sums<T, 2>;
   k.tap_sums[2] = tap_sums<T, 3>;
   k.tap_sums[3] = tap_sums<T, 4>;
-  k.plane_gradients = plane_gradients<T>;
-  k.split_pairs = split_pairs<T>;
-  k.join_pairs = join_pairs<T>;
+  k.plane_gradients[0] = plane_gradients<T, 3>;
+  k.plane_gradients[1] = plane_gradients<T, 5>;
+  k.plane_gradients[2] = plane_gradients<T, 7>;
   return k;
 }
 

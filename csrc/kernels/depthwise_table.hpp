@@ -67,25 +67,21 @@ struct TapSums {
   std::ptrdiff_t sums_row;
 };
 
-constexpr int kMostGradientVectors = 8;
-
-// dx[f] = sum of w[k] * dy[offset[k] + f] over the taps k = c * rows + r whose column c keeps f, and sums[k * lanes +
-// l]
-// += sum over the pixels f of lane l that c keeps of x[f] * dy[offset[k] + f], for f < length, which is a vector or
-// more. kept[c][f % period] is 1 or 0, and goes on for kMostGradientVectors vectors more; null keeps everything. One of
-// dx and sums may be null.
+// For `rows` rows of `row` elements, a vector or more and without gaps: dx[i, j] = sum of w[c * K + r] * dy[i + K - 1 -
+// r, j + shift[c]] over the taps r < K of the columns c that keep j, and sums[(c * K + r) * lanes + l] += sum over the
+// pixels of lane l that c keeps of x[i, j] * dy[i + K - 1 - r, j + shift[c]]. kept[c][j] is 1 or 0, null keeps
+// everything. One of dx and sums may be null.
 template <class T>
 struct PlaneGradients {
-  std::ptrdiff_t columns, rows;  // of taps
+  std::ptrdiff_t rows, row;
+  std::ptrdiff_t columns;  // of taps
   const T* dy;
-  const std::ptrdiff_t* offset;
+  const std::ptrdiff_t* shift;
   const T* const* kept;
-  std::ptrdiff_t period;
   const T* w;
   const T* x;
   T* dx;
   T* sums;
-  std::ptrdiff_t length;
 };
 
 constexpr int kMaxTapOutputs = 4;
@@ -98,10 +94,8 @@ struct DepthwiseKernels {
   void (*depthwise_rows[kDepthwiseKernels][kDepthwiseStrides])(const DepthwiseRows<T>&);  // [(K - 3) / 2][S - 1]
   void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);                              // [outputs - 1]
   void (*lane_rows)(const LaneRows<T>&);
-  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);  // [outputs - 1]
-  void (*plane_gradients)(const PlaneGradients<T>&);
-  void (*split_pairs)(const T* src, std::ptrdiff_t pairs, T* even, T* odd);
-  void (*join_pairs)(const T* even, const T* odd, std::ptrdiff_t pairs, T* dst);
+  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);                   // [outputs - 1]
+  void (*plane_gradients[kDepthwiseKernels])(const PlaneGradients<T>&);  // [(K - 3) / 2]
 };
 
 }  // namespace fastconv
