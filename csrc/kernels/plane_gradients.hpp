@@ -62,7 +62,10 @@ FASTCONV_INLINE void gradient_column(const PlaneGradients<T>& t, std::ptrdiff_t 
   for (int i = 0; i < R && Dx; ++i) dx[i] += keep(part[i], kept);
   T* const sums = t.sums + c * K * kLanes<T>;
 #pragma GCC unroll 8
-  for (int r = 0; r < K && Dw; ++r) store(sums + r * kLanes<T>, load(sums + r * kLanes<T>) + sum[r]);
+  for (int r = 0; r < K && Dw; ++r) {
+    // Of one product, the sum and this addition might be one FMA, in one function and not in the next.
+    store(sums + r * kLanes<T>, load(sums + r * kLanes<T>) + (R > 1 ? sum[r] : opaque(sum[r])));
+  }
 }
 
 // A vector of columns from `at` on in R rows from row i on; the first `back` of them have been counted already.
