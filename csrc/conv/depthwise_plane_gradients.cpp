@@ -9,8 +9,11 @@
 // and masks the pixels whose tap leaves a row at its end. Rows above and below the plane are zeros of a copy of dY,
 // block by block.
 //
-// Sums are folded to doubles as in depthwise_grad_weight.cpp, and a weight that comes out as NaN, as a zero of dY times
-// an infinite input does, is computed again without such zeros. No gradient looks at whether others are wanted.
+// Sums are folded to doubles as in depthwise_grad_weight.cpp. Zeros of dY meet pixels here that no output has, and
+// padding meets no output: where a sum is not finite, the group's are computed again, product by product. (Each element
+// of dY has a tap that finds it beside a pixel, so none that is infinite or NaN goes unnoticed.) No gradient looks at
+// whether others are wanted.
+#include <cmath>
 #include <vector>
 
 #include "../cpu.hpp"
@@ -217,13 +220,11 @@ class PlaneSweep<T>::Task {
     fold(0, groups);
     const Index height = p_.height().kernel;
     const double* from = totals_;
-    for (Index i = 0; i < groups; ++i, gradient += taps_) {
-      for (Index s = 0; s < columns_; ++s) {
-        for (Index r = 0; r < height; ++r, ++from) {
-          const Index tap = r * columns_ + s;
-          const bool exact = *from == *from;
-          gradient[tap] = exact ? *from : exact_tap_sum(p_, s_.a_.x, s_.a_.dy, g + i, images, 0, tap);
-        }
+    for (Index i = 0; i < groups; ++i, gradient += taps_, from += taps_) {
+      const bool finite = std::all_of(from, from + taps_, [](double total) { return std::isfinite(total); });
+      for (Index tap = 0; tap < taps_; ++tap) {
+        gradient[tap] = finite ? from[tap % columns_ * height + tap / columns_]
+                               : exact_tap_sum(p_, s_.a_.x, s_.a_.dy, g + i, images, 0, tap);
       }
     }
   }
@@ -256,7 +257,8 @@ bool sweeps(const Problem& p) {
     if (std::max({a.in, a.out, a.span(), a.pad}) > kSide || a.stride > 1 || a.pad < 0) return false;
   }
   if (h.dilation > 1 || (h.kernel != 3 && h.kernel != 5 && h.kernel != 7)) return false;
-  if (w.in != w.out || p.y.space[kWidth] != 1 || p.y.group == 1) return false;
+  if (w.in != w.out || h.out > h.in || p.y.space[kWidth] != 1 || p.y.group == 1) return false;
+  if (h.pad >= h.kernel || w.pad >= w.span() || w.pad % w.dilation != 0) return false;  // no tap in its pixel's place
   return w.in >= lanes && lane_use(w.in, lanes) > kLanesUsed;  // groups in the lanes waste none
 }
 
