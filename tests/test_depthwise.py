@@ -108,7 +108,7 @@ def test_workspace_is_bounded(image, batch, data_format):
 
 # ---- gradients in one sweep ---------------------------------------------------------------------
 
-# Planes small enough, and groups enough, for any vector length: dy is read once for all gradients.
+# dy is read once for all gradients. Planes small enough, and groups enough, for any vector length:
 PLANES = [(7, 7, 37), (14, 13, 18), (5, 16, 33), (28, 28, 17), (1, 9, 20), (3, 2, 19)]
 SWEPT = [
     ConvCase(
@@ -125,12 +125,29 @@ SWEPT = [
     )
 ]
 SWEPT = [case for case in SWEPT if min(case.output) > 0]
+# As many outputs in a row as inputs: pixels in the lanes, in one block of rows and in several, the
+# last vector of a row full and not.
+SAME = [
+    ConvCase(
+        f"{h}x{w}g{groups}k{kernel}d{dilation}same",
+        (2, groups, h, w),
+        (groups, 1, *kernel),
+        padding="same",
+        dilation=dilation,
+        groups=groups,
+    )
+    for (h, w, groups), (kernel, dilation) in itertools.product(
+        [(9, 48, 5), (33, 46, 3), (71, 112, 2), (2, 16, 18), (1, 32, 3)],
+        [((3, 3), 1), ((5, 5), 1), ((7, 7), 1), ((3, 5), (1, 2)), ((5, 2), 1)],
+    )
+]
+SWEPT += SAME
 MASKS = [m for m in itertools.product((True, False), repeat=3) if any(m)]
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("case", SWEPT, ids=str)
-def test_gradients_of_small_planes_are_exact(case, data_format, threads):
+def test_gradients_in_one_sweep_are_exact(case, data_format, threads):
     case = case.replace(data_format=data_format, dtype=DTYPES[len(case.name) % 2])
     arrays, _, gradients = cases.integer_problem(case)
     for name, grad, wanted in zip("xwb", cases.backward(case, arrays), gradients, strict=True):
@@ -138,7 +155,7 @@ def test_gradients_of_small_planes_are_exact(case, data_format, threads):
 
 
 @pytest.mark.parametrize("how", [None, *sorted(cases.AWKWARD)])
-@pytest.mark.parametrize("case", SWEPT[::11] + SOME[::5], ids=str)
+@pytest.mark.parametrize("case", SWEPT[::11] + SAME[::4] + SOME[::5], ids=str)
 def test_a_gradient_has_the_same_bits_whatever_else_is_wanted(case, how):
     arrays = case.normal()
     if how is not None:
@@ -154,7 +171,7 @@ def test_a_gradient_has_the_same_bits_whatever_else_is_wanted(case, how):
 
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("case", SWEPT[::7], ids=str)
-def test_threads_leave_gradients_of_small_planes_alone(case, data_format):
+def test_threads_leave_gradients_in_one_sweep_alone(case, data_format):
     case = case.replace(data_format=data_format, input=(19, *case.input[1:]))
     a = case.normal()
     with cases.thread_count(1):
@@ -166,8 +183,8 @@ def test_threads_leave_gradients_of_small_planes_alone(case, data_format):
 
 
 @pytest.mark.parametrize("side", guard.SIDES)
-@pytest.mark.parametrize("case", SWEPT[::9], ids=str)
-def test_gradients_of_small_planes_stay_inside(case, side):
+@pytest.mark.parametrize("case", SWEPT[::9] + SAME[::2], ids=str)
+def test_gradients_in_one_sweep_stay_inside(case, side):
     arrays, _, gradients = cases.integer_problem(case)
     for make in guard.MAKERS.values():
         guarded = arrays.map(lambda a, make=make: None if a is None else make(a, side))
@@ -231,7 +248,7 @@ def test_a_long_sum_stays_accurate():
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("case", SOME, ids=str)
+@pytest.mark.parametrize("case", SOME + SAME, ids=str)
 def test_nan_and_inf_reach_exactly_their_outputs(case, data_format):
     case = case.replace(data_format=data_format)
     a = case.integers()

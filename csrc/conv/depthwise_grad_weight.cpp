@@ -73,7 +73,9 @@ class PlaneGradWeight {
     }
     fold();
     for (Index i = 0; i < p_.outputs * call_.products(); ++i) {
-      if (totals_[i] != totals_[i]) totals_[i] = exactly(g, images, i / call_.products(), i % call_.products());
+      if (totals_[i] != totals_[i]) {
+        totals_[i] = exact_tap_sum(p_, call_.x, call_.dy, g, images, i / call_.products(), i % call_.products());
+      }
       gradient[i] = totals_[i];
     }
   }
@@ -141,31 +143,6 @@ class PlaneGradWeight {
     call_.kernels.sum_lanes(sums_, n, lane_totals_);
     for (Index i = 0; i < n; ++i) totals_[i] += static_cast<double>(lane_totals_[i]);
     std::fill_n(sums_, n * lanes_, T(0));
-  }
-
-  // One weight, pixel by pixel.
-  double exactly(Index g, Images images, Index o, Index k) const {
-    const Axis &d = p_.depth(), &h = p_.height(), &w = p_.width();
-    const Index s = k % w.kernel, r = k / w.kernel % h.kernel, q = k / (w.kernel * h.kernel) % d.kernel;
-    double total = 0;
-    for (Index n = images.first; n < images.end; ++n) {
-      const T* x = call_.x + n * p_.x.batch + g * p_.x.group + k / p_.taps() * p_.x.channel;
-      const T* dy = call_.dy + n * p_.y.batch + g * p_.y.group + o * p_.y.channel;
-      for (Index od = 0; od < d.out; ++od) {
-        for (Index oh = 0; oh < h.out; ++oh) {
-          for (Index ow = 0; ow < w.out; ++ow) {
-            const Index id = d.input_of(od, q), ih = h.input_of(oh, r), iw = w.input_of(ow, s);
-            const bool inside = id >= 0 && id < d.in && ih >= 0 && ih < h.in && iw >= 0 && iw < w.in;
-            const T value =
-                inside ? x[id * p_.x.space[kDepth] + ih * p_.x.space[kHeight] + iw * p_.x.space[kWidth]] : T(0);
-            total +=
-                static_cast<double>(value) *
-                static_cast<double>(dy[od * p_.y.space[kDepth] + oh * p_.y.space[kHeight] + ow * p_.y.space[kWidth]]);
-          }
-        }
-      }
-    }
-    return total;
   }
 
   const GradWeightCall<T>& call_;

@@ -22,8 +22,12 @@ struct GradientOperands {
 template <class T>
 void conv_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 
-// The same for small planes of depthwise convolutions, in one sweep; false where other roads are as good.
+// The same for depthwise convolutions in one sweep, of which at least one of dx and dw is wanted; false where other
+// roads are as good. Pixels in the lanes, where 'same' padding gives dY rows that match those of x; and groups in the
+// lanes, for channels-last arrays and other small planes.
 template <class T>
-bool depthwise_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
+bool depthwise_plane_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
+template <class T>
+bool depthwise_lane_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 
 }  // namespace fastconv

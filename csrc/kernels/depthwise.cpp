@@ -2,6 +2,7 @@
 #include "depthwise_lanes.hpp"
 #include "depthwise_rows.hpp"
 #include "part.hpp"
+#include "plane_gradients.hpp"
 #include "shifted_tile.hpp"
 #include "tap_sums.hpp"
 
@@ -28,6 +29,9 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   k.tap_sums[1] = tap_sums<T, 2>;
   k.tap_sums[2] = tap_sums<T, 3>;
   k.tap_sums[3] = tap_sums<T, 4>;
+  k.plane_gradients[0] = plane_gradients<T, 3>;
+  k.plane_gradients[1] = plane_gradients<T, 5>;
+  k.plane_gradients[2] = plane_gradients<T, 7>;
   return k;
 }
 

@@ -67,6 +67,23 @@ struct TapSums {
   std::ptrdiff_t sums_row;
 };
 
+// For `rows` rows of `row` elements, a vector or more and without gaps: dx[i, j] = sum of w[c * K + r] * dy[i + K - 1 -
+// r, j + shift[c]] over the taps r < K of the columns c that keep j, and sums[(c * K + r) * lanes + l] += sum over the
+// pixels of lane l that c keeps of x[i, j] * dy[i + K - 1 - r, j + shift[c]]. kept[c][j] is 1 or 0, null keeps
+// everything. One of dx and sums may be null.
+template <class T>
+struct PlaneGradients {
+  std::ptrdiff_t rows, row;
+  std::ptrdiff_t columns;  // of taps
+  const T* dy;
+  const std::ptrdiff_t* shift;
+  const T* const* kept;
+  const T* w;
+  const T* x;
+  T* dx;
+  T* sums;
+};
+
 constexpr int kMaxTapOutputs = 4;
 constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
 constexpr int kDepthwiseStrides = 2;
@@ -77,7 +94,8 @@ struct DepthwiseKernels {
   void (*depthwise_rows[kDepthwiseKernels][kDepthwiseStrides])(const DepthwiseRows<T>&);  // [(K - 3) / 2][S - 1]
   void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);                              // [outputs - 1]
   void (*lane_rows)(const LaneRows<T>&);
-  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);  // [outputs - 1]
+  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);                   // [outputs - 1]
+  void (*plane_gradients[kDepthwiseKernels])(const PlaneGradients<T>&);  // [(K - 3) / 2]
 };
 
 }  // namespace fastconv

@@ -1,12 +1,11 @@
 // What the kernels of pooling share: windows in the lanes of vectors of any width.
 #pragma once
 
+#include "shuffles.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
 namespace {
-
-#define FASTCONV_INLINE inline __attribute__((always_inline))
 
 // How the lanes of one tap are loaded: p[0], p[1], ... or p[0], p[2], ...
 enum class Leaf { kDense, kPairs };
@@ -24,31 +23,7 @@ FASTCONV_INLINE void store_lanes(T* p, Lanes<T, L> v) {
   *reinterpret_cast<typename Piece<T, L>::unaligned*>(p) = v;
 }
 
-template <class V, int... I>
-FASTCONV_INLINE V take_even(V a, V b, Indices<I...>) {
-  return __builtin_shufflevector(a, b, (2 * I)...);
-}
-template <class V, int... I>
-FASTCONV_INLINE V take_odd(V a, V b, Indices<I...>) {
-  return __builtin_shufflevector(a, b, (2 * I + 1)...);
-}
-
-template <class V, int... I>
-FASTCONV_INLINE V zip_low(V a, V b, Indices<I...>) {
-  constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(a, b, (I % 2 == 0 ? I / 2 : n + I / 2)...);
-}
-template <class V, int... I>
-FASTCONV_INLINE V zip_high(V a, V b, Indices<I...>) {
-  constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(a, b, ((n + I) % 2 == 0 ? (n + I) / 2 : n + (n + I) / 2)...);
-}
-
 // first, first + step, ...
-template <class P, int... I>
-FASTCONV_INLINE Vector<P> count_up(Indices<I...>) {
-  return Vector<P>{static_cast<P>(I)...};
-}
 template <class P>
 FASTCONV_INLINE Vector<P> lane_places(std::ptrdiff_t first, std::ptrdiff_t step) {
   return count_up<P>(typename MakeIndices<kLanes<P>>::type{}) * broadcast(static_cast<P>(step)) +

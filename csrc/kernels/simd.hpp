@@ -101,6 +101,8 @@ template <class V>
 inline V opaque(V v) {
 #if defined(__x86_64__)
   asm("" : "+v"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
 #endif
   return v;
 }

@@ -13,11 +13,10 @@
 #include <vector>
 
 #include "../cpu.hpp"
-#include "../memory.hpp"
-#include "../parallel.hpp"
 #include "../workspace.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
+#include "depthwise_sweep.hpp"
 #include "direct_plan.hpp"
 #include "gradients.hpp"
 #include "image_parts.hpp"
@@ -280,60 +279,19 @@ bool sweeps(const Problem& p) {
   return plan_depthwise<T>(like_dy, 1, plan) && plan.kernel == DepthwiseKernel::kLanes;
 }
 
-// As grad_bias.cpp sums in one run.
-bool in_whole_planes(const Problem& p) {
-  return p.y.space[kWidth] == 1 && p.y.space[kHeight] == p.width().out && p.y.group != 1;
-}
-
-// The sums of the planes of all images, in order.
-template <class T>
-void add_images(const Problem& p, const T* plane_sums, T* db) {
-  for (Index g = 0; g < p.groups; ++g) {
-    double total = 0;
-    for (Index n = 0; n < p.batch; ++n) total += static_cast<double>(plane_sums[n * p.groups + g]);
-    db[g] = static_cast<T>(total);
-  }
-}
-
 }  // namespace
 
 template <class T>
-bool depthwise_gradients(const GradientProblem& problems, const GradientOperands<T>& a, int threads) {
+bool depthwise_lane_gradients(const GradientProblem& problems, const GradientOperands<T>& a, int threads) {
   const Problem& p = problems.weight;
-  if (a.dx == nullptr && a.dw == nullptr) return false;
   if (p.flops() == 0 || !sweeps<T>(p)) return false;
   const LaneGradients<T> gradients(problems, a);
   if (!gradients.fits()) return false;
-  const Index lanes = kernels().of<T>().lanes, blocks = ceil_div(p.groups, lanes), each = p.taps();
-  const Panels parts = image_parts(p, blocks);
-  const Index size = p.groups * each, tasks = blocks * parts.count;
-  const RecycledBlock partial(static_cast<std::size_t>(parts.count * size) * sizeof(double));
-  double* const sums = partial.as<double>();
-  const bool with_bias = a.db != nullptr && in_whole_planes(p);
-  const RecycledBlock planes(static_cast<std::size_t>(with_bias ? p.batch * p.groups : 0) * sizeof(T));
-  T* const plane_sums = with_bias ? planes.as<T>() : nullptr;
-  const int useful = useful_threads(2 * p.flops(), tasks, threads);
-  const Panels shares(tasks, ceil_div(tasks, useful > 1 ? std::min<Index>(tasks, 8 * useful) : 1));
-  parallel_for(useful, shares.count, [&](Index i) {
-    typename LaneGradients<T>::Task task(gradients);
-    for (Index j = shares.start(i); j < shares.start(i) + shares.size(i); ++j) {
-      const Index part = j / blocks, g = j % blocks * lanes;
-      task.run(g, {parts.start(part), parts.start(part) + parts.size(part)}, sums + part * size + g * each, plane_sums);
-    }
-  });
-  add_image_parts(sums, parts.count, size);
-  for (Index g = 0; a.dw != nullptr && g < p.groups; ++g) {
-    for (Index i = 0; i < each; ++i) a.dw[g * p.w.group + i] = static_cast<T>(sums[g * each + i]);
-  }
-  if (with_bias) {
-    add_images(p, plane_sums, a.db);
-  } else if (a.db != nullptr) {
-    conv_grad_bias(p, a.dy, a.db, threads);
-  }
+  run_sweep(gradients, p, a, kernels().of<T>().lanes, threads);
   return true;
 }
 
-template bool depthwise_gradients(const GradientProblem&, const GradientOperands<float>&, int);
-template bool depthwise_gradients(const GradientProblem&, const GradientOperands<double>&, int);
+template bool depthwise_lane_gradients(const GradientProblem&, const GradientOperands<float>&, int);
+template bool depthwise_lane_gradients(const GradientProblem&, const GradientOperands<double>&, int);
 
 }  // namespace fastconv

@@ -1,0 +1,279 @@
+// The gradients of a depthwise convolution in one sweep, plane by plane, pixels in the lanes.
+//
+// With stride 1 and as many outputs in a row as inputs, which 'same' padding is about, both gradients shift dY alike:
+//
+//     dx[i, j] = sum over taps of w[r, s] * dy[i + r', j + s'],   dW[r, s] = sum over pixels of x[i, j] * dy[i + r', j
+//     + s']
+//
+// so one kernel (kernels/plane_gradients.hpp) makes both from one load of dY. It reads x and stores dx where they lie,
+// and masks the pixels whose tap leaves a row at its end. Rows above and below the plane are zeros of a copy of dY,
+// block by block.
+//
+// Sums are folded to doubles as in depthwise_grad_weight.cpp. Zeros of dY meet pixels here that no output has, and
+// padding meets no output: where a sum is not finite, the group's are computed again, product by product. (Each element
+// of dY has a tap that finds it beside a pixel, so none that is infinite or NaN goes unnoticed.) No gradient looks at
+// whether others are wanted.
+#include <cmath>
+#include <vector>
+
+#include "../cpu.hpp"
+#include "../workspace.hpp"
+#include "depthwise_sweep.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr Index kMostGroups = 16;  // of a task at a time
+constexpr Index kMostTaps = 128;
+
+// dx, or x, whose strides these are.
+bool dense(const Problem& p, const ImageStrides& s) {
+  return s.space[kWidth] == 1 && (p.height().in == 1 || s.space[kHeight] == p.width().in);
+}
+
+template <class T>
+class PlaneSweep {
+ public:
+  PlaneSweep(const GradientProblem& p, const GradientOperands<T>& a) : p_(p.weight), dx_problem_(p.input), a_(a) {
+    choose_block(caches().l1 / static_cast<Index>(sizeof(T)));
+  }
+
+  bool fits() const { return block_ > 0; }
+  // Of a task at a time: their sums stay in L1.
+  Index groups() const {
+    return std::clamp<Index>(caches().l1 / 2 / (p_.taps() * lanes_ * static_cast<Index>(sizeof(T))), 1, kMostGroups);
+  }
+
+  class Task;
+
+ private:
+  // Rows whose x, dx and dY stay in L1.
+  void choose_block(Index most) {
+    const Index rows = p_.height().in, room = most - halo_ * row_;
+    blocks_ = ceil_div(rows, std::clamp<Index>(room / (3 * row_), std::min<Index>(rows, 4), rows));
+    block_ = ceil_div(rows, blocks_);
+    if ((3 * block_ + halo_) * row_ > 8 * most) block_ = 0;
+  }
+
+  const Problem &p_, &dx_problem_;
+  const GradientOperands<T>& a_;
+  const Kernels<T>& k_ = kernels().of<T>();
+  const Index lanes_ = k_.lanes;
+  const Index row_ = p_.width().in;
+  const Index halo_ = p_.height().kernel - 1;  // rows that a block has of dY beyond those of x
+  Index block_ = 0, blocks_ = 0;               // rows of a block, 0 where none fits; blocks of a plane
+};
+
+template <class T>
+class PlaneSweep<T>::Task {
+ public:
+  explicit Task(const PlaneSweep& all)
+      : s_(all),
+        p_(s_.p_),
+        k_(s_.k_),
+        row_(s_.row_),
+        taps_(p_.taps()),
+        columns_(p_.width().kernel),
+        groups_(s_.groups()),
+        workspace_(bytes()),
+        dy_(workspace_.template take<T>(staged_dy()) + margin()),
+        kept_(workspace_.template take<T>(columns_ * row_)),
+        x_(workspace_.template take<T>(s_.block_ * row_)),
+        dx_(workspace_.template take<T>(s_.block_ * row_)),
+        weights_(workspace_.template take<T>(products())),
+        sums_(workspace_.template take<T>(products() * s_.lanes_)),
+        lane_totals_(workspace_.template take<T>(products())),
+        totals_(workspace_.template take<double>(products())) {
+    std::fill_n(dy_ - margin(), staged_dy(), T(0));
+    for (Index s = 0; s < columns_; ++s) add_column(s);
+  }
+
+  // From group g on; gradient: [group][tap]; plane_sums: [image][group] of the problem, or null.
+  void run(Index g, Images images, double* gradient, T* plane_sums) {
+    const Index groups = std::min(groups_, p_.groups - g);
+    if (s_.a_.dx != nullptr) pack_weights(g, groups);
+    std::fill_n(totals_, products(), 0.0);
+    std::fill_n(sums_, products() * s_.lanes_, T(0));
+    std::fill_n(elements_, groups, 0);
+    const bool small = groups * p_.pixels() * static_cast<Index>(sizeof(T)) < caches().l2 / 4;  // all planes stay
+    for (Index n = images.first; n < images.end; ++n) {
+      const T* dy = s_.a_.dy + n * p_.y.batch + g * p_.y.group;
+      T* const plane_sum = plane_sums == nullptr ? nullptr : plane_sums + n * p_.groups + g;
+      if (plane_sum != nullptr && small) k_.sum_rows(dy, p_.y.group, groups, p_.pixels(), plane_sum);
+      for (Index i = 0; i < groups; ++i, dy += p_.y.group) {
+        if (plane_sum != nullptr && !small) k_.sum_rows(dy, 0, 1, p_.pixels(), plane_sum + i);
+        for (Index b = 0; b < s_.blocks_; ++b) add({n, g + i, i, b * s_.block_}, dy);
+      }
+    }
+    if (s_.a_.dw != nullptr) store(g, groups, images, gradient);
+  }
+
+ private:
+  struct Block {
+    Index n, g;
+    Index i;  // of the task's groups
+    Index first;
+  };
+
+  Index products() const { return groups_ * taps_; }
+  Index margin() const { return p_.width().span() + s_.lanes_; }  // what a tap reads before and behind the rows
+  Index staged_dy() const { return (s_.block_ + s_.halo_) * row_ + 2 * margin(); }
+  std::size_t bytes() const {
+    return Workspace::piece_bytes<T>(staged_dy()) + Workspace::piece_bytes<T>(columns_ * row_) +
+           2 * Workspace::piece_bytes<T>(s_.block_ * row_) + 2 * Workspace::piece_bytes<T>(products()) +
+           Workspace::piece_bytes<T>(products() * s_.lanes_) + Workspace::piece_bytes<double>(products());
+  }
+
+  // A column of taps: which pixels of a row it finds inside dY, and its weights.
+  void add_column(Index s) {
+    const Axis& w = p_.width();
+    T* const kept = kept_ + s * row_;
+    shift_.push_back(w.pad - s * w.dilation);
+    for (Index j = 0; j < row_; ++j) kept[j] = j + shift_.back() >= 0 && j + shift_.back() < row_ ? T(1) : T(0);
+    kept_of_.push_back(shift_.back() == 0 ? nullptr : kept);
+    const auto& step = s_.dx_problem_.w.space;
+    for (Index r = 0; r < p_.height().kernel; ++r) w_at_.push_back(r * step[kHeight] + s * step[kWidth]);
+  }
+
+  // [group][column, row]
+  void pack_weights(Index g, Index groups) {
+    T* to = weights_;
+    for (Index i = 0; i < groups; ++i) {
+      const T* const w = s_.a_.w + (g + i) * s_.dx_problem_.w.group;
+      for (const Index at : w_at_) *to++ = w[at];
+    }
+  }
+
+  void add(const Block& b, const T* dy) {
+    const Index rows = std::min(s_.block_, p_.height().in - b.first);
+    if (rows <= 0) return;
+    stage_gradient(dy, b.first + p_.height().pad - s_.halo_, rows + s_.halo_);
+    PlaneGradients<T> t{};
+    t.rows = rows;
+    t.row = row_;
+    t.columns = columns_;
+    t.dy = dy_;
+    t.shift = shift_.data();
+    t.kept = kept_of_.data();
+    if (s_.a_.dx != nullptr) {
+      t.w = weights_ + b.i * taps_;
+      t.dx = dense(p_, s_.dx_problem_.x) ? block_of_dx(b) : dx_;
+    }
+    if (s_.a_.dw != nullptr) {
+      t.x = read_x(b, rows);
+      t.sums = sums_ + b.i * taps_ * s_.lanes_;
+    }
+    k_.plane_gradients[(p_.height().kernel - 3) / 2](t);
+    if (t.dx == dx_) write_dx(b, rows);
+    if (t.x != nullptr && (elements_[b.i] += rows * row_) > kVectorsPerFold * s_.lanes_) fold(b.i, 1);
+  }
+
+  // `rows` rows of dY from row `first` on; those outside of it are zero.
+  void stage_gradient(const T* dy, Index first, Index rows) {
+    const Index begin = std::clamp<Index>(-first, 0, rows);
+    const Index end = std::clamp<Index>(p_.height().out - first, begin, rows);
+    const Index step = p_.y.space[kHeight];
+    std::fill_n(dy_, begin * row_, T(0));
+    if (begin < end) {
+      const bool joined = end - begin == 1 || step == row_;
+      const Index lines = joined ? 1 : end - begin, count = (end - begin) / lines * row_;
+      k_.copy({dy + (first + begin) * step, joined ? count : step, lines, count, dy_ + begin * row_, row_});
+    }
+    std::fill(dy_ + end * row_, dy_ + rows * row_ + margin(), T(0));
+  }
+
+  // The rows of a block, in place where they lie side by side.
+  const T* read_x(const Block& b, Index rows) const {
+    const ImageStrides& s = p_.x;
+    const T* const x = s_.a_.x + b.n * s.batch + b.g * s.group + b.first * s.space[kHeight];
+    if (dense(p_, s)) return x;
+    for (Index i = 0; i < rows; ++i) {
+      for (Index j = 0; j < row_; ++j) x_[i * row_ + j] = x[i * s.space[kHeight] + j * s.space[kWidth]];
+    }
+    return x_;
+  }
+
+  T* block_of_dx(const Block& b) const {
+    const ImageStrides& s = s_.dx_problem_.x;
+    return s_.a_.dx + b.n * s.batch + b.g * s.group + b.first * s.space[kHeight];
+  }
+  void write_dx(const Block& b, Index rows) const {
+    const ImageStrides& s = s_.dx_problem_.x;
+    T* const to = block_of_dx(b);
+    for (Index i = 0; i < rows; ++i) {
+      for (Index j = 0; j < row_; ++j) to[i * s.space[kHeight] + j * s.space[kWidth]] = dx_[i * row_ + j];
+    }
+  }
+
+  // Of some of the task's groups.
+  void fold(Index first, Index groups) {
+    const Index count = groups * taps_;
+    T* const sums = sums_ + first * taps_ * s_.lanes_;
+    double* const totals = totals_ + first * taps_;
+    k_.sum_lanes(sums, count, lane_totals_);
+    for (Index i = 0; i < count; ++i) totals[i] += static_cast<double>(lane_totals_[i]);
+    std::fill_n(sums, count * s_.lanes_, T(0));
+    std::fill_n(elements_ + first, groups, 0);
+  }
+
+  void store(Index g, Index groups, Images images, double* gradient) {
+    fold(0, groups);
+    const Index height = p_.height().kernel;
+    const double* from = totals_;
+    for (Index i = 0; i < groups; ++i, gradient += taps_, from += taps_) {
+      const bool finite = std::all_of(from, from + taps_, [](double total) { return std::isfinite(total); });
+      for (Index tap = 0; tap < taps_; ++tap) {
+        gradient[tap] = finite ? from[tap % columns_ * height + tap / columns_]
+                               : exact_tap_sum(p_, s_.a_.x, s_.a_.dy, g + i, images, 0, tap);
+      }
+    }
+  }
+
+  const PlaneSweep& s_;
+  const Problem& p_;
+  const Kernels<T>& k_;
+  const Index row_, taps_, columns_;  // columns of taps
+  const Index groups_;                // at a time
+  Workspace workspace_;
+  T *dy_, *kept_, *x_, *dx_;
+  T *weights_, *sums_, *lane_totals_;
+  double* totals_;
+  std::vector<Index> shift_;       // of each column: from a pixel of x to that of dY
+  std::vector<const T*> kept_of_;  // null where all are kept
+  std::vector<Index> w_at_;        // of each column's taps
+  Index elements_[kMostGroups];    // since the last fold
+};
+
+// Follows from the problem and from dY, whatever is wanted: the bits of a gradient do not depend on the others.
+template <class T>
+bool sweeps(const Problem& p) {
+  constexpr Index kSide = 4096;  // beyond it no block fits, and sizes might not fit 64 bits
+  constexpr double kLanesUsed = 0.7;
+  const Axis &d = p.depth(), &h = p.height(), &w = p.width();
+  const Index lanes = kernels().of<T>().lanes;
+  if (p.groups == 1 || p.channels * p.outputs > 1 || p.taps() > kMostTaps) return false;
+  if (d.kernel > 1 || d.in > 1 || d.out > 1 || d.pad != 0) return false;
+  for (const Axis& a : {h, w}) {
+    if (std::max({a.in, a.out, a.span(), a.pad}) > kSide || a.stride > 1 || a.pad < 0) return false;
+  }
+  if (h.dilation > 1 || (h.kernel != 3 && h.kernel != 5 && h.kernel != 7)) return false;
+  if (w.in != w.out || h.out > h.in || p.y.space[kWidth] != 1 || p.y.group == 1) return false;
+  if (h.pad >= h.kernel || w.pad >= w.span() || w.pad % w.dilation != 0) return false;  // no tap in its pixel's place
+  return w.in >= lanes && lane_use(w.in, lanes) > kLanesUsed;  // groups in the lanes waste none
+}
+
+}  // namespace
+
+template <class T>
+bool depthwise_plane_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads) {
+  if (p.weight.flops() == 0 || !sweeps<T>(p.weight)) return false;
+  const PlaneSweep<T> sweep(p, a);
+  if (!sweep.fits()) return false;
+  run_sweep(sweep, p.weight, a, sweep.groups(), threads);
+  return true;
+}
+
+template bool depthwise_plane_gradients(const GradientProblem&, const GradientOperands<float>&, int);
+template bool depthwise_plane_gradients(const GradientProblem&, const GradientOperands<double>&, int);
+
+}  // namespace fastconv
