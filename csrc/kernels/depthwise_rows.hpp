@@ -96,7 +96,9 @@ void depthwise_rows(const DepthwiseRows<T>& t) {
   const T* x = t.x;
   T* y = t.y;
   std::ptrdiff_t i = 0;
-  for (; i + 4 <= t.rows; i += 4, x += 4 * t.x_row, y += 4 * t.y_row) kernel.template strip<4>(x, y);
+  if constexpr (!kCompact) {
+    for (; i + 4 <= t.rows; i += 4, x += 4 * t.x_row, y += 4 * t.y_row) kernel.template strip<4>(x, y);
+  }
   for (; i < t.rows; ++i, x += t.x_row, y += t.y_row) kernel.template strip<1>(x, y);
 }
 

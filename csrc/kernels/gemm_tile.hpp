@@ -18,9 +18,9 @@ using fastconv::Tile;
 
 enum class Lanes { kChannels, kPixels, kUnpackedPixels, kRawPixels };
 
-// The rare tile whose last vector hangs over the edge of C: one value at a time, out of line.
+// The rare tile whose last vector hangs over the edge of C: one value at a time, out of line and once for all shapes.
 template <class T, Lanes L>
-[[gnu::noinline]] void store_ragged(const Tile<T>& t, const T* sums, int rows, int width) {
+[[gnu::noinline, gnu::noclone]] void store_ragged(const Tile<T>& t, const T* sums, int rows, int width) {
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j < t.lanes; ++j) {
       T v = sums[i * width + j];

@@ -295,7 +295,7 @@ void fold(const Fold<T>& f) {
   const bool flat = f.taps[0] == 1;
   const auto is = [&](int h, int w) { return flat && f.taps[1] == h && f.taps[2] == w; };
   if (is(2, 2)) return fold_rows<T, L, State, 2, 2>(f);
-  if constexpr (L == Leaf::kDense) {
+  if constexpr (L == Leaf::kDense && !kCompact) {
     if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
     if (is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
     if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);

@@ -235,13 +235,16 @@ template <class T>
 bool unpool(const Unpool<T>& u) {
   const std::ptrdiff_t taps = u.taps[0] * u.taps[1] * u.taps[2];
   if (u.n == 1) return taps == 2 ? unpool_single<2>(u) : unpool_single<0>(u);
+  if constexpr (kCompact) {
+    return u.add ? unpool_rows<Leaf::kDense, 0, true>(u) : unpool_rows<Leaf::kDense, 0, false>(u);
+  }
   if (u.add) return taps == 9 ? unpool_rows<Leaf::kDense, 9, true>(u) : unpool_rows<Leaf::kDense, 0, true>(u);
   return taps == 4 ? unpool_rows<Leaf::kDense, 4, false>(u) : unpool_rows<Leaf::kDense, 0, false>(u);
 }
 
 template <class T>
 bool unpool_pairs(const Unpool<T>& u) {
-  const bool square = u.taps[0] * u.taps[1] == 2;
+  const bool square = !kCompact && u.taps[0] * u.taps[1] == 2;
   return square ? unpool_rows<Leaf::kPairs, 2, false>(u) : unpool_rows<Leaf::kPairs, 0, false>(u);
 }
 
