@@ -246,6 +246,23 @@ class ConvCase:
         return arrays.astype(self.dtype)
 
 
+def make_case(
+    batch: int,
+    channels: int,
+    image: Shape,
+    outputs: int,
+    kernel: Shape,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+) -> ConvCase:
+    """A case of one group, named after its numbers."""
+    size = "x".join(map(str, image))
+    name = f"{batch}x{channels}x{size}o{outputs}k{kernel}s{stride}p{padding}d{dilation}"
+    shape, weight = (batch, channels, *image), (outputs, channels, *kernel)
+    return ConvCase(name, shape, weight, stride, padding, dilation)
+
+
 def function(case: Any, name: str = "conv{}d", module: Any = fastconv) -> Callable[..., Any]:
     """conv1d, conv2d or conv3d, or a relative of theirs."""
     return getattr(module, name.format(case.axes))

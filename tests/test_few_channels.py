@@ -13,15 +13,7 @@ import pytest
 import cases
 import fastconv
 import guard
-from cases import ConvCase
-
-
-def make_case(batch, channels, image, outputs, kernel, stride=1, padding=0, dilation=1) -> ConvCase:
-    size = "x".join(map(str, image))
-    name = f"{batch}x{channels}x{size}o{outputs}k{kernel}s{stride}p{padding}d{dilation}"
-    shape, weight = (batch, channels, *image), (outputs, channels, *kernel)
-    return ConvCase(name, shape, weight, stride, padding, dilation)
-
+from cases import make_case
 
 CASES = [
     # rows shorter than a vector, exactly one, a bit more, several blocks of rows

@@ -18,7 +18,7 @@ constexpr int kVectorBytes = 32;
 constexpr int kVectorBytes = 16;  // SSE2, NEON; elsewhere the compiler splits it into scalars
 #endif
 
-// The kernels of CPUs that hardly anyone has are built for size: one shape of each rather than the fastest for each case.
+// Kernels for CPUs that hardly anyone has are built for size: one shape of each, not the fastest for each case.
 #if defined(__OPTIMIZE_SIZE__)
 constexpr bool kCompact = true;
 #else
