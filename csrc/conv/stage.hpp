@@ -5,6 +5,8 @@
 // is resolved here and in pixel_panel.hpp, and nowhere else.
 #pragma once
 
+#include <algorithm>
+
 #include "../kernels/table.hpp"
 #include "../problem.hpp"
 #include "blocking.hpp"
@@ -65,7 +67,8 @@ class Stage {
   // all channels; and a vector behind them, which is written but not read.
   static Index elements(const Problem& p, Index height, Index width) {
     Index all;
-    return __builtin_mul_overflow(p.channels, plane(p, height, width), &all) ? kUnbounded : all + kBehind;
+    const bool huge = __builtin_mul_overflow(p.channels, plane(p, height, width), &all);
+    return huge ? kUnbounded : std::min(all, kUnbounded) + kBehind;
   }
   static constexpr Index kUnbounded = Index{1} << 60;
 
