@@ -2,8 +2,8 @@
 //
 // With stride 1 and as many outputs in a row as inputs, which 'same' padding is about, both gradients shift dY alike:
 //
-//     dx[i, j] = sum over taps of w[r, s] * dy[i + r', j + s'],   dW[r, s] = sum over pixels of x[i, j] * dy[i + r', j
-//     + s']
+//     dx[i, j] = sum over taps of w[r, s] * dy[i + r', j + s']
+//     dW[r, s] = sum over pixels of x[i, j] * dy[i + r', j + s']
 //
 // so one kernel (kernels/plane_gradients.hpp) makes both from one load of dY. It reads x and stores dx where they lie,
 // and masks the pixels whose tap leaves a row at its end. Rows above and below the plane are zeros of a copy of dY,
