@@ -100,6 +100,16 @@ def test_large_windows(kernel, stride, padding, dilation, data_format, what, thr
         cases.assert_exact(fastconv.max_pool2d_backward(g, x, **case.max_args), expected, case)
 
 
+def check_found_and_saved(case):
+    """With the winners found again, and with their indices."""
+    x, g = case.integers()
+    expected = reference.max_pool2d_backward(g, x, **case.max_args)
+    _, indices = reference.max_pool2d(x, **case.max_args, return_indices=True)
+    cases.assert_exact(fastconv.max_pool2d_backward(g, x, **case.max_args), expected, case)
+    dx = fastconv.max_pool2d_backward(g, x, **case.max_args, indices=indices)
+    cases.assert_exact(dx, expected, case)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("shape", "kernel", "stride", "padding"),
@@ -107,12 +117,7 @@ def test_large_windows(kernel, stride, padding, dilation, data_format, what, thr
 )
 def test_small_windows_in_blocks_of_rows(shape, kernel, stride, padding, dtype, threads):
     case = PoolCase("", shape, kernel, stride, padding, dtype=dtype)
-    x, g = case.integers()
-    expected = reference.max_pool2d_backward(g, x, **case.max_args)
-    _, indices = reference.max_pool2d(x, **case.max_args, return_indices=True)
-    cases.assert_exact(fastconv.max_pool2d_backward(g, x, **case.max_args), expected, case)
-    dx = fastconv.max_pool2d_backward(g, x, **case.max_args, indices=indices)
-    cases.assert_exact(dx, expected, case)
+    check_found_and_saved(case)
 
 
 def test_rows_that_run_backwards_are_no_small_windows(threads):
@@ -149,12 +154,7 @@ def test_small_windows_with_channels_in_the_lanes(kernel, stride, padding, dtype
 def test_channels_in_the_lanes_in_blocks(shape, kernel, stride, threads):
     """Of channels, where a row is long; and of rows, for several threads."""
     case = PoolCase("", shape, kernel, stride, 1, data_format="NHWC")
-    x, g = case.integers()
-    expected = reference.max_pool2d_backward(g, x, **case.max_args)
-    _, indices = reference.max_pool2d(x, **case.max_args, return_indices=True)
-    cases.assert_exact(fastconv.max_pool2d_backward(g, x, **case.max_args), expected, case)
-    dx = fastconv.max_pool2d_backward(g, x, **case.max_args, indices=indices)
-    cases.assert_exact(dx, expected, case)
+    check_found_and_saved(case)
 
 
 @pytest.mark.parametrize("width", [6, 20, 40])

@@ -1,11 +1,10 @@
 // A task with output pixels in the lanes: a run of the flattened plane by a range of output channels.
 //
 // Pixels are packed in panels of a few vectors, one block of the reduction at a time, before the first panel of weights
-// or by it. Where the weights fit L2 and the
-// reduction has several blocks, a panel, which stays in L1, goes through all of them before the next one. Otherwise
-// each block is packed for the whole run and meets one panel of weights after the other, which writes its rows of the
-// output from end to end. Tiles add to the output itself where pixels lie side by side in it, else to sums in the
-// workspace that are scattered at the end. Start reading at run(), below.
+// or by it. Where the weights fit L2 and the reduction has several blocks, a panel, which stays in L1, goes through all
+// of them before the next one. Otherwise each block is packed for the whole run and meets one panel of weights after
+// the other, which writes its rows of the output from end to end. Tiles add to the output itself where pixels lie side
+// by side in it, else to sums in the workspace that are scattered at the end. Start reading at run(), below.
 #include <algorithm>
 
 #include "../workspace.hpp"
@@ -91,11 +90,11 @@ class PixelLanesTask {
   }
 
   // What the tiles of a block have in common.
-  Tile<T> tile_of(Index k, const Reduction::Block& b) const {
+  Tile<T> tile_of(Index k, const Reduction::Block& b, const Rows& rows) const {
     const DirectPlan& plan = call_.plan;
     Tile<T> tile{};
     tile.depth = b.depth();
-    tile.lda = weight_rows(b).ld;
+    tile.lda = rows.ld;
     tile.ldc = ldc_;
     tile.far = plan.far;
     tile.accumulate = k > 0;
@@ -114,7 +113,14 @@ class PixelLanesTask {
     tile.c = c_ + row * ldc_ + lane;
     tile.bias = finished(k) ? call_.bias(task_.g, first_output_ + row) : nullptr;
   }
-  void add(Tile<T>& tile, const Rows& rows, Index k, Index i, Index j, const T* packed) const {
+  void add(Tile<T>& tile, const Rows& rows, Index k, Index i, Index j, T* packed) const {
+    if (i == task_.first_panel) {
+      add_first(tile, rows, k, j, packed);
+    } else {
+      add_packed(tile, rows, k, i, j, packed);
+    }
+  }
+  void add_packed(Tile<T>& tile, const Rows& rows, Index k, Index i, Index j, const T* packed) const {
     tile.b = packed;
     place(tile, rows, k, i, j);
     call_.kernels.pixel_lanes[call_.plan.panels.size(i) - 1][vectors_.size(j) - 1](tile);
@@ -127,7 +133,7 @@ class PixelLanesTask {
     const auto kernel = call_.kernels.unpacked_pixels[call_.plan.panels.size(i) - 1][vectors_.size(j) - 1];
     if (kernel == nullptr || !pixels_in_rows(call_.p) || part.count < vectors_.size(j) * call_.kernels.lanes) {
       pack_pixels(call_.p, call_.a.x, part, b, vectors_.size(j) * call_.kernels.lanes, packed);
-      add(tile, rows, k, i, j, packed);
+      add_packed(tile, rows, k, i, j, packed);
       return;
     }
     tile.b = row_of_pixels(call_.p, call_.a.x, part, b);
@@ -143,15 +149,11 @@ class PixelLanesTask {
     const Reduction::Block b = plan.reduction.block(k);
     const Rows rows = weight_rows(b);
     Ahead ahead = pixels_after(k, j);
-    Tile<T> tile = tile_of(k, b);
+    Tile<T> tile = tile_of(k, b, rows);
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       if (plan.raw_weights && j == 0) ahead = raw_weights_ahead(b, i + 1);
       ahead.give_share(tile);
-      if (i == task_.first_panel) {
-        add_first(tile, rows, k, j, pixels_);
-      } else {
-        add(tile, rows, k, i, j, pixels_);
-      }
+      add(tile, rows, k, i, j, pixels_);
     }
   }
 
@@ -162,16 +164,12 @@ class PixelLanesTask {
     const Rows rows = weight_rows(b);
     const auto panel = [&](Index j) { return pixels_ + vectors_.start(j) * call_.kernels.lanes * b.depth(); };
     Ahead input = pixels_after(k), weights = weights_after(k);
-    Tile<T> tile = tile_of(k, b);
+    Tile<T> tile = tile_of(k, b, rows);
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       if (plan.raw_weights) input = raw_weights_ahead(b, i + 1);
       for (Index j = 0; j < vectors_.count; ++j) {
         (input.finished() ? weights : input).give_share(tile);
-        if (i == task_.first_panel) {
-          add_first(tile, rows, k, j, panel(j));
-        } else {
-          add(tile, rows, k, i, j, panel(j));
-        }
+        add(tile, rows, k, i, j, panel(j));
       }
     }
   }
