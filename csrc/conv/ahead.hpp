@@ -1,11 +1,13 @@
 // What the next sweep of tiles will read, asked for line by line while this one computes.
 //
 // Rows of bytes at even distances: a packed panel is rows of one line each, a panel of pixels one row a channel. Each
-// tile asks for one line of some rows (see Tile::ahead); the sweep goes on to the other rows, then to the next line.
+// tile asks for one line of some rows (see Tile::ahead); the sweep goes on to their other lines, then to the next rows.
 #pragma once
 
+#include <algorithm>
+
 #include "../kernels/table.hpp"
-#include "../problem.hpp"
+#include "blocking.hpp"
 
 namespace fastconv {
 
@@ -29,17 +31,30 @@ class Ahead {
 
   bool finished() const { return line_ >= lines_; }
 
+  // For the first of `tiles` tiles and those that can go on at an even pace, whose number this returns.
   template <class T>
-  void give_share(Tile<T>& tile) {
+  Index give_share(Tile<T>& tile, Index tiles = 1) {
     tile.ahead = nullptr;
-    tile.ahead_step = 0;
-    if (finished()) return;
+    tile.ahead_step = tile.next.ahead = 0;
+    if (finished()) return tiles;
+    const Index share = std::max<Index>(tile.depth / 2, 1);
     tile.ahead = first_ + row_ * step_ + line_ * kLine;
     tile.ahead_step = step_;
-    row_ += tile.depth / 2;
-    if (row_ < rows_) return;
-    row_ = 0;
-    ++line_;
+    if (lines_ == 1) {
+      tile.next.ahead = share * step_;
+      tiles = std::min(tiles, ceil_div(rows_ - row_, share));
+      row_ += tiles * share;
+      if (row_ >= rows_) ++line_;
+    } else {
+      tile.next.ahead = kLine;
+      tiles = std::min(tiles, lines_ - line_);
+      line_ += tiles;
+      if (line_ >= lines_ && row_ + share < rows_) {
+        line_ = 0;
+        row_ += share;
+      }
+    }
+    return tiles;
   }
 
  private:

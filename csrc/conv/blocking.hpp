@@ -40,6 +40,8 @@ struct Panels {
 
   Index start(Index panel) const { return panel * base + std::min(panel, extra); }
   Index size(Index panel) const { return base + (panel < extra ? 1 : 0); }
+  // Where the panels of this panel's size end.
+  Index end_of_size(Index panel) const { return panel < extra ? extra : count; }
 };
 
 // The reduction over (channel, tap), tap fastest, in blocks of at most `most` products: whole channels

@@ -173,8 +173,9 @@ class ChannelLanesTask {
   void sweep_pixels(const Tile<T>& first, Index panel, Ahead& weights, Ahead& input) {
     const Panels rows(images_ * rectangle_.pixels(), call_.kernels.tile_rows);
     Tile<T> tile = first;
-    for (Index i = 0; i < rows.count; ++i) {
-      (weights.finished() ? input : weights).give_share(tile);
+    for (Index i = 0; i < rows.count; i += tile.tiles) {
+      tile.tiles = (weights.finished() ? input : weights).give_share(tile, rows.end_of_size(i) - i);
+      tile.next.c = rows.size(i) * first.ldc;
       tile.row_offset = pixel_offset_ + rows.start(i);
       tile.c = first.c + rows.start(i) * first.ldc;
       if (first.start != nullptr) tile.start = first.start + rows.start(i) * width(panel);

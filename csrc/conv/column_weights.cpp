@@ -90,9 +90,12 @@ class ColumnWeights {
     tile.ldc = p_.w.out;
     tile.lanes = lanes.size();
     tile.accumulate = accumulate;
-    for (Index i = 0; i < rows.count; ++i) {
+    for (Index i = 0; i < rows.count; i += tile.tiles) {
       tile.a = dy + rows.start(i) * p_.y.channel;
       tile.c = dw + rows.start(i) * p_.w.out;
+      tile.next.a = rows.size(i) * p_.y.channel;
+      tile.next.c = rows.size(i) * p_.w.out;
+      tile.tiles = rows.end_of_size(i) - i;
       k_.pixel_lanes[rows.size(i) - 1][vectors(lanes) - 1](tile);
     }
   }

@@ -304,10 +304,11 @@ class GradWeightTask {
       tile.ldc = width_;
       tile.lanes = vectors * plan.lanes;
       tile.accumulate = true;
-      for (Index j = 0; j < rows.count; ++j) {
+      for (Index j = 0; j < rows.count; j += tile.tiles) {
         tile.row_offset = tap_offset_ + rows.start(j);
         tile.c = sums_ + rows.start(j) * width_ + lane;
-        (gradient.finished() ? input : gradient).give_share(tile);
+        tile.next.c = rows.size(j) * width_;
+        tile.tiles = (gradient.finished() ? input : gradient).give_share(tile, rows.end_of_size(j) - j);
         call_.kernels.channel_lanes[rows.size(j) - 1][vectors - 1](tile);
       }
     }

@@ -131,11 +131,15 @@ class PixelLanesTask {
     const Reduction::Block b = call_.plan.reduction.block(k);
     const PixelRun part = part_of_run(j);
     const auto kernel = call_.kernels.unpacked_pixels[call_.plan.panels.size(i) - 1][vectors_.size(j) - 1];
-    if (kernel == nullptr || !pixels_in_rows(call_.p) || part.count < vectors_.size(j) * call_.kernels.lanes) {
-      pack_pixels(call_.p, call_.a.x, part, b, vectors_.size(j) * call_.kernels.lanes, packed);
+    const Index width = vectors_.size(j) * call_.kernels.lanes;
+    if (kernel == nullptr || !pixels_in_rows(call_.p) || part.count < width) {
+      for (Index n = 0; n < std::max<Index>(tile.tiles, 1); ++n) {
+        pack_pixels(call_.p, call_.a.x, part_of_run(j + n), b, width, packed + n * tile.next.b);
+      }
       add_packed(tile, rows, k, i, j, packed);
       return;
     }
+    tile.next.b = width;
     tile.b = row_of_pixels(call_.p, call_.a.x, part, b);
     tile.ldb = call_.p.x.channel;
     tile.packed = packed;
@@ -150,9 +154,15 @@ class PixelLanesTask {
     const Rows rows = weight_rows(b);
     Ahead ahead = pixels_after(k, j);
     Tile<T> tile = tile_of(k, b, rows);
-    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
-      if (plan.raw_weights && j == 0) ahead = raw_weights_ahead(b, i + 1);
-      ahead.give_share(tile);
+    for (Index i = task_.first_panel; i < task_.end_panel; i += tile.tiles) {
+      const bool first = i == task_.first_panel, from_far = plan.raw_weights && j == 0;
+      const Index size = plan.panels.size(i), end = std::min(plan.panels.end_of_size(i), task_.end_panel);
+      if (from_far) ahead = raw_weights_ahead(b, i + 1);
+      tile.tiles = ahead.give_share(tile, first || from_far ? 1 : end - i);
+      tile.next.a = size * rows.ld;
+      tile.next.b = 0;
+      tile.next.bias = size;
+      tile.next.c = size * ldc_;
       add(tile, rows, k, i, j, pixels_);
     }
   }
@@ -167,11 +177,21 @@ class PixelLanesTask {
     Tile<T> tile = tile_of(k, b, rows);
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       if (plan.raw_weights) input = raw_weights_ahead(b, i + 1);
-      for (Index j = 0; j < vectors_.count; ++j) {
-        (input.finished() ? weights : input).give_share(tile);
+      for (Index j = 0; j < vectors_.count; j += tile.tiles) {
+        const Index width = vectors_.size(j) * call_.kernels.lanes;
+        tile.tiles = (input.finished() ? weights : input).give_share(tile, whole_end(j) - j);
+        tile.next.b = b.depth() * width;
+        tile.next.c = width;
         add(tile, rows, k, i, j, panel(j));
       }
     }
+  }
+
+  // Where the panels of pixels end that are as wide as panel j.
+  Index whole_end(Index j) const {
+    const Index end = vectors_.end_of_size(j);
+    const bool ragged = end == vectors_.count && vectors_.total * call_.kernels.lanes > run_.count;
+    return ragged && j + 1 < end ? end - 1 : end;
   }
 
   PixelRun part_of_run(Index j) const {

@@ -163,8 +163,10 @@ class RawPixelsTask {
     tile.relu = last && call_.p.relu;
     tile.bias = last ? call_.bias(task_.g, output) : nullptr;
     tile.c_shift = shift;
-    for (Index j = 0; j < vectors.count; ++j) {
+    for (Index j = 0; j < vectors.count; j += tile.tiles) {
       tile.slot = slots_ + vectors.start(j);
+      tile.tiles = vectors.end_of_size(j) - j;
+      tile.next.slot = vectors.size(j);
       call_.kernels.raw_pixels[plan.panels.size(panel) - 1][vectors.size(j) - 1](tile);
     }
   }

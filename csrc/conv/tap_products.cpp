@@ -16,7 +16,6 @@
 #include "../memory.hpp"
 #include "../parallel.hpp"
 #include "../workspace.hpp"
-#include "ahead.hpp"
 #include "direct_plan.hpp"
 #include "plane_stage.hpp"
 #include "store.hpp"
@@ -333,17 +332,15 @@ void TapProducts<T>::multiply(const Scratch& s, Index vectors, const Index* k_of
   tile.ldc = ldc;
   for (Index j = 0; j < columns.count; ++j) {
     tile.slot = s.slots + columns.start(j);
-    Ahead next;
-    if (j + 1 < columns.count) {
-      next = Ahead(tile.slot[columns.size(j)].b, tile.depth, columns.size(j) * k_.lanes, k_offset[1] - k_offset[0]);
-    }
     for (Index d = 0; d < depth_taps(); ++d) {
       tile.k_offset = k_offset + d * chain();
-      for (Index r = 0; r < rows.count; ++r) {
+      for (Index r = 0; r < rows.count; r += tile.tiles) {
         const Index row = d * rows_ + rows.start(r);
         tile.a = packed + row * lda + first;
         tile.c_shift = row * ldc;
-        next.give_share(tile);
+        tile.next.a = rows.size(r) * lda;
+        tile.next.c = rows.size(r) * ldc;
+        tile.tiles = rows.end_of_size(r) - r;
         k_.raw_pixels[rows.size(r) - 1][columns.size(j) - 1](tile);
       }
     }

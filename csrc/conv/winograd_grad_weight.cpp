@@ -176,9 +176,11 @@ class GradTask {
     for (Index point = 0; point < plan_.tiles.points; ++point) {
       tile.a = v_ + point * plan_.v_point;
       tile.b = z_ + point * plan_.z_point;
-      for (Index i = 0; i < rows.count; ++i) {
+      for (Index i = 0; i < rows.count; i += tile.tiles) {
         tile.row_offset = row_offset_ + rows.start(i);
         tile.c = s_ + point * plan_.s_point + rows.start(i) * width_;
+        tile.next.c = rows.size(i) * width_;
+        tile.tiles = rows.end_of_size(i) - i;
         k_.channel_lanes[rows.size(i) - 1][vectors_ - 1](tile);
       }
     }

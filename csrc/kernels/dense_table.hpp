@@ -50,6 +50,12 @@ struct Tile {
   // bursts, the lines would block the loads that the tile itself needs.
   const void* ahead;
   std::ptrdiff_t ahead_step;  // bytes from a line to the next
+  // How many tiles of this shape follow each other, 0 for one, and from one to the next the way of each pointer, in
+  // elements; of ahead in bytes. With channels in the lanes, row_offset and start go on to the next rows by themselves.
+  std::ptrdiff_t tiles;
+  struct Next {
+    std::ptrdiff_t a, b, slot, c, bias, ahead;
+  } next;
 };
 
 // sums[row][column], a vector each: += sum over steps of A[row] * B[column], lane by lane. See dot_tile.hpp.

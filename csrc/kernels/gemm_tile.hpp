@@ -18,17 +18,48 @@ using fastconv::Tile;
 
 enum class Lanes { kChannels, kPixels, kUnpackedPixels, kRawPixels };
 
-// The rare tile whose last vector hangs over the edge of C: one value at a time, out of line and once for all shapes.
+// The rare tile that hangs over the edge of C, or some of whose vectors end early: out of line and once for all shapes.
+// `count` sums of a row, from `lane` on.
 template <class T, Lanes L>
-[[gnu::noinline, gnu::noclone]] void store_ragged(const Tile<T>& t, const T* sums, int rows, int width) {
-  for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < t.lanes; ++j) {
-      T v = sums[i * width + j];
-      T* c = t.c + i * t.ldc + j;
-      if (t.accumulate) v += *c;
-      if (t.bias != nullptr) v += t.bias[L == Lanes::kChannels ? j : i];
-      *c = t.relu && v < T(0) ? T(0) : v;
+inline Vector<T> finished(const Tile<T>& t, const T* bias, Vector<T> sum, const T* c, int row, int lane, int count) {
+  const bool all = count == kLanes<T>;
+  if (t.accumulate) sum += all ? load(c) : load_tail(c, count);
+  if (t.bias != nullptr && L != Lanes::kChannels) sum += broadcast(bias[row]);
+  if (t.bias != nullptr && L == Lanes::kChannels) sum += all ? load(bias + lane) : load_tail(bias + lane, count);
+  return t.relu ? relu<T>(sum) : sum;
+}
+
+template <class T, Lanes L>
+[[gnu::noinline, gnu::noclone]] void store_ragged(const Tile<T>& tile, std::ptrdiff_t n, const T* sums, int rows,
+                                                  int vectors) {
+  const Tile<T> t = tile;  // a store to C cannot change this one
+  constexpr int VL = kLanes<T>;
+  const T* const bias = t.bias + n * t.next.bias;
+  if constexpr (L == Lanes::kRawPixels) {
+    for (int i = 0; i < rows * vectors; ++i, sums += VL) {
+      const fastconv::Slot<T>& s = t.slot[n * t.next.slot + i % vectors];
+      T* const c = s.c + t.c_shift + n * t.next.c + i / vectors * t.ldc;
+      const int count = static_cast<int>(s.lanes);
+      const Vector<T> v = finished<T, L>(t, bias, load(sums), c, i / vectors, 0, count);
+      if (count == VL) {
+        store(c, v);
+      } else {
+        store_tail(c, v, count);
+      }
     }
+    return;
+  }
+  const int lanes = static_cast<int>(t.lanes), last = lanes - VL;
+  for (int i = 0; i < rows; ++i, sums += vectors * VL) {
+    T* const c = t.c + n * t.next.c + i * t.ldc;
+    if (last < 0) {
+      store_tail(c, finished<T, L>(t, bias, load(sums), c, i, 0, lanes), lanes);
+      continue;
+    }
+    // The last vector overlaps the one before, and must see what C held.
+    const Vector<T> end = finished<T, L>(t, bias, load(sums + last), c + last, i, last, VL);
+    for (int j = 0; j < last; j += VL) store(c + j, finished<T, L>(t, bias, load(sums + j), c + j, i, j, VL));
+    store(c + last, end);
   }
 }
 
@@ -41,104 +72,119 @@ inline __attribute__((always_inline)) void for_each_vector(F&& f) {
   }
 }
 
-// Raw pixels: every vector has its own place in C, and some end early.
-template <class T, int MR, int NV>
-inline __attribute__((always_inline)) void store_slots(const Tile<T>& t, Vector<T> (&acc)[MR][NV]) {
-  constexpr int VL = kLanes<T>;
-#pragma GCC unroll 4
-  for (int j = 0; j < NV; ++j) {
-    const int n = static_cast<int>(t.slot[j].lanes);
-    T* c = t.slot[j].c + t.c_shift;
-#pragma GCC unroll 6
-    for (int i = 0; i < MR; ++i, c += t.ldc) {
-      if (t.accumulate) acc[i][j] += n == VL ? load(c) : load_tail(c, n);
-      if (t.bias != nullptr) acc[i][j] += broadcast(t.bias[i]);
-      if (t.relu) acc[i][j] = relu<T>(acc[i][j]);
-      if (n == VL) {
-        store(c, acc[i][j]);
+// The same for raw pixels, where every vector has its own place in C and some end early.
+template <class T>
+[[gnu::noinline, gnu::noclone]] void store_ragged_slots(const Tile<T>& t, const T* sums, int rows, int vectors) {
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < vectors; ++j, sums += kLanes<T>) {
+      const int n = static_cast<int>(t.slot[j].lanes);
+      T* c = t.slot[j].c + t.c_shift + i * t.ldc;
+      Vector<T> v = load(sums);
+      if (t.accumulate) v += n == kLanes<T> ? load(c) : load_tail(c, n);
+      if (t.bias != nullptr) v += broadcast(t.bias[i]);
+      if (t.relu) v = relu<T>(v);
+      if (n == kLanes<T>) {
+        store(c, v);
       } else {
-        store_tail(c, acc[i][j], n);
+        store_tail(c, v, n);
       }
     }
   }
 }
 
+// Tiles that follow each other, along the lanes or along the rows, come in one call: the next one starts while the sums
+// of the one before are on their way out.
 template <class T, int MR, int NV, Lanes L>
 void gemm_tile(const Tile<T>& t) {
   constexpr int VL = kLanes<T>;
-  Vector<T> acc[MR][NV] = {};
-  if (L == Lanes::kChannels && t.start != nullptr) {
-    for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] = load(t.start + (i * NV + j) * VL); });
-  }
-
-  const T* row[MR];
-#pragma GCC unroll 6
-  for (int i = 0; i < MR; ++i) {
-    row[i] = t.a + (L == Lanes::kChannels ? t.row_offset[i] : i * t.lda);
-  }
-  // C is met again at the end only, when nothing would hide its way from afar.
-  if (t.far) {
-    for_each_vector<MR, NV>([&](int i, int j) {
-      __builtin_prefetch(L == Lanes::kRawPixels ? t.slot[j].c + t.c_shift + i * t.ldc : t.c + i * t.ldc + j * VL, 1);
-    });
-  }
-  const T* b = t.b;
-  [[maybe_unused]] T* packed = t.packed;
-  [[maybe_unused]] const std::ptrdiff_t ldb = t.ldb;
-  const T* slot[NV];
-  if constexpr (L == Lanes::kRawPixels) {
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) slot[j] = t.slot[j].b;
-  }
-  const std::ptrdiff_t* offset = t.k_offset;
   const std::ptrdiff_t depth = t.depth;
-  const auto step = [&](std::ptrdiff_t k) __attribute__((always_inline)) {
-    Vector<T> lanes[NV];
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) lanes[j] = load(L == Lanes::kRawPixels ? slot[j] + offset[k] : b + j * VL);
-    if constexpr (L == Lanes::kUnpackedPixels) {
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) store(packed + j * VL, lanes[j]);
-      packed += NV * VL;
+  for (std::ptrdiff_t n = 0;; ++n) {
+    Vector<T> acc[MR][NV] = {};
+    if (L == Lanes::kChannels && t.start != nullptr) {
+      const T* start = t.start + n * MR * NV * VL;
+      for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] = load(start + (i * NV + j) * VL); });
     }
-    b += L == Lanes::kUnpackedPixels ? ldb : NV * VL;
-    const std::ptrdiff_t at = L == Lanes::kChannels ? offset[k] : k;
+    const T* row[MR];
+    const T* const a = t.a + n * t.next.a;
 #pragma GCC unroll 6
     for (int i = 0; i < MR; ++i) {
-      const Vector<T> x = broadcast(row[i][at]);
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) acc[i][j] += x * lanes[j];
+      row[i] = a + (L == Lanes::kChannels ? t.row_offset[n * MR + i] : i * t.lda);
     }
-  };
-  const char* ahead = static_cast<const char*>(t.ahead != nullptr ? t.ahead : t.a);
-  const std::ptrdiff_t ahead_step = t.ahead_step;
-  std::ptrdiff_t k = 0;
-  for (; k + 2 <= depth; k += 2, ahead += ahead_step) {
-    __builtin_prefetch(ahead, 0, 2);
-    step(k);
-    step(k + 1);
-  }
-  if (k < depth) step(k);
+    const T* slot[NV];
+    T* slot_c[NV];
+    T* const c = t.c + n * t.next.c;
+    bool whole = L == Lanes::kRawPixels || t.lanes == NV * VL;
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      if constexpr (L == Lanes::kRawPixels) {
+        const fastconv::Slot<T>& s = t.slot[n * t.next.slot + j];
+        slot[j] = s.b;
+        slot_c[j] = s.c + t.c_shift + n * t.next.c;
+        whole &= s.lanes == VL;
+      }
+    }
+    // Each use computes the addresses again: kept, they would fill the registers that count.
+    const auto each_place = [&](auto&& f) __attribute__((always_inline)) {
+      const std::ptrdiff_t ldc = opaque(t.ldc);
+      for_each_vector<MR, NV>(
+          [&](int i, int j) { f(acc[i][j], (L == Lanes::kRawPixels ? slot_c[j] : c + j * VL) + i * ldc); });
+    };
+    // C is met again at the end only, when nothing would hide its way from afar.
+    if (t.far) each_place([](Vector<T>&, T* to) { __builtin_prefetch(to, 1); });
 
-  if constexpr (L == Lanes::kRawPixels) {
-    store_slots<T, MR, NV>(t, acc);
-    return;
+    const T* b = t.b + n * t.next.b;
+    [[maybe_unused]] T* packed = t.packed + n * depth * NV * VL;
+    [[maybe_unused]] const std::ptrdiff_t ldb = t.ldb;
+    const std::ptrdiff_t* offset = t.k_offset;
+    std::ptrdiff_t k = 0;
+    const auto step = [&]() __attribute__((always_inline)) {
+      Vector<T> lanes[NV];
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) lanes[j] = load(L == Lanes::kRawPixels ? slot[j] + offset[k] : b + j * VL);
+      if constexpr (L == Lanes::kUnpackedPixels) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) store(packed + j * VL, lanes[j]);
+        packed += NV * VL;
+      }
+      b += L == Lanes::kUnpackedPixels ? ldb : NV * VL;
+      const std::ptrdiff_t at = L == Lanes::kChannels ? offset[k] : k;
+#pragma GCC unroll 6
+      for (int i = 0; i < MR; ++i) {
+        const Vector<T> x = broadcast(row[i][at]);
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) acc[i][j] += x * lanes[j];
+      }
+      ++k;
+    };
+    if constexpr (L == Lanes::kRawPixels) {  // what comes next is in L1
+      while (k < depth) step();
+    } else {
+      const char* ahead = static_cast<const char*>(t.ahead != nullptr ? t.ahead : t.a) + n * t.next.ahead;
+      const std::ptrdiff_t ahead_step = t.ahead_step;
+      for (; k + 2 <= depth; ahead += ahead_step) {
+        __builtin_prefetch(ahead, 0, 2);
+        step();
+        step();
+      }
+      if (k < depth) step();
+    }
+
+    if (whole) {
+      if (t.accumulate) each_place([](Vector<T>& sum, T* to) { sum += load(to); });
+      if (t.bias != nullptr) {
+        const T* bias = t.bias + n * t.next.bias;
+        for_each_vector<MR, NV>(
+            [&](int i, int j) { acc[i][j] += L == Lanes::kChannels ? load(bias + j * VL) : broadcast(bias[i]); });
+      }
+      if (t.relu) for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] = relu<T>(acc[i][j]); });
+      each_place([](Vector<T>& sum, T* to) { store(to, sum); });
+    } else {
+      alignas(kVectorBytes) T sums[MR * NV * VL];
+      for_each_vector<MR, NV>([&](int i, int j) { store(sums + (i * NV + j) * VL, acc[i][j]); });
+      store_ragged<T, L>(t, n, sums, MR, NV);
+    }
+    if (n + 1 >= t.tiles) return;
   }
-  if (t.lanes != NV * VL) {
-    alignas(kVectorBytes) T sums[MR * NV * VL];
-    for_each_vector<MR, NV>([&](int i, int j) { store(sums + (i * NV + j) * VL, acc[i][j]); });
-    store_ragged<T, L>(t, sums, MR, NV * VL);
-    return;
-  }
-  T* const c = t.c;
-  const std::ptrdiff_t ldc = t.ldc;
-  if (t.accumulate) for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] += load(c + i * ldc + j * VL); });
-  if (t.bias != nullptr) {
-    for_each_vector<MR, NV>(
-        [&](int i, int j) { acc[i][j] += L == Lanes::kChannels ? load(t.bias + j * VL) : broadcast(t.bias[i]); });
-  }
-  if (t.relu) for_each_vector<MR, NV>([&](int i, int j) { acc[i][j] = relu<T>(acc[i][j]); });
-  for_each_vector<MR, NV>([&](int i, int j) { store(c + i * ldc + j * VL, acc[i][j]); });
 }
 
 }  // namespace

@@ -114,6 +114,11 @@ inline V opaque(V v) {
   return v;
 }
 
+inline std::ptrdiff_t opaque(std::ptrdiff_t v) {
+  asm("" : "+r"(v));
+  return v;
+}
+
 // NaN stays NaN, as it does in torch.
 template <class T>
 inline Vector<T> relu(Vector<T> v) {
