@@ -34,6 +34,7 @@ CASES = [
     make_case(2, 1, (9, 34), 11, (3, 3)),
     # few outputs of many channels: the reduction is cut, sums are added to what the output holds
     make_case(1, 64, (12, 20), 3, (3, 3), padding=1),
+    make_case(1, 64, (6, 56), 3, (3, 3), padding=1),
     make_case(2, 100, (9, 33), 1, (3, 3), padding=1),
     make_case(1, 40, (11, 18), 2, (5, 5), padding=2),
     # images of a few pixels: several in a block, the last block smaller

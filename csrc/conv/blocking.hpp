@@ -40,6 +40,10 @@ struct Panels {
 
   Index start(Index panel) const { return panel * base + std::min(panel, extra); }
   Index size(Index panel) const { return base + (panel < extra ? 1 : 0); }
+  Index panel_of(Index unit) const {
+    const Index larger = extra * (base + 1);
+    return unit < larger ? unit / (base + 1) : extra + (unit - larger) / base;
+  }
   // Where the panels of this panel's size end.
   Index end_of_size(Index panel) const { return panel < extra ? extra : count; }
 };

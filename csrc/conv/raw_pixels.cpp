@@ -67,12 +67,23 @@ class RawPixelsTask {
   }
 
  private:
-  // The last vector of a row starts early enough to be whole, and computes some sums again; not where sums are added
-  // to what y holds.
+  // Where sums are added to what y holds, a tile reads all of them before it writes; so the last two vectors of a row
+  // may overlap if they belong to one tile.
+  bool may_overlap() const {
+    const Index vectors = ceil_div(width_, call_.kernels.lanes);
+    if (vectors < 2 || call_.plan.reduction.count() == 1) return true;
+    const Panels tiles(height_ * vectors, call_.kernels.tile_vectors);
+    for (Index end = vectors; end <= tiles.total; end += vectors) {
+      if (tiles.panel_of(end - 2) != tiles.panel_of(end - 1)) return false;
+    }
+    return true;
+  }
+
+  // The last vector of a row starts early enough to be whole, if it may, and computes some sums again.
   void fill_slots() {
     const Problem& p = call_.p;
     const Index lanes = call_.kernels.lanes;
-    const bool overlap = width_ >= lanes && call_.plan.reduction.count() == 1;
+    const bool overlap = width_ >= lanes && may_overlap();
     for (Index i = 0; i < height_; ++i) {
       const T* row = input_ + stage_.row_offset(p, i);
       T* to = to_.first + i * to_.row;

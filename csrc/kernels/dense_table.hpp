@@ -22,7 +22,7 @@ namespace fastconv {
 template <class T>
 struct Slot {
   const T* b;            // where the vector's first product lies, less the tap's offset
-  T* c;                  // where its first sum goes
+  T* c;                  // where its first sum goes; whole vectors of a tile may overlap
   std::ptrdiff_t lanes;  // how many of its lanes exist
 };
 
