@@ -17,8 +17,10 @@ template <class T>
 void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
                      int threads);
 
+// Sums the bias's gradient too, and says so, if one is wanted and costs less on the way than conv_grad_bias.
 template <class T>
-void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads);
+bool conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
+                      int threads);
 
 template <class T>
 void conv_grad_bias(const Problem& forward, const T* grad_output, T* grad_bias, int threads);

@@ -27,6 +27,7 @@ namespace {
 constexpr Index kSumsBytes = Index{256} << 10;      // of a task, in L2
 constexpr Index kPartialBytes = Index{4} << 20;     // of all parts together
 constexpr Index kStageElements = Index{128} << 10;  // of a block's input
+constexpr Index kMostRows = 16;                     // of dY that are summed together
 constexpr Index kSteps = 64;                        // of a tile: long enough to pay for its start, short enough for L1
 
 struct RawGradPlan {
@@ -80,7 +81,7 @@ RawGradPlan plan_raw(const Problem& p) {
 template <class T>
 class RawGradTask {
  public:
-  RawGradTask(const Problem& p, const RawGradPlan& plan, Index group, Index first, const T* x, const T* dy)
+  RawGradTask(const Problem& p, const RawGradPlan& plan, Index group, Index first, const T* x, const T* dy, bool bias)
       : p_(p),
         plan_(plan),
         kernels_(kernels().of<T>()),
@@ -96,17 +97,20 @@ class RawGradTask {
     input_ = workspace_.take<T>(stage_.elements() + 2 * plan.lanes);
     column_offset_ = workspace_.take<Index>(plan.columns);
     step_offset_ = workspace_.take<Index>(plan.steps());
+    if (bias) bias_ = workspace_.take<double>(outputs_);
     stage_.tap_offsets(p, column_offset_);
     set_width(plan.width);
   }
 
-  void run(Index first_block, Index blocks, T* to) {
+  void run(Index first_block, Index blocks, T* to, T* bias) {
     const Index end = first_block + blocks;
+    if (bias_ != nullptr) std::fill_n(bias_, outputs_, 0.0);
     for (Index i = first_block; i < end; ++i) add_block(i, std::min(i + 1, end - 1));
     if (!started_) std::fill_n(sums_, outputs_ * plan_.columns * plan_.lanes, T(0));
     T* row = to + group_ * p_.w.group + first_ * p_.w.out;
     for (Index o = 0; o < outputs_; ++o, row += p_.w.out) {  // columns lie side by side: see conv_grad_weight
       kernels_.sum_lanes(sums_ + o * plan_.columns * plan_.lanes, plan_.columns, row);
+      if (bias_ != nullptr) bias[group_ * p_.outputs + first_ + o] = static_cast<T>(bias_[o]);
     }
   }
 
@@ -133,7 +137,8 @@ class RawGradTask {
   std::size_t bytes() const {
     return Workspace::piece_bytes<T>(outputs_ * plan_.columns * plan_.lanes) +
            Workspace::piece_bytes<T>(outputs_ * ld()) + Workspace::piece_bytes<T>(stage_.elements() + 2 * plan_.lanes) +
-           Workspace::piece_bytes<Index>(plan_.columns) + Workspace::piece_bytes<Index>(plan_.steps());
+           Workspace::piece_bytes<Index>(plan_.columns) + Workspace::piece_bytes<Index>(plan_.steps()) +
+           Workspace::piece_bytes<double>(outputs_);
   }
 
   RawBlock block_at(Index i) const {
@@ -216,6 +221,7 @@ class RawGradTask {
     tile.ld = plan_.columns;
     tile.accumulate = started_;
     started_ = true;
+    const Index together = std::max<Index>(plan_.lanes / rows.size(0), 1);  // a vector of rows
     for (Index i = 0; i < rows.count; ++i) {
       tile.a = dy + rows.start(i) * ld_dy;
       tile.masked_a = tile.a + masked_step() * plan_.lanes;
@@ -227,7 +233,22 @@ class RawGradTask {
         tile.sums = sums_ + (rows.start(i) * plan_.columns + columns.start(j)) * plan_.lanes;
         kernels_.dot[rows.size(i) - 1][columns.size(j) - 1](tile);
       }
+      if (bias_ != nullptr && ((i + 1) % together == 0 || i + 1 == rows.count)) {
+        add_to_bias(tile, dy, rows.start(i / together * together), rows.start(i) + rows.size(i));
+      }
     }
+  }
+
+  // The rows [first, last) of a block while they are in the cache.
+  void add_to_bias(const DotTile<T>& tile, const T* dy, Index first, Index last) {
+    T part[kMostRows];
+    const auto add = [&](const T* from, Index steps) {
+      if (steps == 0) return;
+      kernels_.sum_rows(from + first * tile.lda, tile.lda, last - first, steps * plan_.lanes, part);
+      for (Index o = first; o < last; ++o) bias_[o] += static_cast<double>(part[o - first]);
+    };
+    add(dy, tile.steps);
+    add(dy + masked_step() * plan_.lanes, tile.masked_steps);
   }
 
   const Problem& p_;
@@ -245,6 +266,7 @@ class RawGradTask {
   T* input_;
   Index* column_offset_;
   Index* step_offset_;
+  double* bias_ = nullptr;  // sums of dY, if they are wanted
 };
 
 }  // namespace
@@ -275,10 +297,14 @@ bool grad_weight_raw_wins(const Problem& p) {
 }
 
 template <class T>
-void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
+void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
+                          int threads) {
   const RawGradPlan plan = plan_raw<T>(p);
   const Index elements = p.groups * p.outputs * plan.columns;
   const RecycledBlock partial(plan.parts > 1 ? static_cast<std::size_t>(plan.parts * elements) * sizeof(T) : 0);
+  const Index channels = p.groups * p.outputs;
+  const RecycledBlock biases(
+      plan.parts > 1 && grad_bias != nullptr ? static_cast<std::size_t>(plan.parts * channels) * sizeof(T) : 0);
   const Index blocks = plan.all_blocks(p);
   const Panels parts(blocks, ceil_div(blocks, plan.parts));
   const Index tasks = parts.count * p.groups * plan.output_tasks;
@@ -286,14 +312,18 @@ void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T*
     const Index first = i % plan.output_tasks * plan.outputs, group = i / plan.output_tasks % p.groups;
     const Index part = i / plan.output_tasks / p.groups;
     T* to = plan.parts > 1 ? partial.as<T>() + part * elements : grad_weight;
-    RawGradTask<T>(p, plan, group, first, x, grad_output).run(parts.start(part), parts.size(part), to);
+    T* bias = plan.parts > 1 ? biases.as<T>() + part * channels : grad_bias;
+    RawGradTask<T>(p, plan, group, first, x, grad_output, grad_bias != nullptr)
+        .run(parts.start(part), parts.size(part), to, bias);
   });
-  if (plan.parts > 1) add_parts(partial.as<const T>(), parts.count, elements, grad_weight);
+  if (plan.parts == 1) return;
+  add_parts(partial.as<const T>(), parts.count, elements, grad_weight);
+  if (grad_bias != nullptr) add_parts(biases.as<const T>(), parts.count, channels, grad_bias);
 }
 
 template bool grad_weight_raw_wins<float>(const Problem&);
 template bool grad_weight_raw_wins<double>(const Problem&);
-template void conv_grad_weight_raw(const Problem&, const float*, const float*, float*, int);
-template void conv_grad_weight_raw(const Problem&, const double*, const double*, double*, int);
+template void conv_grad_weight_raw(const Problem&, const float*, const float*, float*, float*, int);
+template void conv_grad_weight_raw(const Problem&, const double*, const double*, double*, double*, int);
 
 }  // namespace fastconv

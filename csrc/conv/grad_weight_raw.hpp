@@ -9,6 +9,8 @@ namespace fastconv {
 template <class T>
 bool grad_weight_raw_wins(const Problem& p);
 template <class T>
-void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads);
+// With the bias's gradient, unless that is null: dY is in the cache then.
+void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
+                          int threads);
 
 }  // namespace fastconv

@@ -120,7 +120,9 @@ class TapProducts {
   Index channels() const { return hull_.outputs; }  // of x
   Index outputs() const { return hull_.channels; }  // of the convolution: the products' reduction
   Index depth_taps() const { return hull_.depth().kernel; }
-  Panels chains(bool in_place = false) const { return {outputs(), in_place ? kChainInPlace : kChain}; }
+  Panels chains(bool in_place = false) const {
+    return {outputs(), in_place && rows_ <= 2 * k_.tile_rows ? kChainInPlace : kChain};
+  }
   Index chain() const { return chains().size(0); }
   Index blocks() const { return hull_.groups * hull_.depth().out * blocks_h_ * blocks_w_; }  // of an image
   // Planes of a multiple of 1 KiB would meet in a few sets of L1; a longer pitch, or a vector more, keeps them apart.
