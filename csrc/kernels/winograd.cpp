@@ -15,7 +15,8 @@ constexpr fastconv::WinogradTransforms<T> winograd_of() {
 template <class T, int NV>
 constexpr void (*winograd_product_or_null())(const fastconv::WinogradProduct<T>&) {
   if constexpr (NV <= kVectors) {
-    return &winograd_product<T, kRows, NV>;
+    // One vector: twice the rows, since six sums would wait for each other.
+    return &winograd_product<T, NV == 1 && kVectors >= 4 ? 2 * kRows : kRows, NV>;
   } else {
     return nullptr;
   }

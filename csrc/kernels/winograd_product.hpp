@@ -25,14 +25,14 @@ inline __attribute__((always_inline)) void product_rows(const WinogradProduct<T>
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) lanes[j] = load(u + j * VL);
     __builtin_prefetch(ahead, 0, 2);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < MR; ++i) {
       const Vector<T> x = broadcast(v[i * ldv]);
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) acc[i][j] += x * lanes[j];
     }
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < MR; ++i, m += t.ldm) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) store(m + j * VL, t.accumulate ? acc[i][j] + load(m + j * VL) : acc[i][j]);
