@@ -67,14 +67,15 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   // Every second column comes by whole vectors, others one by one.
   const bool halved = p.width().stride * p.x.space[kWidth] == 2 && run >= static_cast<double>(lanes);
   const double strided = halved ? 0.15 + 8 / run : 1;
-  const double pack = runs ? 0.12 + (p.taps() == 1 ? 1 : 18 + start) / run : strided + start / run;
+  const bool unbroken = p.height().kernel == 1 && p.width().kernel == 1;  // by the ends of rows
+  const double pack = runs ? 0.12 + (unbroken ? 1 : 18 + start) / run : strided + start / run;
   // Not in place: sums are scattered one by one, and blocks are small, so weights are fetched more often.
   const bool direct = in_place(p, Orientation::kPixelLanes);
   const double depth = static_cast<double>(p.channels * p.taps());
   // A short reduction waits for its sums' way out, to as many pages as there are outputs.
   const double store = !direct ? share(depth, rate * 3) * share(std::min(pixels, 6.0 * static_cast<double>(lanes)), 16)
-                       : p.taps() > 1 ? share(depth, 9)
-                                      : 1;
+                       : !unbroken ? share(depth, 9)
+                                   : 1;
   const double rows = std::min(1.0, outputs / 6);  // fewer leave the FMA units waiting for loads
   return lane_use(p.height().out * p.width().out, lanes) * rows * store * share(outputs, rate * pack) *
          share(pixels, prepacked ? 0 : rate * row_cost(p));
