@@ -81,14 +81,19 @@ const T* row_of_pixels(const Problem& p, const T* x, const PixelRun& run, const 
 
 template <class T>
 Ahead pixels_ahead(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& b) {
-  const bool rows = p.height().kernel == 1 && p.height().out == 1 && p.depth().kernel == 1;
-  if (!rows || p.height().pad != 0 || p.depth().pad != 0 || p.x.space[kWidth] != 1) return {};
-  const Axis& w = p.width();
+  const Axis &w = p.width(), &d = p.depth();
+  const bool rows = p.height().kernel == 1 && p.height().out == 1 && p.height().pad == 0;
+  if (!rows || p.x.space[kWidth] != 1) return {};
   const Index first = std::max<Index>(w.input_of(run.first, 0), 0);
   const Index end = std::min(w.input_of(run.first + run.count - 1, w.kernel - 1) + 1, w.in);
-  if (end <= first) return {};
-  const T* image = x + run.n * p.x.batch + run.g * p.x.group + run.od * p.depth().stride * p.x.space[kDepth] + first;
-  return {image + b.channel * p.x.channel, b.channels, end - first, p.x.channel};
+  const Index slice = std::max<Index>(d.input_of(run.od, 0), 0);
+  const Index slices = std::min(d.input_of(run.od, d.kernel - 1) + 1, d.in) - slice, step = p.x.space[kDepth];
+  if (end <= first || slices <= 0) return {};
+  const T* image = x + run.n * p.x.batch + run.g * p.x.group + b.channel * p.x.channel + first;
+  if (d.kernel > 1 && d.in <= d.kernel + 1 && p.x.channel == d.in * step) {  // nearly all slices, which lie together
+    return {image + slice * step, (b.channels - 1) * d.in + slices, end - first, step};
+  }
+  return {image + (slice + slices - 1) * step, b.channels, end - first, p.x.channel};
 }
 
 template const float* row_of_pixels(const Problem&, const float*, const PixelRun&, const Reduction::Block&);

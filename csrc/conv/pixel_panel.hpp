@@ -27,7 +27,8 @@ inline bool pixels_in_rows(const Problem& p) {
 template <class T>
 const T* row_of_pixels(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block);
 
-// What pack_pixels will read, where that is easy to say: of planes of a single row.
+// What pack_pixels will read, where that is easy to say: of planes of a single row; of slices of depth all if they are
+// few, else the last.
 template <class T>
 Ahead pixels_ahead(const Problem& p, const T* x, const PixelRun& run, const Reduction::Block& block);
 
