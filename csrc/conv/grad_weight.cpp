@@ -93,7 +93,8 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   plan.lanes = k.lanes;
   plan.staged = worth_staging<T>(p);
   plan.outputs = Panels(ceil_div(p.outputs, plan.lanes), k.tile_vectors);
-  choose_pixel_block(p, reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(k.lanes)), plan);
+  const int widest = plan.outputs.total == 1 ? 1 : k.tile_vectors;  // a narrow panel of dY may be longer
+  choose_pixel_block(p, reduction_depth(widest, sizeof(T) * static_cast<std::size_t>(k.lanes)), plan);
 
   plan.panels_per_task = std::min<Index>(plan.outputs.count, 4);
   const Index width = plan.panels_per_task * k.tile_vectors * plan.lanes;

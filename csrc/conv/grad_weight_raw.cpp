@@ -291,9 +291,13 @@ bool grad_weight_raw_wins(const Problem& p) {
                      share(steps * m * n / 2, 60) * share(columns, rate * 0.25) *
                      share(static_cast<double>(p.outputs * p.taps()), rate * 0.25) *
                      share(pixels / static_cast<double>(plan.parts), rate * 6);
-  const double uses = p.taps() == 1 ? std::max(columns, static_cast<double>(p.outputs)) : columns;
-  const double general = lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(uses, rate * 0.8);
-  return raw > general;
+  if (p.taps() > 1) {
+    return raw > lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(columns, rate * 0.8);
+  }
+  // Without taps either factor may be transposed. Tiles of a single vector wait for their own sums.
+  const Index packed = std::min(p.channels, p.outputs), rows = std::max(p.channels, p.outputs);
+  return raw >
+         lane_use(packed, k.lanes) * share(static_cast<double>(rows), rate * 0.8) * (packed <= k.lanes ? 0.6 : 1.15);
 }
 
 template <class T>
