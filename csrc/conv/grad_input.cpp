@@ -1,4 +1,6 @@
 // The gradient of the input is a convolution again: see grad_input_phase in problem.hpp.
+#include <algorithm>
+
 #include "../cpu.hpp"
 #include "../memory.hpp"
 #include "../parallel.hpp"
@@ -49,14 +51,45 @@ Problem with_turned_weights(Problem p) {
   return p;
 }
 
+bool without_taps(const GradInputPhase& phase) { return phase.problem.taps() == 0 || phase.problem.channels == 0; }
+
+bool some_without_taps(const Problem& forward) {
+  for (Index i = 0; i < count_phases(forward); ++i) {
+    if (without_taps(grad_input_phase(forward, i))) return true;
+  }
+  return false;
+}
+
+// All of dx, rows in one piece.
+template <class T>
+void fill_rows(const Problem& forward, const T* bias, T* dx, int threads) {
+  const Axis &d = forward.depth(), &h = forward.height(), &w = forward.width();
+  const ImageStrides& x = forward.x;
+  const bool joined = x.space[kHeight] == w.in;
+  const Index rows = joined ? 1 : h.in, row = joined ? h.in * w.in : w.in;
+  const Index channels = forward.groups * forward.channels, planes = forward.batch * channels;
+  const double cost = static_cast<double>(planes * d.in) * static_cast<double>(h.in * w.in);
+  parallel_for(useful_threads(cost, planes, threads), planes, [&](Index i) {
+    const Index n = i / channels, g = i % channels / forward.channels, c = i % forward.channels;
+    const T value = bias == nullptr ? T(0) : bias[i % channels];
+    T* plane = dx + n * x.batch + g * x.group + c * x.channel;
+    for (Index j = 0; j < d.in * rows; ++j) {
+      std::fill_n(plane + j / rows * x.space[kDepth] + j % rows * x.space[kHeight], row, value);
+    }
+  });
+}
+
 template <class T>
 void conv_grad_input_phases(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
                             int threads) {
+  // To write every second element costs more than to write them all, then those that have taps once more.
+  const bool filled = forward.x.space[kWidth] == 1 && some_without_taps(forward);
+  if (filled) fill_rows(forward, bias, grad_input, threads);
   for (Index i = 0; i < count_phases(forward); ++i) {
     const GradInputPhase phase = grad_input_phase(forward, i);
     T* dx = grad_input + phase.x_offset;
-    if (phase.problem.taps() == 0 || phase.problem.channels == 0) {
-      fill_with_bias<T>(phase.problem, dx, bias);
+    if (without_taps(phase)) {
+      if (!filled) fill_with_bias<T>(phase.problem, dx, bias);
       continue;
     }
     const Problem p = simplified(phase.problem);
