@@ -84,6 +84,7 @@ NARROW = [
     )
 ]
 NARROW = [case for case in NARROW if min(case.output) > 0]
+NARROW.append(ConvCase("70x66c16", (2, 32, 70, 66), (32, 16, 3, 3), padding=1, groups=2))  # totals
 
 CASES = all_cases()
 SOME = CASES[::7]
@@ -262,9 +263,16 @@ def test_any_strides(case, how):
         cases.assert_exact(np.ascontiguousarray(cases.conv(case, arrays, out=out)), expected, case)
 
 
-def test_a_long_sum_stays_accurate():
-    """A weight of the gradient sums half a million products: not in a single chain."""
-    case = ConvCase("", (8, 3, 256, 256), (3, 1, 3, 3), padding=1, groups=3)
+@pytest.mark.parametrize(
+    "case",
+    [
+        ConvCase("depthwise", (8, 3, 256, 256), (3, 1, 3, 3), padding=1, groups=3),
+        ConvCase("narrow", (8, 32, 80, 80), (32, 16, 3, 3), padding=1, groups=2),
+    ],
+    ids=str,
+)
+def test_a_long_sum_stays_accurate(case):
+    """A weight of the gradient sums ten thousands of products or more: not in a single chain."""
     a = case.normal().map(lambda x: None if x is None else np.abs(x))
     _, grad, _ = fastconv.conv2d_backward(
         a.grad_output, a.input, a.weight, **case.geometry, output_mask=(False, True, False)

@@ -88,7 +88,7 @@ bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan&
 
 template <class T>
 bool fills_lanes(const Problem& p) {
-  return narrow<T>(p) && can_fill_lanes(p, kernels().of<T>().lanes) &&
+  return narrow<T>(p) && !fills_vectors<T>(p, kNarrow) && can_fill_lanes(p, kernels().of<T>().lanes) &&
          (p.x.space[kWidth] != 1 || p.channels * p.outputs == 1);
 }
 
@@ -96,10 +96,10 @@ template <class T>
 bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool forward) {
   if (!narrow<T>(p) || p.flops() == 0 || p.channels * p.taps() > kMostProducts) return false;
   const Index lanes = kernels().of<T>().lanes, size = static_cast<Index>(sizeof(T));
-  if (wants_lanes(p, lanes) && choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
-    plan.kernel = DepthwiseKernel::kLanes;
-  } else if (forward && fills_vectors<T>(p, kNarrow) && choose_narrow_block<T>(p, caches().l2 / 8 / size, plan)) {
+  if (forward && fills_vectors<T>(p, kNarrow) && choose_narrow_block<T>(p, caches().l2 / 8 / size, plan)) {
     plan.kernel = DepthwiseKernel::kChannels;
+  } else if (wants_lanes(p, lanes) && choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
+    plan.kernel = DepthwiseKernel::kLanes;
   } else if (choose_block(p, lanes, (gathers(p) ? caches().l2 / 4 : caches().l1 / 2) / size, plan)) {
     plan.kernel = has_row_kernel(p) ? DepthwiseKernel::kRows : DepthwiseKernel::kRuns;
   } else {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "../memory.hpp"
 #include "../parallel.hpp"
@@ -34,6 +35,11 @@ void add_images(const Problem& p, const T* plane_sums, T* db) {
   }
 }
 
+// Whether dW lies as sums do.
+inline bool is_dense(const Problem& p) {
+  return p.w.in == p.taps() && p.w.out == p.channels * p.w.in && p.w.group == p.outputs * p.w.out;
+}
+
 // sums: [group][output][channel, tap]
 template <class S, class T>
 void store_gradient(const Problem& p, const S* sums, T* dw) {
@@ -54,8 +60,13 @@ void run_sweep(const Sweep& sweep, const Problem& p, const GradientOperands<T>& 
   const Index blocks = ceil_div(p.groups, block), each = p.outputs * p.channels * p.taps();
   const Panels parts = image_parts(p, blocks);
   const Index size = p.groups * each, tasks = blocks * parts.count;
-  const RecycledBlock partial(static_cast<std::size_t>(parts.count * size) * sizeof(Sum));
-  Sum* const sums = partial.as<Sum>();
+  Sum* sums = nullptr;
+  if constexpr (std::is_same_v<Sum, T>) {
+    if (parts.count == 1 && is_dense(p)) sums = a.dw;
+  }
+  const bool in_place = sums != nullptr;
+  const RecycledBlock partial(in_place ? 0 : static_cast<std::size_t>(parts.count * size) * sizeof(Sum));
+  if (!in_place) sums = partial.as<Sum>();
   const bool with_bias = a.db != nullptr && in_whole_planes(p);
   const RecycledBlock planes(static_cast<std::size_t>(with_bias ? p.batch * p.groups * p.outputs : 0) * sizeof(T));
   T* const plane_sums = with_bias ? planes.as<T>() : nullptr;
@@ -68,7 +79,7 @@ void run_sweep(const Sweep& sweep, const Problem& p, const GradientOperands<T>& 
       task.run(g, {parts.start(part), parts.start(part) + parts.size(part)}, sums + part * size + g * each, plane_sums);
     }
   });
-  if (a.dw != nullptr) {
+  if (a.dw != nullptr && !in_place) {
     add_image_parts(sums, parts.count, size);
     store_gradient(p, sums, a.dw);
   }

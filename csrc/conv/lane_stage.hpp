@@ -53,7 +53,7 @@ class LaneStage {
 };
 
 // For the channels of one group in the lanes instead of groups: their planes are as far apart.
-inline ImageStrides planes_of(ImageStrides s) {
+inline ImageStrides channels_as_groups(ImageStrides s) {
   s.group = s.channel;
   return s;
 }

@@ -80,7 +80,7 @@ void NarrowStage::copy(const Kernels<T>& k, const T* x, Index oh, Index channels
   for (Index r = 0; r < begin; ++r) clear_row(r, to);
   for (Index r = end; r < rows_; ++r) clear_row(r, to);
   if (columns_ == 0) return;
-  const ImageStrides planes = planes_of(p_.x);
+  const ImageStrides planes = channels_as_groups(p_.x);
   const bool joined = step == 1 && columns_ == p_.x.space[kHeight];
   const Index together = joined ? end - begin : 1;
   for (Index r = begin; r < end; r += together) {
@@ -174,7 +174,7 @@ class NarrowTask {
     }
     convolve((height - 1) * stage.pitch() + p_.width().out);
     T* const y = a_.y + n * p_.y.batch + g * p_.y.group + oh * p_.y.space[kHeight];
-    const ImageStrides planes = planes_of(p_.y);
+    const ImageStrides planes = channels_as_groups(p_.y);
     for (Index o = 0; o < p_.outputs; o += k_.lanes) {
       const Index lanes = std::min<Index>(k_.lanes, p_.outputs - o), row = rooms_.out_row;
       LaneBlock<T>{planes, lanes, height, p_.width().out, stage.pitch() * row, row, y_at_}.scatter(

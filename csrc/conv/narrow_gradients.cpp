@@ -103,7 +103,7 @@ class NarrowGradients {
   }
   static Problem one_vector(Problem p) {
     p.channels = 1;
-    p.x = planes_of(p.x);
+    p.x = channels_as_groups(p.x);
     return p;
   }
   Index dy_block() const { return dy_stage_.elements(dy_problem_); }
@@ -175,8 +175,8 @@ class NarrowGradients<T>::Task {
     const WeightStrides& w = s_.dx_problem_.w;
     if (s_.a_.dx != nullptr) s_.weights_.pack(s_.dx_problem_, s_.a_.w + g * w.group, w.in, w.out, weights_);
     std::fill_n(sums_, s_.sums(), T(0));
-    std::fill_n(totals_, s_.sums(), T(0));
     pixels_ = 0;
+    folded_ = false;
     for (Index n = images.first; n < images.end; ++n) {
       const T* const dy = s_.a_.dy + n * p.y.batch + g * p.y.group;
       if (plane_sums != nullptr) {
@@ -227,7 +227,7 @@ class NarrowGradients<T>::Task {
   void grad_input(Index n, Index g) {
     const Problem& f = s_.dx_problem_;
     const Index step_h = s_.step(f.height()), height = f.height().in, width = f.width().in;
-    const ImageStrides strides = planes_of(f.x);
+    const ImageStrides strides = channels_as_groups(f.x);
     for (Index first = 0; first < s_.phase_rows(); first += s_.dx_rows()) {
       for (std::size_t i = 0; i < s_.phases_.size(); ++i) convolve_phase(static_cast<Index>(i), first);
       const Index top = first * step_h, rows = std::min(s_.dx_rows() * step_h, height - top);
@@ -304,7 +304,7 @@ class NarrowGradients<T>::Task {
   void grad_weight(Index n, Index g) {
     const Problem& p = s_.p_;
     const Index width = p.width().in;
-    const ImageStrides strides = planes_of(p.x);
+    const ImageStrides strides = channels_as_groups(p.x);
     const T* const x = s_.a_.x + n * p.x.batch + g * p.x.group;
     for (Index top = 0; top < p.height().in; top += s_.x_rows()) {
       const Index rows = std::min(s_.x_rows(), p.height().in - top);
@@ -355,17 +355,23 @@ class NarrowGradients<T>::Task {
   }
 
   void fold() {
-    pixels_ = 0;
-    s_.k_.add_rows(sums_, s_.sums(), totals_);
+    if (folded_) {
+      s_.k_.add_rows(sums_, s_.sums(), totals_);
+    } else {
+      std::copy_n(sums_, s_.sums(), totals_);
+    }
     std::fill_n(sums_, s_.sums(), T(0));
+    pixels_ = 0;
+    folded_ = true;
   }
 
   void finish(Index g, Images images, T* gradient) {
-    fold();
+    if (folded_) fold();
+    const T* const totals = folded_ ? totals_ : sums_;
     const Problem& p = s_.p_;
     const Index each = p.channels * taps_;
     for (Index j = 0; j < s_.out_.count; ++j) {
-      s_.k_.transpose({totals_ + j * s_.sums_block(), s_.lanes_, each, s_.out_.size(j),
+      s_.k_.transpose({totals + j * s_.sums_block(), s_.lanes_, each, s_.out_.size(j),
                        gradient + s_.out_.start(j) * each, each, nullptr, false});
     }
     // Zeros of dY's margins have met the outermost x, and those around x have not met dY: infinities and NaNs tell.
@@ -387,7 +393,8 @@ class NarrowGradients<T>::Task {
   T *sums_, *totals_;
   Index *dy_at_, *x_at_, *dx_at_;
   Index *a_offset_, *b_offset_;
-  Index pixels_ = 0;  // since the last fold
+  Index pixels_ = 0;     // since the last fold
+  bool folded_ = false;  // totals hold sums
   NextPlanes next_dy_, next_x_;
 };
 
