@@ -57,6 +57,35 @@ def all_cases() -> list[ConvCase]:
     return [c for c in drawn if min(c.output) > 0 and (c.weight[1] == 1 or c.weight[-2:] != (1, 1))]
 
 
+# Narrow groups, channels in the lanes: vectors full and not, one and several, sums of one block of
+# pixels and of several, taps along a row in one tile and in two, strides that leave pixels out.
+NARROW_GROUPS = [
+    ((16, 16), (3, 3), 1),
+    ((8, 8), (3, 3), 2),
+    ((12, 20), (5, 5), 1),
+    ((32, 24), (3, 4), (2, 1)),
+    ((9, 17), (1, 7), 1),
+    ((16, 8), (2, 3), (1, 2)),
+    ((31, 32), (3, 3), 2),
+    ((16, 16), (5, 5), 2),
+    ((10, 12), (3, 2), 1),
+]
+NARROW = [
+    ConvCase(
+        f"{h}x{w}c{c}o{o}k{kernel}s{stride}p{padding}",
+        (3, 3 * c, h, w),
+        (3 * o, c, *kernel),
+        stride,
+        padding,
+        groups=3,
+    )
+    for (h, w), ((c, o), kernel, stride), padding in itertools.product(
+        [(14, 14), (7, 8), (23, 30), (1, 12), (40, 3)], NARROW_GROUPS, (0, 1, ((0, 2), (3, 0)))
+    )
+]
+NARROW = [case for case in NARROW if min(case.output) > 0]
+NARROW.append(ConvCase("70x66c16", (2, 32, 70, 66), (32, 16, 3, 3), padding=1, groups=2))  # totals
+
 CASES = all_cases()
 SOME = CASES[::7]
 
@@ -142,6 +171,7 @@ SAME = [
     )
 ]
 SWEPT += SAME
+SWEPT += NARROW
 MASKS = [m for m in itertools.product((True, False), repeat=3) if any(m)]
 
 
@@ -155,7 +185,7 @@ def test_gradients_in_one_sweep_are_exact(case, data_format, threads):
 
 
 @pytest.mark.parametrize("how", [None, *sorted(cases.AWKWARD)])
-@pytest.mark.parametrize("case", SWEPT[::11] + SAME[::4] + SOME[::5], ids=str)
+@pytest.mark.parametrize("case", SWEPT[::11] + SAME[::4] + NARROW[::5] + SOME[::5], ids=str)
 def test_a_gradient_has_the_same_bits_whatever_else_is_wanted(case, how):
     arrays = case.normal()
     if how is not None:
@@ -183,7 +213,7 @@ def test_threads_leave_gradients_in_one_sweep_alone(case, data_format):
 
 
 @pytest.mark.parametrize("side", guard.SIDES)
-@pytest.mark.parametrize("case", SWEPT[::9] + SAME[::2], ids=str)
+@pytest.mark.parametrize("case", SWEPT[::9] + SAME[::2] + NARROW[::4], ids=str)
 def test_gradients_in_one_sweep_stay_inside(case, side):
     arrays, _, gradients = cases.integer_problem(case)
     for make in guard.MAKERS.values():
@@ -196,10 +226,13 @@ def test_gradients_in_one_sweep_stay_inside(case, side):
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + NARROW, ids=str)
 def test_integers_are_exact(case, data_format, threads):
     case = case.replace(data_format=data_format, dtype=DTYPES[len(case.name) % 2])
-    assert plan_of(case).algorithm == "depthwise"
+    assert (
+        plan_of(case).algorithm == "depthwise"
+        or max(case.output[1], case.input[1]) > 16 * case.groups
+    )
     arrays, expected, gradients = cases.integer_problem(case)
     cases.assert_exact(cases.conv(case, arrays), expected, case)
     relu = case.replace(activation="relu")
@@ -209,7 +242,7 @@ def test_integers_are_exact(case, data_format, threads):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", SOME, ids=str)
+@pytest.mark.parametrize("case", SOME + NARROW[::3], ids=str)
 def test_normal_data_is_accurate(case, dtype):
     case = case.replace(dtype=dtype)
     a = case.normal()
@@ -218,7 +251,7 @@ def test_normal_data_is_accurate(case, dtype):
 
 
 @pytest.mark.parametrize("how", sorted(cases.AWKWARD))
-@pytest.mark.parametrize("case", SOME[::3], ids=str)
+@pytest.mark.parametrize("case", SOME[::3] + NARROW[::5], ids=str)
 def test_any_strides(case, how):
     arrays, expected, gradients = cases.integer_problem(case)
     awkward = arrays.map(lambda a: None if a is None else cases.AWKWARD[how](a))
@@ -230,9 +263,16 @@ def test_any_strides(case, how):
         cases.assert_exact(np.ascontiguousarray(cases.conv(case, arrays, out=out)), expected, case)
 
 
-def test_a_long_sum_stays_accurate():
-    """A weight of the gradient sums half a million products: not in a single chain."""
-    case = ConvCase("", (8, 3, 256, 256), (3, 1, 3, 3), padding=1, groups=3)
+@pytest.mark.parametrize(
+    "case",
+    [
+        ConvCase("depthwise", (8, 3, 256, 256), (3, 1, 3, 3), padding=1, groups=3),
+        ConvCase("narrow", (8, 32, 80, 80), (32, 16, 3, 3), padding=1, groups=2),
+    ],
+    ids=str,
+)
+def test_a_long_sum_stays_accurate(case):
+    """A weight of the gradient sums ten thousands of products or more: not in a single chain."""
     a = case.normal().map(lambda x: None if x is None else np.abs(x))
     _, grad, _ = fastconv.conv2d_backward(
         a.grad_output, a.input, a.weight, **case.geometry, output_mask=(False, True, False)
@@ -248,7 +288,7 @@ def test_a_long_sum_stays_accurate():
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("case", SOME + SAME, ids=str)
+@pytest.mark.parametrize("case", SOME + SAME + NARROW, ids=str)
 def test_nan_and_inf_reach_exactly_their_outputs(case, data_format):
     case = case.replace(data_format=data_format)
     a = case.integers()
@@ -275,7 +315,7 @@ def test_nan_and_inf_reach_exactly_their_outputs(case, data_format):
 
 
 @pytest.mark.parametrize("side", guard.SIDES)
-@pytest.mark.parametrize("case", SOME, ids=str)
+@pytest.mark.parametrize("case", SOME + NARROW[::4], ids=str)
 def test_nothing_outside_the_arrays_is_touched(case, side):
     arrays, expected, gradients = cases.integer_problem(case)
     for make in guard.MAKERS.values():
@@ -287,7 +327,7 @@ def test_nothing_outside_the_arrays_is_touched(case, side):
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("case", SOME[::2], ids=str)
+@pytest.mark.parametrize("case", SOME[::2] + NARROW[::6], ids=str)
 def test_threads_leave_every_bit_alone(case, data_format):
     case = case.replace(data_format=data_format, input=(9, *case.input[1:]))
     a = case.normal()

@@ -191,6 +191,7 @@ Problem with_dense_weights(Problem p) {
 template <class T>
 void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a) {
   if (plan.kernel == DepthwiseKernel::kLanes) return lane_forward(p, plan, a);
+  if (plan.kernel == DepthwiseKernel::kChannels) return narrow_forward(p, plan, a);
   const Index blocks = plan.blocks(p), group = p.outputs * p.channels * p.taps();
   if (!DepthwiseTask<T>::dense_weights(p) && p.groups <= kSharedWeights / group && blocks > p.groups) {
     const RecycledBlock dense(static_cast<std::size_t>(p.groups * group) * sizeof(T));

@@ -15,9 +15,10 @@
 namespace fastconv {
 
 enum class DepthwiseKernel {
-  kRows,   // windows of 3, 5 or 7 rows over one plane: kernels/depthwise_rows.hpp
-  kRuns,   // all others, along the flattened stage: kernels/shifted_tile.hpp
-  kLanes,  // a group in each lane, for channels-last arrays and small planes: kernels/depthwise_lanes.hpp
+  kRows,      // windows of 3, 5 or 7 rows over one plane: kernels/depthwise_rows.hpp
+  kRuns,      // all others, along the flattened stage: kernels/shifted_tile.hpp
+  kLanes,     // a group in each lane, for channels-last arrays and small planes: kernels/depthwise_lanes.hpp
+  kChannels,  // a group's channels in the lanes, where they are enough: kernels/narrow_tile.hpp
 };
 
 struct DepthwisePlan {
@@ -32,9 +33,10 @@ struct DepthwisePlan {
   Index blocks(const Problem& p) const { return p.batch * group_blocks * p.depth().out * blocks_h * blocks_w; }
 };
 
-// Whether the problem is one for this algorithm; then plan is complete.
+// Whether the problem is one for this algorithm; then plan is complete. A plan whose geometry serves the weights'
+// gradient (not `forward`) has no channels in the lanes.
 template <class T>
-bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan);
+bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool forward = true);
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan);
 
@@ -46,6 +48,18 @@ template <class T>
 std::size_t lane_workspace(const Problem& p, const DepthwisePlan& plan);
 template <class T>
 void lane_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
+
+// A group's channels in the lanes, see narrow_forward.cpp: whether they fill enough of a vector and are not so many
+// that other roads are better (at most `most`; with strides above 1, which other roads take badly, some more).
+template <class T>
+bool fills_vectors(const Problem& p, Index most);
+// Blocks whose stage has at most `most` elements; false where there are none.
+template <class T>
+bool choose_narrow_block(const Problem& p, Index most, DepthwisePlan& plan);
+template <class T>
+std::size_t narrow_workspace(const Problem& p, const DepthwisePlan& plan);
+template <class T>
+void narrow_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
 
 // The gradient of the input for strides above 1 with groups in the lanes; false where other roads are as good.
 template <class T>

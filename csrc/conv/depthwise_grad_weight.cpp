@@ -286,7 +286,7 @@ void run_tasks(const GradWeightCall<T>& call, Index block_groups, T* gradient, i
 template <class T>
 bool depthwise_grad_weight(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
   DepthwisePlan plan;
-  if (p.channels * p.outputs > kMostPairs || !plan_depthwise<T>(p, threads, plan)) return false;
+  if (p.channels * p.outputs > kMostPairs || !plan_depthwise<T>(p, threads, plan, false)) return false;
   const GradWeightCall<T> call{p, plan, x, grad_output, kernels().of<T>()};
   if (plan.kernel == DepthwiseKernel::kLanes) {
     run_tasks<LaneGradWeight<T>>(call, call.kernels.lanes, grad_weight, plan.threads);

@@ -18,6 +18,7 @@
 #include "depthwise.hpp"
 #include "depthwise_sweep.hpp"
 #include "direct_plan.hpp"
+#include "gradient_stage.hpp"
 #include "gradients.hpp"
 #include "image_parts.hpp"
 #include "lane_stage.hpp"
@@ -28,27 +29,6 @@ namespace {
 constexpr Index kMostPhases = 16;
 constexpr Index kMostBytes = Index{4} << 20;  // of what a thread holds of its groups
 
-// dY as a stage holds it: a window of one tap and so much padding that the taps of all phases lie inside.
-Problem with_margins(const Problem& forward, const std::vector<GradInputPhase>& phases) {
-  Problem p = forward;
-  p.x = forward.y;
-  for (const std::size_t s : {kHeight, kWidth}) {
-    const Index size = forward.axis[s].out;
-    Index before = 0, end = size;
-    for (const GradInputPhase& phase : phases) {
-      const Axis& a = phase.problem.axis[s];
-      if (phase.problem.taps() == 0 || a.out == 0) continue;
-      before = std::max(before, a.pad);
-      end = std::max(end, a.input_of(a.out - 1, a.kernel - 1) + 1);
-    }
-    p.axis[s] = {};
-    p.axis[s].in = size;
-    p.axis[s].pad = before;
-    p.axis[s].out = before + end;
-  }
-  return p;
-}
-
 template <class T>
 class LaneGradients {
  public:
@@ -56,7 +36,7 @@ class LaneGradients {
       : p_(p.weight),
         dx_problem_(p.input),
         a_(a),
-        phases_(phases_of(p.input)),
+        phases_(gradient_phases(p.input)),
         dy_problem_(with_margins(p_, phases_)) {}
 
   // Whether the planes of a vector of groups stay in half of L2.
@@ -65,15 +45,11 @@ class LaneGradients {
     return (x_stage_.elements(p_) + dy_stage_.elements(dy_problem_) + dx_elements()) * Index{sizeof(T)} <= most;
   }
 
+  using Sum = double;
   // Of a vector of groups at a time.
   class Task;
 
  private:
-  static std::vector<GradInputPhase> phases_of(const Problem& forward) {
-    std::vector<GradInputPhase> phases;
-    for (Index i = 0; i < count_phases(forward); ++i) phases.push_back(grad_input_phase(forward, i));
-    return phases;
-  }
   Index pixels() const { return p_.height().in * p_.width().in; }
   Index dx_elements() const { return pixels() * lanes_; }
 

@@ -22,8 +22,9 @@ bool gathers(const Problem& p) {
          p.x.space[kWidth] == 1 && p.y.space[kWidth] == 1 && p.width().stride == 1;
 }
 
+template <class T>
 bool narrow(const Problem& p) {
-  if (gathers(p)) return true;
+  if (gathers(p) || fills_vectors<T>(p, kNarrow)) return true;
   if (p.groups == 1) return p.channels == 1 && p.outputs == 1 && p.pixels() >= kSmallImage;
   if (p.channels > kNarrow || p.outputs > kNarrow) return false;
   return p.channels == 1 || p.taps() > 1;  // pointwise groups are matrix products
@@ -32,7 +33,8 @@ bool narrow(const Problem& p) {
 bool has_row_kernel(const Problem& p) {
   const Axis &h = p.height(), &w = p.width();
   return p.channels == 1 && p.depth().kernel == 1 && h.dilation == 1 && w.dilation == 1 && h.stride == w.stride &&
-         h.stride <= kDepthwiseStrides && h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5 || h.kernel == 7);
+         h.stride <= kDepthwiseStrides && h.kernel == w.kernel &&
+         (h.kernel == 3 || h.kernel == 5 || (h.kernel == 7 && h.stride == 1));
 }
 
 bool can_fill_lanes(const Problem& p, Index lanes) {
@@ -86,15 +88,17 @@ bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan&
 
 template <class T>
 bool fills_lanes(const Problem& p) {
-  return narrow(p) && can_fill_lanes(p, kernels().of<T>().lanes) &&
+  return narrow<T>(p) && !fills_vectors<T>(p, kNarrow) && can_fill_lanes(p, kernels().of<T>().lanes) &&
          (p.x.space[kWidth] != 1 || p.channels * p.outputs == 1);
 }
 
 template <class T>
-bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan) {
-  if (!narrow(p) || p.flops() == 0 || p.channels * p.taps() > kMostProducts) return false;
+bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool forward) {
+  if (!narrow<T>(p) || p.flops() == 0 || p.channels * p.taps() > kMostProducts) return false;
   const Index lanes = kernels().of<T>().lanes, size = static_cast<Index>(sizeof(T));
-  if (wants_lanes(p, lanes) && choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
+  if (forward && fills_vectors<T>(p, kNarrow) && choose_narrow_block<T>(p, caches().l2 / 8 / size, plan)) {
+    plan.kernel = DepthwiseKernel::kChannels;
+  } else if (wants_lanes(p, lanes) && choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
     plan.kernel = DepthwiseKernel::kLanes;
   } else if (choose_block(p, lanes, (gathers(p) ? caches().l2 / 4 : caches().l1 / 2) / size, plan)) {
     plan.kernel = has_row_kernel(p) ? DepthwiseKernel::kRows : DepthwiseKernel::kRuns;
@@ -105,15 +109,23 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan) {
   const double each = p.flops() / static_cast<double>(blocks);
   plan.threads = useful_threads(kSlowness * p.flops(), blocks, threads);
   plan.blocks_per_task = std::clamp<Index>(static_cast<Index>(kTaskFlops / each), 1, ceil_div(blocks, plan.threads));
+  if (plan.kernel == DepthwiseKernel::kChannels) {  // tables and weights serve all of a task's blocks
+    plan.blocks_per_task = ceil_div(blocks, plan.threads > 1 ? 8 * plan.threads : 1);
+  }
   plan.tasks = ceil_div(blocks, plan.blocks_per_task);
-  plan.workspace =
-      plan.kernel == DepthwiseKernel::kLanes ? lane_workspace<T>(p, plan) : DepthwiseTask<T>::bytes(p, plan);
+  plan.workspace = plan.kernel == DepthwiseKernel::kLanes      ? lane_workspace<T>(p, plan)
+                   : plan.kernel == DepthwiseKernel::kChannels ? narrow_workspace<T>(p, plan)
+                                                               : DepthwiseTask<T>::bytes(p, plan);
   return true;
 }
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan) {
   if (plan.kernel == DepthwiseKernel::kLanes) {
     return {{"lanes", "groups"}, {"pixels of a block", std::to_string(plan.block_height * plan.block_width)}};
+  }
+  if (plan.kernel == DepthwiseKernel::kChannels) {
+    return {{"lanes", "channels of a group"},
+            {"pixels of a block", std::to_string(plan.block_height * plan.block_width)}};
   }
   return {{"lanes", "output pixels"},
           {"kernel", plan.kernel == DepthwiseKernel::kRows
@@ -124,7 +136,7 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
 
 template bool fills_lanes<float>(const Problem&);
 template bool fills_lanes<double>(const Problem&);
-template bool plan_depthwise<float>(const Problem&, int, DepthwisePlan&);
-template bool plan_depthwise<double>(const Problem&, int, DepthwisePlan&);
+template bool plan_depthwise<float>(const Problem&, int, DepthwisePlan&, bool);
+template bool plan_depthwise<double>(const Problem&, int, DepthwisePlan&, bool);
 
 }  // namespace fastconv

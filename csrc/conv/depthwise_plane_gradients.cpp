@@ -44,6 +44,7 @@ class PlaneSweep {
     return std::clamp<Index>(caches().l1 / 2 / (p_.taps() * lanes_ * static_cast<Index>(sizeof(T))), 1, kMostGroups);
   }
 
+  using Sum = double;
   class Task;
 
  private:

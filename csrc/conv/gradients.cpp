@@ -7,7 +7,10 @@ namespace fastconv {
 template <class T>
 void conv_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads) {
   const bool sweep = a.dx != nullptr || a.dw != nullptr;
-  if (sweep && (depthwise_plane_gradients(p, a, threads) || depthwise_lane_gradients(p, a, threads))) return;
+  if (sweep && (depthwise_plane_gradients(p, a, threads) || depthwise_lane_gradients(p, a, threads) ||
+                narrow_gradients(p, a, threads))) {
+    return;
+  }
   if (a.dx != nullptr) conv_grad_input<T>(p.input, a.dy, a.w, nullptr, a.dx, threads);
   const bool summed = a.dw != nullptr && conv_grad_weight<T>(p.weight, a.x, a.dy, a.dw, a.db, threads);
   if (a.db != nullptr && !summed) conv_grad_bias<T>(p.weight, a.dy, a.db, threads);

@@ -22,12 +22,14 @@ struct GradientOperands {
 template <class T>
 void conv_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 
-// The same for depthwise convolutions in one sweep, of which at least one of dx and dw is wanted; false where other
-// roads are as good. Pixels in the lanes, where 'same' padding gives dY rows that match those of x; and groups in the
-// lanes, for channels-last arrays and other small planes.
+// The same in one sweep, of which at least one of dx and dw is wanted; false where other roads are as good. Depthwise
+// convolutions: pixels in the lanes, where 'same' padding gives dY rows that match those of x; and groups in the lanes,
+// for channels-last arrays and other small planes. Narrow groups: their channels in the lanes.
 template <class T>
 bool depthwise_plane_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 template <class T>
 bool depthwise_lane_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
+template <class T>
+bool narrow_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 
 }  // namespace fastconv

@@ -29,7 +29,8 @@ void fold_sums(T* sums, Index n, double* totals) {
 }
 
 // All parts, `size` sums each, into the first.
-inline void add_image_parts(double* sums, Index parts, Index size) {
+template <class T>
+void add_image_parts(T* sums, Index parts, Index size) {
   for (Index part = 1; part < parts; ++part) {
     for (Index i = 0; i < size; ++i) sums[i] += sums[part * size + i];
   }

@@ -52,6 +52,12 @@ class LaneStage {
   Index lanes_, margin_, rows_, columns_;
 };
 
+// For the channels of one group in the lanes instead of groups: their planes are as far apart.
+inline ImageStrides channels_as_groups(ImageStrides s) {
+  s.group = s.channel;
+  return s;
+}
+
 // `rows` x `width` pixels of `groups` planes (strides s; the first at `planes`) and their vectors, `row` from a row to
 // the next and side by side within it. `at` addresses those vectors pixel by pixel.
 template <class T>

@@ -1,6 +1,7 @@
 // Depthwise convolutions and narrow groups; see depthwise_table.hpp.
 #include "depthwise_lanes.hpp"
 #include "depthwise_rows.hpp"
+#include "narrow_tile.hpp"
 #include "part.hpp"
 #include "plane_gradients.hpp"
 #include "shifted_tile.hpp"
@@ -11,7 +12,7 @@ namespace {
 template <class T, int K>
 constexpr void fill_depthwise(void (*(&rows)[fastconv::kDepthwiseStrides])(const DepthwiseRows<T>&)) {
   rows[0] = depthwise_rows<T, K, 1>;
-  rows[1] = depthwise_rows<T, K, 2>;
+  if constexpr (K < 7) rows[1] = depthwise_rows<T, K, 2>;
 }
 
 template <class T>
@@ -32,6 +33,13 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   k.plane_gradients[0] = plane_gradients<T, 3>;
   k.plane_gradients[1] = plane_gradients<T, 5>;
   k.plane_gradients[2] = plane_gradients<T, 7>;
+  k.narrow_pixels[0] = narrow_pixels<T, 1, 1>;
+  k.narrow_pixels[1] = narrow_pixels<T, 2, 1>;
+  k.narrow_taps[0] = narrow_pixels<T, 1, 2>;
+  k.narrow_taps[1] = narrow_pixels<T, 1, 3>;
+  k.narrow_channels[0] = narrow_channels<T, 1>;
+  k.narrow_channels[1] = narrow_channels<T, 2>;
+  k.narrow_channels[2] = narrow_channels<T, 3>;
   return k;
 }
 

@@ -84,6 +84,33 @@ struct PlaneGradients {
   T* sums;
 };
 
+// sums[row * sums_row + j * sums_vector + l] (+)= sum over i < outer and k < inner of a[a_offset[i] + row * (1 or
+// lanes)
+// + k * a_step] * b[b_offset[i] + k * b_step + j * b_vector + l]; see narrow_tile.hpp. Rows are rounded up to those of
+// a tile, and their sums are written.
+template <class T>
+struct NarrowTile {
+  std::ptrdiff_t outer, inner;
+  const T* a;
+  const std::ptrdiff_t* a_offset;
+  std::ptrdiff_t a_step;
+  const T* b;
+  const std::ptrdiff_t* b_offset;
+  std::ptrdiff_t b_step;
+  std::ptrdiff_t b_vector;  // rows of pixels only: to the next vector or tap; for rows of channels it is a vector
+  T* sums;                  // those of pixels are written, those of channels are added to
+  std::ptrdiff_t sums_row, sums_vector;
+  std::ptrdiff_t rows;
+  const T* bias;  // rows of pixels only: vectors, or null
+  bool relu;
+  const void* ahead;  // what to ask for at the outer steps of each tile, or null
+  std::ptrdiff_t ahead_step;
+};
+
+constexpr int kMaxNarrowPixels = 14;   // rows of a tile of pixels
+constexpr int kMaxPixelVectors = 2;    // and its vectors
+constexpr int kMaxNarrowTaps = 3;      // or, of one vector, taps side by side: b_vector apart in b, a vector apart in a
+constexpr int kMaxChannelVectors = 3;  // of a tile of channels
 constexpr int kMaxTapOutputs = 4;
 constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
 constexpr int kDepthwiseStrides = 2;
@@ -91,11 +118,15 @@ constexpr int kMaxRunOutputs = 4;
 
 template <class T>
 struct DepthwiseKernels {
-  void (*depthwise_rows[kDepthwiseKernels][kDepthwiseStrides])(const DepthwiseRows<T>&);  // [(K - 3) / 2][S - 1]
-  void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);                              // [outputs - 1]
+  void (*depthwise_rows[kDepthwiseKernels][kDepthwiseStrides])(
+      const DepthwiseRows<T>&);                               // [(K - 3) / 2][S - 1]; not 7, 2
+  void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);  // [outputs - 1]
   void (*lane_rows)(const LaneRows<T>&);
   void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);                   // [outputs - 1]
   void (*plane_gradients[kDepthwiseKernels])(const PlaneGradients<T>&);  // [(K - 3) / 2]
+  void (*narrow_pixels[kMaxPixelVectors])(const NarrowTile<T>&);         // [vectors - 1]
+  void (*narrow_taps[kMaxNarrowTaps - 1])(const NarrowTile<T>&);         // [taps - 2]
+  void (*narrow_channels[kMaxChannelVectors])(const NarrowTile<T>&);
 };
 
 }  // namespace fastconv
