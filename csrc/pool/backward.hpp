@@ -88,6 +88,14 @@ bool lane_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
 template <class T>
 bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
+// The same of large windows that overlap; false if these are others, or a block is too large.
+template <class T>
+bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
+// Some lanes of an image become 0.
+template <class T>
+void zero_gradient(const PoolProblem& p, T* dx, Index lanes);
+
 // Some lanes of an image, of any strides: dx is zeroed, then each window adds to it, in row-major order. False if
 // an index lies outside the plane. Maxima only.
 template <class T>

@@ -3,13 +3,16 @@
 #include "backward.hpp"
 
 namespace fastconv {
-namespace {
 
 template <class T>
-void zero(const PoolProblem& p, T* dx, Index lanes) {
+void zero_gradient(const PoolProblem& p, T* dx, Index lanes) {
   const auto& s = p.gradient.space;
+  if (lanes == 1 && dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in)) {
+    std::fill_n(dx, p.plane_size(), T(0));
+    return;
+  }
   if (lanes > 1 && s[kWidth] == 1 && p.gradient.channel != 1) {
-    for (Index c = 0; c < lanes; ++c) zero(p, dx + c * p.gradient.channel, 1);
+    for (Index c = 0; c < lanes; ++c) zero_gradient(p, dx + c * p.gradient.channel, 1);
     return;
   }
   const bool rows = lanes == 1 && s[kWidth] == 1, pixels = p.gradient.channel == 1;
@@ -24,6 +27,8 @@ void zero(const PoolProblem& p, T* dx, Index lanes) {
     }
   }
 }
+
+namespace {
 
 // One row of windows: indices and gradients at steps from one to the next, and from one lane to the next.
 struct Steps {
@@ -93,7 +98,7 @@ bool scatter_gradient(const PoolProblem& p, const GradientArrays<T>& a, Index ba
   const Index width = p.width().out, count = lanes.size();
   Steps step{p.indices.space[kWidth],  p.indices.channel, p.y.space[kWidth], p.y.channel,
              p.gradient.space[kWidth], p.gradient.channel};
-  zero(p, dx, count);
+  zero_gradient(p, dx, count);
   for (Index od = 0; od < p.depth().out; ++od) {
     for (Index oh = 0; oh < p.height().out; ++oh) {
       const T* const row = dy + offset_of(p.y, od, oh, 0);
@@ -147,6 +152,7 @@ void gather_elements(const PoolProblem& p, const GradientArrays<T>& a, Index pla
 }
 
 #define FASTCONV_INSTANTIATE(T)                                                                      \
+  template void zero_gradient(const PoolProblem&, T*, Index);                                        \
   template bool scatter_gradient(const PoolProblem&, const GradientArrays<T>&, Index, const Range&); \
   template void gather_elements(const PoolProblem&, const GradientArrays<T>&, Index);
 FASTCONV_INSTANTIATE(float)

@@ -1,0 +1,142 @@
+// Maxima of large windows that overlap, with as many planes or channels in the lanes as a vector has: gradients, and
+// maxima with their places. window_rows.hpp finds the winners; each window then gives dy to its own, in row-major
+// order, or tells where it is.
+#include <limits>
+
+#include "../parallel.hpp"
+#include "backward.hpp"
+#include "window_rows.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr std::size_t kComfortable = 512 << 10;  // bytes of workspace that stay in L2
+
+template <class T>
+bool applies(const PoolProblem& p) {
+  return taps_of(p) > kFewTaps && WindowRows<T>::applies(p) && WindowRows<T>::workspace_bytes(p) <= kComfortable &&
+         p.plane_size() <= std::numeric_limits<std::int32_t>::max();
+}
+
+// f(image, first lane, lanes, workspace) for every vector of lanes; the workspace has room for `more` bytes.
+template <class T, class F>
+void for_each_group(const PoolProblem& p, int threads, std::size_t more, F&& f) {
+  const Index lanes = kernels().of<T>().lanes, groups = ceil_div(p.channels, lanes);
+  parallel_for(threads, p.batch * groups, [&](Index task) {
+    const Index first = task % groups * lanes;
+    Workspace workspace(WindowRows<T>::workspace_bytes(p) + more);
+    f(task / groups, first, std::min(lanes, p.channels - first), workspace);
+  });
+}
+
+// A row of windows of some lanes: each gives to the element that its winner is.
+template <class T>
+struct Giving {
+  const PlaceOf<T>* winner;
+  Index windows, lanes, vector;  // of which so many lanes exist
+  const T* dy;
+  Index dy_window, dy_lane;
+  T* dx;
+};
+// N lanes side by side: an addition waits for the one before if their windows share a winner, as neighbours often do.
+template <int N, class T>
+void give_abreast(const Giving<T>& g, Index first) {
+  const PlaceOf<T>* winner = g.winner + first;
+  const T* window = g.dy + first * g.dy_lane;
+  for (Index i = 0; i < g.windows; ++i, winner += g.vector, window += g.dy_window) {
+    const T* dy = window;
+#pragma GCC unroll 8
+    for (int lane = 0; lane < N; ++lane, dy += g.dy_lane) g.dx[winner[lane]] += *dy;
+  }
+}
+template <class T>
+void give(const Giving<T>& g) {
+  Index first = 0;
+  for (; first + 8 <= g.lanes; first += 8) give_abreast<8>(g, first);
+  for (; first < g.lanes; ++first) give_abreast<1>(g, first);
+}
+
+}  // namespace
+
+template <class T>
+bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
+  if (!applies<T>(p) || a.indices != nullptr) return false;
+  const Kernels<T>& k = kernels().of<T>();
+  const ImageStrides& s = p.gradient;
+  // Pixels of many channels lie far apart: what their windows add to is better kept together.
+  const Index width = p.width().in * k.lanes, kept = s.channel == 1 ? p.plane_size() * k.lanes : 0;
+  const PlaceSteps place =
+      kept > 0 ? PlaceSteps{width, k.lanes, 1} : PlaceSteps{s.space[kHeight], s.space[kWidth], s.channel};
+  const std::size_t bytes = Workspace::piece_bytes<T>(kept);
+  if (p.height().in * place.row + k.lanes * place.lane > std::numeric_limits<std::int32_t>::max()) return false;
+  if (bytes > kMaxWorkspace / 2) return false;
+  for_each_group<T>(p, threads, bytes, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
+    WindowRows<T> rows(p, a.x + batch * p.x.batch + first * p.x.channel, lanes, place, workspace);
+    const T* const dy = a.dy + batch * p.y.batch + first * p.y.channel;
+    T* const dx = a.dx + batch * s.batch + first * s.channel;
+    T* const to = kept > 0 ? workspace.take<T>(kept) : dx;
+    if (kept > 0) {
+      std::fill_n(to, kept, T(0));
+    } else {
+      zero_gradient(p, to, lanes);
+    }
+    for (Index oh = 0; oh < p.height().out; ++oh) {
+      give<T>({rows.row(oh), p.width().out, lanes, k.lanes, dy + oh * p.y.space[kHeight], p.y.space[kWidth],
+               p.y.channel, to});
+    }
+    if (kept > 0) k.from_cells(rows.pixels_of(s, p.height().in), to, dx);
+  });
+  return true;
+}
+
+template <class T>
+bool pool_large_windows(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
+  using P = PlaceOf<T>;
+  if (a.kind != kFoldMaxPlaces || !applies<T>(p)) return false;
+  const Kernels<T>& k = kernels().of<T>();
+  const Axis &h = p.height(), &w = p.width();
+  const ImageStrides &x = p.x, &y = p.y, &at = p.indices;
+  // Runs of results that follow each other in memory: of planes, which are transposed back, or of a pixel's channels.
+  const bool planes = x.channel != 1;
+  if (h.in > 1 && x.space[kHeight] != w.in * x.space[kWidth]) return false;
+  if (planes ? !dense_planes(y, 1, h.out, w.out) || !dense_planes(at, 1, h.out, w.out) : y.channel + at.channel != 2) {
+    return false;
+  }
+  const Index row = w.out * k.lanes, all = planes ? h.out * row : 0;
+  const std::size_t bytes = 2 * Workspace::piece_bytes<T>(all);
+  if (bytes > kMaxWorkspace / 2) return false;
+  for_each_group<T>(p, threads, bytes, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
+    WindowRows<T> rows(p, a.x + batch * x.batch + first * x.channel, lanes, {w.in, 1, 0}, workspace);
+    P *const winners = workspace.take<P>(all), *const turned = workspace.take<P>(all);
+    TellWinners<T> t{};
+    t.x = a.x + batch * x.batch + first * x.channel, t.pixel = x.space[kWidth];
+    t.y = a.y + batch * y.batch + first * y.channel;
+    t.indices = a.indices + batch * at.batch + first * at.channel;
+    for (Index oh = 0; oh < h.out; ++oh) {
+      const P* const winner = rows.row(oh);
+      if (planes) {
+        std::copy_n(winner, row, winners + oh * row);
+      } else {
+        t.winner = winner, t.winner_run = k.lanes, t.runs = w.out, t.n = lanes, t.step = 1;
+        t.y_run = y.space[kWidth], t.indices_run = at.space[kWidth];
+        k.tell_winners(t);
+        t.y += y.space[kHeight], t.indices += at.space[kHeight];
+      }
+    }
+    if (!planes) return;
+    // Their bits are moved as if they were elements.
+    k.transpose({reinterpret_cast<const T*>(winners), k.lanes, h.out * w.out, lanes, reinterpret_cast<T*>(turned),
+                 h.out * w.out, nullptr, false});
+    t.winner = turned, t.winner_run = h.out * w.out, t.runs = lanes, t.n = h.out * w.out;
+    t.x_run = x.channel, t.y_run = y.channel, t.indices_run = at.channel;
+    k.tell_winners(t);
+  });
+  return true;
+}
+
+template bool large_window_gradient(const PoolProblem&, const GradientArrays<float>&, int);
+template bool large_window_gradient(const PoolProblem&, const GradientArrays<double>&, int);
+template bool pool_large_windows(const PoolProblem&, const PoolArrays<float>&, int);
+template bool pool_large_windows(const PoolProblem&, const PoolArrays<double>&, int);
+
+}  // namespace fastconv
