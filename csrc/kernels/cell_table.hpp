@@ -53,16 +53,14 @@ struct LineWinners {
   PlaceOf<T>*best, *winner;
 };
 
-// Runs of windows, whose winners are places in a plane of pixels that are `pixel` elements apart: indices[i] =
-// winner[i] and y[i] = x[winner[i] * pixel + i * step], for i < n, and the next run's `*_run` further on.
+// Planes of windows, whose winners are elements of planes of x: indices[i] = winner[i] and y[i] = x[winner[i]].
 template <class T>
 struct TellWinners {
   const PlaceOf<T>* winner;
   const T* x;
-  std::ptrdiff_t runs, n, pixel, step;
   T* y;
   std::int64_t* indices;
-  std::ptrdiff_t winner_run, x_run, y_run, indices_run;
+  std::ptrdiff_t planes, n, winner_plane, x_plane, y_plane, indices_plane;
 };
 
 // dx[i] = sum over s of dy[i - back[s]], if winner[i - back[s]] is first + i. In whole vectors.

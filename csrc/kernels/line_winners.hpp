@@ -85,15 +85,21 @@ template <class T>
 void tell_winners(const TellWinners<T>& given) {
   constexpr std::ptrdiff_t VL = kLanes<T>;
   const TellWinners<T> t = given;  // which no store can change
-  for (std::ptrdiff_t run = 0; run < t.runs; ++run) {
-    const PlaceOf<T>* const winner = t.winner + run * t.winner_run;
-    std::int64_t* const indices = t.indices + run * t.indices_run;
-    const T* const x = t.x + run * t.x_run;
-    T* const y = t.y + run * t.y_run;
+  for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
+    const PlaceOf<T>* const winner = t.winner + plane * t.winner_plane;
+    const T* const x = t.x + plane * t.x_plane;
+    T* const y = t.y + plane * t.y_plane;
+    std::int64_t* const indices = t.indices + plane * t.indices_plane;
     std::ptrdiff_t i = 0;
-    for (; i + VL <= t.n; i += VL) store_wide<true>(indices + i, load(winner + i), VL);
-    for (; i < t.n; ++i) indices[i] = winner[i];
-    for (i = 0; i < t.n; ++i) y[i] = x[winner[i] * t.pixel + i * t.step];
+    for (; i + VL <= t.n; i += VL) {
+      store_wide<true>(indices + i, load(winner + i), VL);
+#pragma GCC unroll 16
+      for (int lane = 0; lane < VL; ++lane) y[i + lane] = x[winner[i + lane]];
+    }
+    for (; i < t.n; ++i) {
+      indices[i] = winner[i];
+      y[i] = x[winner[i]];
+    }
   }
 }
 

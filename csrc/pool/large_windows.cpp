@@ -14,7 +14,10 @@ constexpr std::size_t kComfortable = 512 << 10;  // bytes of workspace that stay
 
 template <class T>
 bool applies(const PoolProblem& p) {
-  return taps_of(p) > kFewTaps && WindowRows<T>::applies(p) && WindowRows<T>::workspace_bytes(p) <= kComfortable &&
+  const Axis &h = p.height(), &w = p.width();
+  const bool overlap = h.kernel > h.stride || w.kernel > w.stride, filled = 2 * p.channels > kernels().of<T>().lanes;
+  return taps_of(p) > kFewTaps && overlap && filled && WindowRows<T>::applies(p) &&
+         WindowRows<T>::workspace_bytes(p) <= kComfortable &&
          p.plane_size() <= std::numeric_limits<std::int32_t>::max();
 }
 
@@ -89,47 +92,29 @@ bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
   return true;
 }
 
+// Planes only: pixels of many channels lie so far apart that a few of them at a time miss the cache.
 template <class T>
 bool pool_large_windows(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
   using P = PlaceOf<T>;
-  if (a.kind != kFoldMaxPlaces || !applies<T>(p)) return false;
-  const Kernels<T>& k = kernels().of<T>();
   const Axis &h = p.height(), &w = p.width();
-  const ImageStrides &x = p.x, &y = p.y, &at = p.indices;
-  // Runs of results that follow each other in memory: of planes, which are transposed back, or of a pixel's channels.
-  const bool planes = x.channel != 1;
-  if (h.in > 1 && x.space[kHeight] != w.in * x.space[kWidth]) return false;
-  if (planes ? !dense_planes(y, 1, h.out, w.out) || !dense_planes(at, 1, h.out, w.out) : y.channel + at.channel != 2) {
-    return false;
-  }
-  const Index row = w.out * k.lanes, all = planes ? h.out * row : 0;
-  const std::size_t bytes = 2 * Workspace::piece_bytes<T>(all);
+  const Index pixels = h.out * w.out;
+  if (a.kind != kFoldMaxPlaces || !applies<T>(p)) return false;
+  if (!dense_planes(p.x, 1, h.in, w.in)) return false;
+  if (!dense_planes(p.y, 1, h.out, w.out) || !dense_planes(p.indices, 1, h.out, w.out)) return false;
+  const Kernels<T>& k = kernels().of<T>();
+  const std::size_t bytes = 2 * Workspace::piece_bytes<P>(pixels * k.lanes);
   if (bytes > kMaxWorkspace / 2) return false;
   for_each_group<T>(p, threads, bytes, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
-    WindowRows<T> rows(p, a.x + batch * x.batch + first * x.channel, lanes, {w.in, 1, 0}, workspace);
-    P *const winners = workspace.take<P>(all), *const turned = workspace.take<P>(all);
-    TellWinners<T> t{};
-    t.x = a.x + batch * x.batch + first * x.channel, t.pixel = x.space[kWidth];
-    t.y = a.y + batch * y.batch + first * y.channel;
-    t.indices = a.indices + batch * at.batch + first * at.channel;
-    for (Index oh = 0; oh < h.out; ++oh) {
-      const P* const winner = rows.row(oh);
-      if (planes) {
-        std::copy_n(winner, row, winners + oh * row);
-      } else {
-        t.winner = winner, t.winner_run = k.lanes, t.runs = w.out, t.n = lanes, t.step = 1;
-        t.y_run = y.space[kWidth], t.indices_run = at.space[kWidth];
-        k.tell_winners(t);
-        t.y += y.space[kHeight], t.indices += at.space[kHeight];
-      }
-    }
-    if (!planes) return;
+    const auto at = [&](const ImageStrides& s) { return batch * s.batch + first * s.channel; };
+    WindowRows<T> rows(p, a.x + at(p.x), lanes, {w.in, 1, 0}, workspace);
+    P *const winners = workspace.take<P>(pixels * k.lanes), *const planes = workspace.take<P>(pixels * k.lanes);
+    const Index row = w.out * k.lanes;
+    for (Index oh = 0; oh < h.out; ++oh) std::copy_n(rows.row(oh), row, winners + oh * row);
     // Their bits are moved as if they were elements.
-    k.transpose({reinterpret_cast<const T*>(winners), k.lanes, h.out * w.out, lanes, reinterpret_cast<T*>(turned),
-                 h.out * w.out, nullptr, false});
-    t.winner = turned, t.winner_run = h.out * w.out, t.runs = lanes, t.n = h.out * w.out;
-    t.x_run = x.channel, t.y_run = y.channel, t.indices_run = at.channel;
-    k.tell_winners(t);
+    k.transpose({reinterpret_cast<const T*>(winners), k.lanes, pixels, lanes, reinterpret_cast<T*>(planes), pixels,
+                 nullptr, false});
+    k.tell_winners({planes, a.x + at(p.x), a.y + at(p.y), a.indices + at(p.indices), lanes, pixels, pixels, p.x.channel,
+                    p.y.channel, p.indices.channel});
   });
   return true;
 }

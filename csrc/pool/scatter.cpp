@@ -39,13 +39,17 @@ struct Steps {
 // often do.
 template <class T>
 bool add_row_abreast(const Index* index, const T* dy, T* dx, const Steps& step, Index count, Index plane) {
+  const Index index_lane = step.index_lane, dy_lane = step.dy_lane, dx_lane = step.dx_lane;
   bool valid = true;
   for (Index i = 0; i < count; ++i) {
-#pragma GCC unroll 4
-    for (Index c = 0; c < kAbreast; ++c) {
-      const Index at = index[i + c * step.index_lane];
-      if (static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(plane)) {
-        dx[at + c * step.dx_lane] += dy[i + c * step.dy_lane];
+    const Index* from = index + i;
+    const T* share = dy + i;
+    T* to = dx;
+#pragma GCC unroll 8
+    for (Index c = 0; c < kAbreast; ++c, from += index_lane, share += dy_lane, to += dx_lane) {
+      const Index at = *from;
+      if (static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(plane)) [[likely]] {
+        to[at] += *share;
       } else {
         valid = valid && at == -1;
       }
