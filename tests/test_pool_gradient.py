@@ -100,8 +100,8 @@ def test_large_windows(kernel, stride, padding, dilation, data_format, what, thr
         cases.assert_exact(fastconv.max_pool2d_backward(g, x, **case.max_args), expected, case)
 
 
-# Overlapping windows of more than 16 taps, with enough planes or channels to fill the lanes: as long
-# as a line or a block of it, cut at both ends, and with steps that skip some of a block.
+# Overlapping windows of more than 16 taps, with enough planes or channels to fill the lanes: nearly
+# as long as a line, cut at both ends, and with steps that skip some of a block.
 FILLED = [
     (5, 1, 2),
     (5, 2, 2),

@@ -13,10 +13,17 @@ namespace {
 constexpr std::size_t kComfortable = 512 << 10;  // bytes of workspace that stay in L2
 
 template <class T>
-bool applies(const PoolProblem& p) {
+Index count_groups(const PoolProblem& p) {
+  return p.batch * ceil_div(p.channels, kernels().of<T>().lanes);
+}
+
+// Whether the windows are such, and there are planes or channels enough for the lanes and the threads.
+template <class T>
+bool applies(const PoolProblem& p, int threads) {
   const Axis &h = p.height(), &w = p.width();
-  const bool overlap = h.kernel > h.stride || w.kernel > w.stride, filled = 2 * p.channels > kernels().of<T>().lanes;
-  return taps_of(p) > kFewTaps && overlap && filled && WindowRows<T>::applies(p) &&
+  const bool overlap = h.kernel > h.stride || w.kernel > w.stride;
+  return taps_of(p) > kFewTaps && overlap && 2 * p.channels > kernels().of<T>().lanes &&
+         count_groups<T>(p) >= threads && WindowRows<T>::applies(p) &&
          WindowRows<T>::workspace_bytes(p) <= kComfortable &&
          p.plane_size() <= std::numeric_limits<std::int32_t>::max();
 }
@@ -24,11 +31,11 @@ bool applies(const PoolProblem& p) {
 // f(image, first lane, lanes, workspace) for every vector of lanes; the workspace has room for `more` bytes.
 template <class T, class F>
 void for_each_group(const PoolProblem& p, int threads, std::size_t more, F&& f) {
-  const Index lanes = kernels().of<T>().lanes, groups = ceil_div(p.channels, lanes);
-  parallel_for(threads, p.batch * groups, [&](Index task) {
-    const Index first = task % groups * lanes;
+  const Index lanes = kernels().of<T>().lanes, in_image = ceil_div(p.channels, lanes);
+  parallel_for(threads, count_groups<T>(p), [&](Index task) {
+    const Index first = task % in_image * lanes;
     Workspace workspace(WindowRows<T>::workspace_bytes(p) + more);
-    f(task / groups, first, std::min(lanes, p.channels - first), workspace);
+    f(task / in_image, first, std::min(lanes, p.channels - first), workspace);
   });
 }
 
@@ -63,7 +70,7 @@ void give(const Giving<T>& g) {
 
 template <class T>
 bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  if (!applies<T>(p) || a.indices != nullptr) return false;
+  if (!applies<T>(p, threads) || a.indices != nullptr) return false;
   const Kernels<T>& k = kernels().of<T>();
   const ImageStrides& s = p.gradient;
   // Pixels of many channels lie far apart: what their windows add to is better kept together.
@@ -98,7 +105,7 @@ bool pool_large_windows(const PoolProblem& p, const PoolArrays<T>& a, int thread
   using P = PlaceOf<T>;
   const Axis &h = p.height(), &w = p.width();
   const Index pixels = h.out * w.out;
-  if (a.kind != kFoldMaxPlaces || !applies<T>(p)) return false;
+  if (a.kind != kFoldMaxPlaces || !applies<T>(p, threads)) return false;
   if (!dense_planes(p.x, 1, h.in, w.in)) return false;
   if (!dense_planes(p.y, 1, h.out, w.out) || !dense_planes(p.indices, 1, h.out, w.out)) return false;
   const Kernels<T>& k = kernels().of<T>();
