@@ -14,6 +14,7 @@
 #include "cell_rows.hpp"
 #include "pool_fold.hpp"
 #include "table.hpp"
+#include "winners.hpp"
 
 namespace {
 
@@ -93,7 +94,7 @@ void tell_winners(const TellWinners<T>& given) {
     std::ptrdiff_t i = 0;
     for (; i + VL <= t.n; i += VL) {
       store_wide<true>(indices + i, load(winner + i), VL);
-#pragma GCC unroll 16
+#pragma GCC unroll 4
       for (int lane = 0; lane < VL; ++lane) y[i + lane] = x[winner[i + lane]];
     }
     for (; i < t.n; ++i) {

@@ -118,14 +118,14 @@ void whole_plane_maxima(const WholePlanes<T>& given) {
   }
 }
 
-// Of VL planes that follow each other, and another one behind them: rows are transposed some columns at a time and
-// added up at once, without a way through memory. What that reads behind a row belongs to the next one.
+// Of VL planes: rows are transposed some columns at a time and added up at once, without a way through memory. What
+// that reads behind a row is the next one, or up to half a vector behind the last plane.
 template <class T>
-Vector<T> row_sums(const WholePlaneSums<T>& t, const T* x) {
+FASTCONV_INLINE Vector<T> row_sums(const WholePlaneSums<T>& t, const T* x, std::ptrdiff_t x_plane) {
   constexpr int VL = kLanes<T>, W = kPieceColumns<T>;
   const T* plane[VL];
-  for (int i = 0; i < VL; ++i) plane[i] = x + i * t.x_plane;
-  const T* ahead = x + VL * t.x_plane;
+  for (int i = 0; i < VL; ++i) plane[i] = x + i * x_plane;
+  const T* ahead = x + VL * x_plane;  // the next planes come to L1 meanwhile, a vector's bytes for each that is added
   std::ptrdiff_t start = 0;
   const auto row = [&] {
     Vector<T> sum{};
@@ -148,34 +148,22 @@ Vector<T> row_sums(const WholePlaneSums<T>& t, const T* x) {
   return sum_of<T>(t.taps[0], [&] { return sum_of<T>(t.taps[1], row); });
 }
 
-template <class T>
-Vector<T> pixel_sums(const WholePlaneSums<T>& t, const T* x, std::ptrdiff_t planes) {
-  constexpr int VL = kLanes<T>;
-  interleave<T>({x, t.x_plane, planes, t.taps[0] * t.taps[1] * t.taps[2], t.pixels});
-  // Meanwhile the next planes come to L1, a vector's bytes for each that is added.
-  const T *pixel = t.pixels, *ahead = x + VL * t.x_plane;
-  const auto element = [&] {
-    __builtin_prefetch(ahead);
-    ahead += VL;
-    const Vector<T> v = load(pixel);
-    pixel += VL;
-    return v;
-  };
-  const auto row = [&] { return sum_of<T>(t.taps[2], element); };
-  return sum_of<T>(t.taps[0], [&] { return sum_of<T>(t.taps[1], row); });
-}
-
+// The last planes are copied, so that nothing behind them is read; and so are planes with gaps between.
 template <class T>
 void whole_plane_sums(const WholePlaneSums<T>& given) {
-  constexpr int VL = kLanes<T>, W = kPieceColumns<T>;
+  constexpr int VL = kLanes<T>;
   const WholePlaneSums<T> t = given;  // which no store can change
-  const std::ptrdiff_t unused = (t.taps[2] + W - 1) / W * W - t.taps[2];
-  const bool dense = t.x_plane == t.taps[0] * t.taps[1] * t.taps[2] && t.x_plane >= W && 4 * unused <= t.taps[2];
+  const std::ptrdiff_t size = t.taps[0] * t.taps[1] * t.taps[2];
   for (std::ptrdiff_t first = 0; first < t.planes; first += VL) {
     const std::ptrdiff_t left = t.planes - first, planes = left < VL ? left : VL;
-    const T* const x = t.x + first * t.x_plane;
-    const Vector<T> sums = dense && left > VL ? row_sums(t, x) : pixel_sums(t, x, planes);
-    store_first(t.y + first, sums * t.scale, t.y + t.planes, planes);
+    const T* x = t.x + first * t.x_plane;
+    if (t.x_plane != size || left <= VL || size < VL) {
+      for (std::ptrdiff_t p = 0; p < planes; ++p) {
+        __builtin_memcpy(t.pixels + p * size, x + p * t.x_plane, static_cast<std::size_t>(size) * sizeof(T));
+      }
+      x = t.pixels;
+    }
+    store_first(t.y + first, row_sums(t, x, size) * t.scale, t.y + t.planes, planes);
   }
 }
 

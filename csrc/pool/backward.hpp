@@ -88,7 +88,7 @@ bool lane_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
 template <class T>
 bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
-// The same of large windows that overlap; false if these are others, or a block is too large.
+// The same of large windows that overlap, float32 only; false if these are others, or a block is too large.
 template <class T>
 bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 

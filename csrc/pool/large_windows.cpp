@@ -1,6 +1,7 @@
 // Maxima of large windows that overlap, with as many planes or channels in the lanes as a vector has: gradients, and
 // maxima with their places. window_rows.hpp finds the winners; each window then gives dy to its own, in row-major
 // order, or tells where it is.
+#include <functional>
 #include <limits>
 
 #include "../parallel.hpp"
@@ -12,30 +13,27 @@ namespace {
 
 constexpr std::size_t kComfortable = 512 << 10;  // bytes of workspace that stay in L2
 
+// Bytes that a vector of planes or channels needs, where the windows are such and there are lanes enough to fill
+// vectors and threads; else 0.
 template <class T>
-Index count_groups(const PoolProblem& p) {
-  return p.batch * ceil_div(p.channels, kernels().of<T>().lanes);
-}
-
-// Whether the windows are such, and there are planes or channels enough for the lanes and the threads.
-template <class T>
-bool applies(const PoolProblem& p, int threads) {
+[[gnu::noinline]] std::size_t bytes_if_applies(const PoolProblem& p, int threads) {
   const Axis &h = p.height(), &w = p.width();
+  const Index lanes = kernels().of<T>().lanes;
   const bool overlap = h.kernel > h.stride || w.kernel > w.stride;
-  return taps_of(p) > kFewTaps && overlap && 2 * p.channels > kernels().of<T>().lanes &&
-         count_groups<T>(p) >= threads && WindowRows<T>::applies(p) &&
-         WindowRows<T>::workspace_bytes(p) <= kComfortable &&
-         p.plane_size() <= std::numeric_limits<std::int32_t>::max();
+  const bool filled = 2 * p.channels > lanes && p.batch * ceil_div(p.channels, lanes) >= threads;
+  if (taps_of(p) <= kFewTaps || !overlap || !filled || !WindowRows<T>::applies(p)) return 0;
+  const std::size_t bytes = WindowRows<T>::workspace_bytes(p);
+  return bytes <= kComfortable && p.plane_size() <= std::numeric_limits<std::int32_t>::max() ? bytes : 0;
 }
 
-// f(image, first lane, lanes, workspace) for every vector of lanes; the workspace has room for `more` bytes.
-template <class T, class F>
-void for_each_group(const PoolProblem& p, int threads, std::size_t more, F&& f) {
-  const Index lanes = kernels().of<T>().lanes, in_image = ceil_div(p.channels, lanes);
-  parallel_for(threads, count_groups<T>(p), [&](Index task) {
-    const Index first = task % in_image * lanes;
-    Workspace workspace(WindowRows<T>::workspace_bytes(p) + more);
-    f(task / in_image, first, std::min(lanes, p.channels - first), workspace);
+// f(image, first lane, lanes, workspace) for each vector of them.
+using GroupTask = std::function<void(Index, Index, Index, Workspace&)>;
+void for_each_group(const PoolProblem& p, Index most, std::size_t bytes, int threads, const GroupTask& f) {
+  const Index in_image = ceil_div(p.channels, most);
+  parallel_for(threads, p.batch * in_image, [&](Index task) {
+    const Index first = task % in_image * most;
+    Workspace workspace(bytes);
+    f(task / in_image, first, std::min(most, p.channels - first), workspace);
   });
 }
 
@@ -70,7 +68,8 @@ void give(const Giving<T>& g) {
 
 template <class T>
 bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  if (!applies<T>(p, threads) || a.indices != nullptr) return false;
+  const std::size_t needed = a.indices == nullptr ? bytes_if_applies<T>(p, threads) : 0;
+  if (needed == 0) return false;
   const Kernels<T>& k = kernels().of<T>();
   const ImageStrides& s = p.gradient;
   // Pixels of many channels lie far apart: what their windows add to is better kept together.
@@ -80,7 +79,7 @@ bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
   const std::size_t bytes = Workspace::piece_bytes<T>(kept);
   if (p.height().in * place.row + k.lanes * place.lane > std::numeric_limits<std::int32_t>::max()) return false;
   if (bytes > kMaxWorkspace / 2) return false;
-  for_each_group<T>(p, threads, bytes, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
+  for_each_group(p, k.lanes, needed + bytes, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
     WindowRows<T> rows(p, a.x + batch * p.x.batch + first * p.x.channel, lanes, place, workspace);
     const T* const dy = a.dy + batch * p.y.batch + first * p.y.channel;
     T* const dx = a.dx + batch * s.batch + first * s.channel;
@@ -105,13 +104,14 @@ bool pool_large_windows(const PoolProblem& p, const PoolArrays<T>& a, int thread
   using P = PlaceOf<T>;
   const Axis &h = p.height(), &w = p.width();
   const Index pixels = h.out * w.out;
-  if (a.kind != kFoldMaxPlaces || !applies<T>(p, threads)) return false;
+  const std::size_t needed = a.kind == kFoldMaxPlaces ? bytes_if_applies<T>(p, threads) : 0;
+  if (needed == 0) return false;
   if (!dense_planes(p.x, 1, h.in, w.in)) return false;
   if (!dense_planes(p.y, 1, h.out, w.out) || !dense_planes(p.indices, 1, h.out, w.out)) return false;
   const Kernels<T>& k = kernels().of<T>();
   const std::size_t bytes = 2 * Workspace::piece_bytes<P>(pixels * k.lanes);
   if (bytes > kMaxWorkspace / 2) return false;
-  for_each_group<T>(p, threads, bytes, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
+  for_each_group(p, k.lanes, needed + bytes, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
     const auto at = [&](const ImageStrides& s) { return batch * s.batch + first * s.channel; };
     WindowRows<T> rows(p, a.x + at(p.x), lanes, {w.in, 1, 0}, workspace);
     P *const winners = workspace.take<P>(pixels * k.lanes), *const planes = workspace.take<P>(pixels * k.lanes);
@@ -127,8 +127,6 @@ bool pool_large_windows(const PoolProblem& p, const PoolArrays<T>& a, int thread
 }
 
 template bool large_window_gradient(const PoolProblem&, const GradientArrays<float>&, int);
-template bool large_window_gradient(const PoolProblem&, const GradientArrays<double>&, int);
 template bool pool_large_windows(const PoolProblem&, const PoolArrays<float>&, int);
-template bool pool_large_windows(const PoolProblem&, const PoolArrays<double>&, int);
 
 }  // namespace fastconv
