@@ -41,7 +41,7 @@ void find_winners(const Winners<T>& given) {
       best = larger ? v : best;
     };
     for_sources<S, 1>(w.sources, combine);
-    if constexpr (Best) store(w.best + i, best);
+    if (Best && w.best != nullptr) store(w.best + i, best);
     if constexpr (!Places) winner += w.base != nullptr ? load(w.base + i) : count_from<P>(i);
     store(w.winner + i, winner);
   }
@@ -63,10 +63,10 @@ void find_winners(const Winners<T>& w) {
 
 template <class T>
 void winners(const Winners<T>& w) {
-  if (w.best != nullptr) return w.places ? find_winners<true, true>(w) : find_winners<false, true>(w);
-  if (w.sources == 9) return find_winners<9, false, false>(w);
-  if (w.sources == 4) return find_winners<4, false, false>(w);
-  find_winners<0, false, false>(w);
+  if (w.places) return find_winners<true, true>(w);
+  if (w.best == nullptr && w.sources == 9) return find_winners<9, false, false>(w);
+  if (w.best == nullptr && w.sources == 4) return find_winners<4, false, false>(w);
+  find_winners<false, true>(w);
 }
 
 template <int S, class T>
