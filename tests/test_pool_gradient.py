@@ -100,6 +100,71 @@ def test_large_windows(kernel, stride, padding, dilation, data_format, what, thr
         cases.assert_exact(fastconv.max_pool2d_backward(g, x, **case.max_args), expected, case)
 
 
+# Overlapping windows of more than 16 taps, with enough planes or channels to fill the lanes: nearly
+# as long as a line, cut at both ends, and with steps that skip some of a block.
+FILLED = [
+    (5, 1, 2),
+    (5, 2, 2),
+    (7, 5, 3),
+    (6, (2, 4), 0),
+    ((3, 7), (1, 2), (1, 3)),
+    ((17, 1), 1, (8, 0)),
+    ((1, 18), (1, 2), (0, 4)),
+]
+
+
+@pytest.mark.parametrize("what", SPECIALS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), FILLED)
+def test_large_windows_that_fill_the_lanes(kernel, stride, padding, dtype, what, threads):
+    for channels, size in ((9, (20, 18)), (33, (17, 20)), (16, (23, 37))):
+        for data_format in ("NCHW", "NHWC"):
+            case = PoolCase(
+                "", (2, channels, *size), kernel, stride, padding,
+                ceil_mode=channels == 9, dtype=dtype, data_format=data_format,
+            )  # fmt: skip
+            check_between_guards(case, what, channels)
+            check_values_at_their_places(case, what)
+
+
+def check_values_at_their_places(case, what):
+    """The sign of a zero, too, is that of the element that the index names."""
+    x = plane_data(case.input_shape, np.dtype(case.dtype).type, what)
+    y, indices = fastconv.max_pool2d(x, **case.max_args, return_indices=True)
+    planes, places = (cases.from_format(a, case.data_format) for a in (x, indices))
+    flat = planes.reshape(*planes.shape[:2], -1)
+    values = np.take_along_axis(flat, places.reshape(*places.shape[:2], -1), 2)
+    values = cases.to_format(values.reshape(places.shape), case.data_format)
+    cases.assert_exact(y, values, case)
+    known = ~np.isnan(values)
+    cases.assert_exact(np.signbit(y[known]), np.signbit(values[known]), case)
+
+
+def spaced(a, axis, step):
+    """The same values, `step` apart along an axis."""
+    where = (*[np.s_[:]] * axis, np.s_[::step])
+    b = np.full(np.add(a.shape, np.eye(a.ndim, dtype=int)[axis] * a.shape[axis]), 99, a.dtype)[
+        where
+    ]
+    b[...] = a
+    return b
+
+
+def test_large_windows_of_planes_with_gaps(threads):
+    case = PoolCase("", (2, 20, 15, 14), 5, 1, 2)
+    x, g = case.integers()
+    expected = reference.max_pool2d_backward(g, x, **case.max_args)
+    y, indices = reference.max_pool2d(x, **case.max_args, return_indices=True)
+    for axis, step in ((3, 2), (2, 2), (1, 2), (1, -2), (0, -2)):
+        a, b = (spaced(v, axis, step) for v in (x, g))
+        cases.assert_exact(
+            fastconv.max_pool2d_backward(b, a, **case.max_args), expected, (axis, step)
+        )
+        found, places = fastconv.max_pool2d(a, **case.max_args, return_indices=True)
+        cases.assert_exact(found, y, (axis, step))
+        cases.assert_exact(places, indices, (axis, step))
+
+
 def check_found_and_saved(case):
     """With the winners found again, and with their indices."""
     x, g = case.integers()
@@ -237,3 +302,18 @@ def test_whole_planes_of_averages(size, dtype, threads):
         cases.assert_exact(dx, np.broadcast_to(g / 8, dx.shape).astype(dtype))
     dx = fastconv.avg_pool2d_backward(g * taps, (2, 33, *size), size)
     np.testing.assert_allclose(dx, np.broadcast_to(g, dx.shape), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("planes", [16, 17, 33])
+@pytest.mark.parametrize("size", [(7, 7), (3, 8), (5, 15), (1, 16), (4, 9)], ids=str)
+def test_whole_planes_are_summed_row_by_row(size, planes, dtype, threads):
+    x = np.random.default_rng(5).standard_normal((2, planes, *size)).astype(dtype)
+    x[0, 3, 0, -1], x[1, 8] = np.nan, -0.0
+    rows = np.cumsum(x, 3, dtype=dtype)[..., -1]
+    expected = np.cumsum(rows, 2, dtype=dtype)[..., -1]
+    for side in guard.SIDES:
+        for a in (guard.array(x, side), guard.array(np.repeat(x, 2, 1), side)[:, ::2]):
+            y = fastconv.avg_pool2d(a, size, divisor_override=1)
+            cases.assert_exact(y[..., 0, 0], expected)
+            assert np.signbit(y[1, 8])

@@ -40,6 +40,29 @@ struct Winners {
   std::ptrdiff_t n;
 };
 
+// A line of pixels, a vector each, `pixel` elements apart: the winner of each window of `taps` of them, the first of
+// which starts `pad` before the first pixel, and its key. Places are first, plus pixel_place and lane_place for each
+// pixel and lane. `keys` and `suffix` have room for a vector of each pixel, and two of each tap. Every window has at
+// least one pixel, and pad < taps.
+template <class T>
+struct LineWinners {
+  const T* x;
+  std::ptrdiff_t pixel, pixels, taps, stride, pad, windows;
+  PlaceOf<T> first, pixel_place, lane_place;
+  PlaceOf<T>*keys, *suffix;
+  PlaceOf<T>*best, *winner;
+};
+
+// Planes of windows, whose winners are elements of planes of x: indices[i] = winner[i] and y[i] = x[winner[i]].
+template <class T>
+struct TellWinners {
+  const PlaceOf<T>* winner;
+  const T* x;
+  T* y;
+  std::int64_t* indices;
+  std::ptrdiff_t planes, n, winner_plane, x_plane, y_plane, indices_plane;
+};
+
 // dx[i] = sum over s of dy[i - back[s]], if winner[i - back[s]] is first + i. In whole vectors.
 template <class T>
 struct Deliver {
@@ -157,6 +180,8 @@ struct CellKernels {
   void (*to_cells)(const CellRows&, const T* array, const T* end, T* cells);  // without -0; the padding is 0
   void (*from_cells)(const CellRows&, const T* cells, T* array);
   void (*winners)(const Winners<T>&);
+  void (*line_winners)(const LineWinners<T>&);
+  void (*tell_winners)(const TellWinners<T>&);
   void (*deliver)(const Deliver<T>&);
   bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
   void (*lane_winners)(const LaneWinners<T>&);

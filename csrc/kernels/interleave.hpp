@@ -52,9 +52,15 @@ inline void interleave_pieces(const T* const* plane, std::ptrdiff_t columns, T* 
   }
 }
 
+// Half a vector, or 128 bits.
+template <class T>
+inline constexpr int kNarrowPiece = 16 / static_cast<int>(sizeof(T));
+template <class T>
+inline constexpr int kPieceColumns = kLanes<T> / 2 > kNarrowPiece<T> ? kLanes<T> / 2 : kNarrowPiece<T>;
+
 template <class T>
 void interleave(const Interleave<T>& t) {
-  constexpr int VL = kLanes<T>, narrow = 16 / static_cast<int>(sizeof(T)), wide = VL / 2 > narrow ? VL / 2 : narrow;
+  constexpr int VL = kLanes<T>, narrow = kNarrowPiece<T>, wide = kPieceColumns<T>;
   const T* plane[VL];
   for (int i = 0; i < VL; ++i) plane[i] = t.src + (i < t.channels ? i : t.channels - 1) * t.channel;
   if (t.columns >= wide) {

@@ -47,6 +47,14 @@ FASTCONV_INLINE Vector<T> fold_lanes_of(Vector<T> (&v)[kLanes<T>], F&& f) {
   return v[0];
 }
 
+// Of n parts, in order.
+template <class T, class F>
+FASTCONV_INLINE Vector<T> sum_of(std::ptrdiff_t n, F&& part) {
+  Vector<T> sum = part();
+  for (std::ptrdiff_t i = 1; i < n; ++i) sum += part();
+  return sum;
+}
+
 template <class T>
 FASTCONV_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {  // or NaN
   const Vector<T> most = opaque<Vector<T>>(b > a ? b : a);
@@ -110,31 +118,52 @@ void whole_plane_maxima(const WholePlanes<T>& given) {
   }
 }
 
+// Of VL planes: rows are transposed some columns at a time and added up at once, without a way through memory. What
+// that reads behind a row is the next one, or up to half a vector behind the last plane.
+template <class T>
+FASTCONV_INLINE Vector<T> row_sums(const WholePlaneSums<T>& t, const T* x, std::ptrdiff_t x_plane) {
+  constexpr int VL = kLanes<T>, W = kPieceColumns<T>;
+  const T* plane[VL];
+  for (int i = 0; i < VL; ++i) plane[i] = x + i * x_plane;
+  const T* ahead = x + VL * x_plane;  // the next planes come to L1 meanwhile, a vector's bytes for each that is added
+  std::ptrdiff_t start = 0;
+  const auto row = [&] {
+    Vector<T> sum{};
+    for (std::ptrdiff_t column = 0; column < t.taps[2]; column += W) {
+      Vector<T> v[W];
+#pragma GCC unroll 8
+      for (int i = 0; i < W; ++i) v[i] = join<T, W, VL>(plane + i, start + column);
+      transpose_pieces<T, W, W / 2>(v);
+      sum = column == 0 ? v[0] : sum + v[0];
+#pragma GCC unroll 8
+      for (int i = 1; i < W; ++i) {
+        __builtin_prefetch(ahead);
+        ahead += VL;
+        if (column + i < t.taps[2]) sum += v[i];
+      }
+    }
+    start += t.taps[2];
+    return sum;
+  };
+  return sum_of<T>(t.taps[0], [&] { return sum_of<T>(t.taps[1], row); });
+}
+
+// The last planes are copied, so that nothing behind them is read; and so are planes with gaps between.
 template <class T>
 void whole_plane_sums(const WholePlaneSums<T>& given) {
   constexpr int VL = kLanes<T>;
   const WholePlaneSums<T> t = given;  // which no store can change
   const std::ptrdiff_t size = t.taps[0] * t.taps[1] * t.taps[2];
   for (std::ptrdiff_t first = 0; first < t.planes; first += VL) {
-    const std::ptrdiff_t planes = t.planes - first < VL ? t.planes - first : VL;
-    interleave<T>({t.x + first * t.x_plane, t.x_plane, planes, size, t.pixels});
-    // Meanwhile the next planes come to L1, a vector's bytes for each that is added.
-    const T *pixel = t.pixels, *ahead = t.x + (first + VL) * t.x_plane;
-    const auto sum = [](std::ptrdiff_t n, auto&& part) {
-      Vector<T> s = part();
-      for (std::ptrdiff_t i = 1; i < n; ++i) s += part();
-      return s;
-    };
-    const auto element = [&] {
-      __builtin_prefetch(ahead);
-      ahead += VL;
-      const Vector<T> v = load(pixel);
-      pixel += VL;
-      return v;
-    };
-    const auto row = [&] { return sum(t.taps[2], element); };
-    const auto slice = [&] { return sum(t.taps[1], row); };
-    store_first(t.y + first, sum(t.taps[0], slice) * t.scale, t.y + t.planes, planes);
+    const std::ptrdiff_t left = t.planes - first, planes = left < VL ? left : VL;
+    const T* x = t.x + first * t.x_plane;
+    if (t.x_plane != size || left <= VL || size < VL) {
+      for (std::ptrdiff_t p = 0; p < planes; ++p) {
+        __builtin_memcpy(t.pixels + p * size, x + p * t.x_plane, static_cast<std::size_t>(size) * sizeof(T));
+      }
+      x = t.pixels;
+    }
+    store_first(t.y + first, row_sums(t, x, size) * t.scale, t.y + t.planes, planes);
   }
 }
 

@@ -88,11 +88,19 @@ bool lane_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
 template <class T>
 bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
+// The same of large windows that overlap, float32 only; false if these are others, or a block is too large.
+template <class T>
+bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
+// Some lanes of an image become 0.
+template <class T>
+void zero_gradient(const PoolProblem& p, T* dx, Index lanes);
+
 // Some lanes of an image, of any strides: dx is zeroed, then each window adds to it, in row-major order. False if
 // an index lies outside the plane. Maxima only.
 template <class T>
 bool scatter_gradient(const PoolProblem& p, const GradientArrays<T>& a, Index batch, const Range& lanes);
-constexpr Index kAbreast = 4;  // planes of saved indices that it follows side by side
+constexpr Index kAbreast = 8;  // planes of saved indices that it follows side by side
 
 // Averages of any strides, element by element.
 template <class T>

@@ -1,6 +1,7 @@
 #include "forward.hpp"
 
 #include <optional>
+#include <type_traits>
 
 #include "../memory.hpp"
 #include "../parallel.hpp"
@@ -85,6 +86,9 @@ void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
   const PoolProblem p = simplified(given);
   const PoolPlan plan = plan_pool<T>(p, a.kind, threads);
   if (plan.road == Road::kPlaneLanes && whole_planes_apply<T>(p)) return pool_whole_planes(p, a, plan.threads);
+  if constexpr (std::is_same_v<T, float>) {
+    if (pool_large_windows(p, a, plan.threads)) return;
+  }
   std::optional<PlaneFactors<T>> plane_factors;
   if (a.kind == kFoldSum && plan.road == Road::kRolling) a.rows = plane_factors.emplace(p).rows();
   std::optional<RecycledBlock> factors;

@@ -79,6 +79,9 @@ template <class T>
 bool whole_planes_apply(const PoolProblem& p);
 template <class T>
 void pool_whole_planes(const PoolProblem& p, const PoolArrays<T>& a, int threads);
+// Maxima of large windows and their places, float32 only; false if the windows are others, or a block is too large.
+template <class T>
+bool pool_large_windows(const PoolProblem& p, const PoolArrays<T>& a, int threads);
 template <class T>
 void pool_elements(const PoolProblem& p, const PoolArrays<T>& a, Index plane);
 

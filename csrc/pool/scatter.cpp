@@ -3,13 +3,16 @@
 #include "backward.hpp"
 
 namespace fastconv {
-namespace {
 
 template <class T>
-void zero(const PoolProblem& p, T* dx, Index lanes) {
+void zero_gradient(const PoolProblem& p, T* dx, Index lanes) {
   const auto& s = p.gradient.space;
+  if (lanes == 1 && dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in)) {
+    std::fill_n(dx, p.plane_size(), T(0));
+    return;
+  }
   if (lanes > 1 && s[kWidth] == 1 && p.gradient.channel != 1) {
-    for (Index c = 0; c < lanes; ++c) zero(p, dx + c * p.gradient.channel, 1);
+    for (Index c = 0; c < lanes; ++c) zero_gradient(p, dx + c * p.gradient.channel, 1);
     return;
   }
   const bool rows = lanes == 1 && s[kWidth] == 1, pixels = p.gradient.channel == 1;
@@ -25,6 +28,8 @@ void zero(const PoolProblem& p, T* dx, Index lanes) {
   }
 }
 
+namespace {
+
 // One row of windows: indices and gradients at steps from one to the next, and from one lane to the next.
 struct Steps {
   Index index, index_lane, dy, dy_lane, dx, dx_lane;
@@ -34,13 +39,17 @@ struct Steps {
 // often do.
 template <class T>
 bool add_row_abreast(const Index* index, const T* dy, T* dx, const Steps& step, Index count, Index plane) {
+  const Index index_lane = step.index_lane, dy_lane = step.dy_lane, dx_lane = step.dx_lane;
   bool valid = true;
   for (Index i = 0; i < count; ++i) {
-#pragma GCC unroll 4
-    for (Index c = 0; c < kAbreast; ++c) {
-      const Index at = index[i + c * step.index_lane];
-      if (static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(plane)) {
-        dx[at + c * step.dx_lane] += dy[i + c * step.dy_lane];
+    const Index* from = index + i;
+    const T* share = dy + i;
+    T* to = dx;
+#pragma GCC unroll 8
+    for (Index c = 0; c < kAbreast; ++c, from += index_lane, share += dy_lane, to += dx_lane) {
+      const Index at = *from;
+      if (static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(plane)) [[likely]] {
+        to[at] += *share;
       } else {
         valid = valid && at == -1;
       }
@@ -93,7 +102,7 @@ bool scatter_gradient(const PoolProblem& p, const GradientArrays<T>& a, Index ba
   const Index width = p.width().out, count = lanes.size();
   Steps step{p.indices.space[kWidth],  p.indices.channel, p.y.space[kWidth], p.y.channel,
              p.gradient.space[kWidth], p.gradient.channel};
-  zero(p, dx, count);
+  zero_gradient(p, dx, count);
   for (Index od = 0; od < p.depth().out; ++od) {
     for (Index oh = 0; oh < p.height().out; ++oh) {
       const T* const row = dy + offset_of(p.y, od, oh, 0);
@@ -147,6 +156,7 @@ void gather_elements(const PoolProblem& p, const GradientArrays<T>& a, Index pla
 }
 
 #define FASTCONV_INSTANTIATE(T)                                                                      \
+  template void zero_gradient(const PoolProblem&, T*, Index);                                        \
   template bool scatter_gradient(const PoolProblem&, const GradientArrays<T>&, Index, const Range&); \
   template void gather_elements(const PoolProblem&, const GradientArrays<T>&, Index);
 FASTCONV_INSTANTIATE(float)

@@ -1,0 +1,132 @@
+// Maxima of large windows that overlap, with as many planes or channels in the lanes as a vector has: gradients, and
+// maxima with their places. window_rows.hpp finds the winners; each window then gives dy to its own, in row-major
+// order, or tells where it is.
+#include <functional>
+#include <limits>
+
+#include "../parallel.hpp"
+#include "backward.hpp"
+#include "window_rows.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr std::size_t kComfortable = 512 << 10;  // bytes of workspace that stay in L2
+
+// Bytes that a vector of planes or channels needs, where the windows are such and there are lanes enough to fill
+// vectors and threads; else 0.
+template <class T>
+[[gnu::noinline]] std::size_t bytes_if_applies(const PoolProblem& p, int threads) {
+  const Axis &h = p.height(), &w = p.width();
+  const Index lanes = kernels().of<T>().lanes;
+  const bool overlap = h.kernel > h.stride || w.kernel > w.stride;
+  const bool filled = 2 * p.channels > lanes && p.batch * ceil_div(p.channels, lanes) >= threads;
+  if (taps_of(p) <= kFewTaps || !overlap || !filled || !WindowRows<T>::applies(p)) return 0;
+  const std::size_t bytes = WindowRows<T>::workspace_bytes(p);
+  return bytes <= kComfortable && p.plane_size() <= std::numeric_limits<std::int32_t>::max() ? bytes : 0;
+}
+
+// f(image, first lane, lanes, workspace) for each vector of them.
+using GroupTask = std::function<void(Index, Index, Index, Workspace&)>;
+void for_each_group(const PoolProblem& p, Index most, std::size_t bytes, int threads, const GroupTask& f) {
+  const Index in_image = ceil_div(p.channels, most);
+  parallel_for(threads, p.batch * in_image, [&](Index task) {
+    const Index first = task % in_image * most;
+    Workspace workspace(bytes);
+    f(task / in_image, first, std::min(most, p.channels - first), workspace);
+  });
+}
+
+// A row of windows of some lanes: each gives to the element that its winner is.
+template <class T>
+struct Giving {
+  const PlaceOf<T>* winner;
+  Index windows, lanes, vector;  // of which so many lanes exist
+  const T* dy;
+  Index dy_window, dy_lane;
+  T* dx;
+};
+// N lanes side by side: an addition waits for the one before if their windows share a winner, as neighbours often do.
+template <int N, class T>
+void give_abreast(const Giving<T>& g, Index first) {
+  const PlaceOf<T>* winner = g.winner + first;
+  const T* window = g.dy + first * g.dy_lane;
+  for (Index i = 0; i < g.windows; ++i, winner += g.vector, window += g.dy_window) {
+    const T* dy = window;
+#pragma GCC unroll 8
+    for (int lane = 0; lane < N; ++lane, dy += g.dy_lane) g.dx[winner[lane]] += *dy;
+  }
+}
+template <class T>
+void give(const Giving<T>& g) {
+  Index first = 0;
+  for (; first + 8 <= g.lanes; first += 8) give_abreast<8>(g, first);
+  for (; first < g.lanes; ++first) give_abreast<1>(g, first);
+}
+
+}  // namespace
+
+template <class T>
+bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
+  const std::size_t needed = a.indices == nullptr ? bytes_if_applies<T>(p, threads) : 0;
+  if (needed == 0) return false;
+  const Kernels<T>& k = kernels().of<T>();
+  const ImageStrides& s = p.gradient;
+  // Pixels of many channels lie far apart: what their windows add to is better kept together.
+  const Index width = p.width().in * k.lanes, kept = s.channel == 1 ? p.plane_size() * k.lanes : 0;
+  const PlaceSteps place =
+      kept > 0 ? PlaceSteps{width, k.lanes, 1} : PlaceSteps{s.space[kHeight], s.space[kWidth], s.channel};
+  const std::size_t bytes = Workspace::piece_bytes<T>(kept);
+  if (p.height().in * place.row + k.lanes * place.lane > std::numeric_limits<std::int32_t>::max()) return false;
+  if (bytes > kMaxWorkspace / 2) return false;
+  for_each_group(p, k.lanes, needed + bytes, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
+    WindowRows<T> rows(p, a.x + batch * p.x.batch + first * p.x.channel, lanes, place, workspace);
+    const T* const dy = a.dy + batch * p.y.batch + first * p.y.channel;
+    T* const dx = a.dx + batch * s.batch + first * s.channel;
+    T* const to = kept > 0 ? workspace.take<T>(kept) : dx;
+    if (kept > 0) {
+      std::fill_n(to, kept, T(0));
+    } else {
+      zero_gradient(p, to, lanes);
+    }
+    for (Index oh = 0; oh < p.height().out; ++oh) {
+      give<T>({rows.row(oh), p.width().out, lanes, k.lanes, dy + oh * p.y.space[kHeight], p.y.space[kWidth],
+               p.y.channel, to});
+    }
+    if (kept > 0) k.from_cells(rows.pixels_of(s, p.height().in), to, dx);
+  });
+  return true;
+}
+
+// Planes only: pixels of many channels lie so far apart that a few of them at a time miss the cache.
+template <class T>
+bool pool_large_windows(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
+  using P = PlaceOf<T>;
+  const Axis &h = p.height(), &w = p.width();
+  const Index pixels = h.out * w.out;
+  const std::size_t needed = a.kind == kFoldMaxPlaces ? bytes_if_applies<T>(p, threads) : 0;
+  if (needed == 0) return false;
+  if (!dense_planes(p.x, 1, h.in, w.in)) return false;
+  if (!dense_planes(p.y, 1, h.out, w.out) || !dense_planes(p.indices, 1, h.out, w.out)) return false;
+  const Kernels<T>& k = kernels().of<T>();
+  const std::size_t bytes = 2 * Workspace::piece_bytes<P>(pixels * k.lanes);
+  if (bytes > kMaxWorkspace / 2) return false;
+  for_each_group(p, k.lanes, needed + bytes, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
+    const auto at = [&](const ImageStrides& s) { return batch * s.batch + first * s.channel; };
+    WindowRows<T> rows(p, a.x + at(p.x), lanes, {w.in, 1, 0}, workspace);
+    P *const winners = workspace.take<P>(pixels * k.lanes), *const planes = workspace.take<P>(pixels * k.lanes);
+    const Index row = w.out * k.lanes;
+    for (Index oh = 0; oh < h.out; ++oh) std::copy_n(rows.row(oh), row, winners + oh * row);
+    // Their bits are moved as if they were elements.
+    k.transpose({reinterpret_cast<const T*>(winners), k.lanes, pixels, lanes, reinterpret_cast<T*>(planes), pixels,
+                 nullptr, false});
+    k.tell_winners({planes, a.x + at(p.x), a.y + at(p.y), a.indices + at(p.indices), lanes, pixels, pixels, p.x.channel,
+                    p.y.channel, p.indices.channel});
+  });
+  return true;
+}
+
+template bool large_window_gradient(const PoolProblem&, const GradientArrays<float>&, int);
+template bool pool_large_windows(const PoolProblem&, const PoolArrays<float>&, int);
+
+}  // namespace fastconv
