@@ -7,6 +7,8 @@ a few pixels share one block.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -200,3 +202,14 @@ def test_a_sample_does_not_depend_on_its_batch(case):
             a.input[i : i + 1], a.weight, a.bias, **case.geometry, algorithm="direct"
         )
         np.testing.assert_array_equal(whole[i], alone[0])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradients_have_the_same_bits_whatever_else_is_wanted(case):
+    arrays = case.normal()
+    every = cases.backward(case, arrays)
+    for mask in itertools.product((False, True), repeat=3):
+        some = cases.backward(case, arrays, output_mask=mask)
+        for wanted, one, same in zip(mask, every, some, strict=True):
+            assert (same is not None) == wanted
+            assert not wanted or one.tobytes() == same.tobytes(), mask

@@ -81,7 +81,7 @@ PyObject* gradients_of(const ConvOptions& options, Array& grad_output, Array& in
   const Precision result = common_precision(grad_output, input, weight);
   const Precision computed = compute_precision(result);
   grad_output.become(computed);
-  if (mask[1]) input.become(computed);
+  if (mask[1] || mask[2]) input.become(computed);  // the way of the bias's gradient follows from that of the weights'
   if (mask[0]) weight.become(computed);
   Gradients gradients(mask, input.shape(), weight.shape(), p.groups * p.outputs, result);
   p.y = shapes.output_layout().strides(grad_output, p.outputs);
@@ -90,7 +90,7 @@ PyObject* gradients_of(const ConvOptions& options, Array& grad_output, Array& in
     problems.input.x = shapes.input.layout.strides(*gradients.input, p.channels);
     problems.input.w = weight_strides(weight, p, options.dims);
   }
-  if (mask[1]) {
+  if (mask[1] || mask[2]) {
     problems.weight.x = shapes.input.layout.strides(input, p.channels);
     problems.weight.w = dense_weight_strides(p);
   }

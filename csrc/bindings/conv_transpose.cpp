@@ -93,7 +93,7 @@ PyObject* backward(int dims, const Arguments& a) {
     if (mask[1]) {
       p.w = dense_weight_strides(p);
       p.y = shapes.input.layout.strides(input, p.outputs);
-      conv_grad_weight<T>(p, dy, input.data<T>(), gradients.weight->data<T>(), nullptr, num_threads());
+      conv_grad_weight<T>(p, dy, input.data<T>(), gradients.weight->data<T>(), num_threads());
     }
     if (mask[2]) conv_grad_bias<T>(with_output_of_x(p), dy, gradients.bias->data<T>(), num_threads());
   });

@@ -17,10 +17,14 @@ template <class T>
 void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
                      int threads);
 
-// Sums the bias's gradient too, and says so, if one is wanted and costs less on the way than conv_grad_bias.
 template <class T>
-bool conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
-                      int threads);
+void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads);
+
+// The gradients of the weights and the bias that are not null. Some layers' are computed on one way over dY; then that
+// of the bias has the same bits whether the other one is wanted or not.
+template <class T>
+void conv_grad_parameters(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
+                          int threads);
 
 template <class T>
 void conv_grad_bias(const Problem& forward, const T* grad_output, T* grad_bias, int threads);

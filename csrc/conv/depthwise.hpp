@@ -37,6 +37,9 @@ struct DepthwisePlan {
 // gradient (not `forward`) has no channels in the lanes.
 template <class T>
 bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool forward = true);
+// The same for the weights' gradient.
+template <class T>
+bool plan_depthwise_grad_weight(const Problem& p, int threads, DepthwisePlan& plan);
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan);
 

@@ -284,9 +284,14 @@ void run_tasks(const GradWeightCall<T>& call, Index block_groups, T* gradient, i
 }  // namespace
 
 template <class T>
+bool plan_depthwise_grad_weight(const Problem& p, int threads, DepthwisePlan& plan) {
+  return p.channels * p.outputs <= kMostPairs && plan_depthwise<T>(p, threads, plan, false);
+}
+
+template <class T>
 bool depthwise_grad_weight(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
   DepthwisePlan plan;
-  if (p.channels * p.outputs > kMostPairs || !plan_depthwise<T>(p, threads, plan, false)) return false;
+  if (!plan_depthwise_grad_weight<T>(p, threads, plan)) return false;
   const GradWeightCall<T> call{p, plan, x, grad_output, kernels().of<T>()};
   if (plan.kernel == DepthwiseKernel::kLanes) {
     run_tasks<LaneGradWeight<T>>(call, call.kernels.lanes, grad_weight, plan.threads);
@@ -296,6 +301,8 @@ bool depthwise_grad_weight(const Problem& p, const T* x, const T* grad_output, T
   return true;
 }
 
+template bool plan_depthwise_grad_weight<float>(const Problem&, int, DepthwisePlan&);
+template bool plan_depthwise_grad_weight<double>(const Problem&, int, DepthwisePlan&);
 template bool depthwise_grad_weight(const Problem&, const float*, const float*, float*, int);
 template bool depthwise_grad_weight(const Problem&, const double*, const double*, double*, int);
 

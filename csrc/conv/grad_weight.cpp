@@ -360,7 +360,7 @@ void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_outpu
       p.axis[s].pad = a.pad - rest % a.kernel * a.dilation;
       rest /= a.kernel;
     }
-    conv_grad_weight<T>(p, x, grad_output, grad_weight + t, nullptr, threads);
+    conv_grad_weight(p, x, grad_output, grad_weight + t, threads);
   }
 }
 
@@ -412,39 +412,50 @@ Problem swapped(Problem p) {
   return p;
 }
 
+// Windows too large for any stage.
+bool goes_by_taps(const Problem& p) {
+  return p.taps() > 1 && Stage::wanted(p) && channel_stage(p, 1, 1) > kStageElements;
+}
+
+// (Parts of the raw one's sums need a dense dW, see p.w.)
+template <class T>
+bool takes_raw(const Problem& p, int threads) {
+  DepthwisePlan plan;
+  return p.w.in == p.taps() && p.flops() > 0 && !plan_depthwise_grad_weight<T>(p, threads, plan) && !wide_kernels(p) &&
+         !goes_by_taps(p) && grad_weight_raw_wins<T>(p);
+}
+
 // grad_weight is laid out as forward.w says, taps side by side.
 template <class T>
-bool conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
-                      int threads) {
+void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
   const Problem p = simplified(forward);
   const Index elements = p.groups * p.outputs * p.channels * p.taps();
-  if (elements == 0) return false;
+  if (elements == 0) return;
   if (p.batch * p.pixels() == 0) {
     std::fill_n(grad_weight, elements, T(0));
-    return false;
+    return;
   }
-  if (depthwise_grad_weight(p, x, grad_output, grad_weight, threads)) return false;
-  if (column_products_grad_weight(p, x, grad_output, grad_weight, threads)) return false;
-  if (p.taps() > 1 && Stage::wanted(p) && channel_stage(p, 1, 1) > kStageElements) {
+  if (takes_raw<T>(p, threads)) {
+    conv_grad_weight_raw<T>(p, x, grad_output, grad_weight, nullptr, threads);
+    return;
+  }
+  if (depthwise_grad_weight(p, x, grad_output, grad_weight, threads)) return;
+  if (column_products_grad_weight(p, x, grad_output, grad_weight, threads)) return;
+  if (goes_by_taps(p)) {
     grad_weight_by_taps(p, x, grad_output, grad_weight, threads);
-    return false;
-  }
-  // (Parts of the raw one's sums need a dense dW, see p.w.)
-  if (p.w.in == p.taps() && grad_weight_raw_wins<T>(p)) {
-    conv_grad_weight_raw(p, x, grad_output, grad_weight, grad_bias, threads);
-    return grad_bias != nullptr;
+    return;
   }
   if (p.w.in == p.taps() && winograd_grad_weight_wins<T>(p)) {
     winograd_grad_weight(p, x, grad_output, grad_weight, threads);
-    return false;
+    return;
   }
   if (p.w.in == p.taps() && p.depth().kernel > 1 && winograd_grad_weight_wins<T>(at_depth_tap(p, 0))) {
     winograd_by_depth_taps(p, x, grad_output, grad_weight, threads);
-    return false;
+    return;
   }
   if (better_swapped<T>(p)) {
-    conv_grad_weight<T>(swapped(p), grad_output, x, grad_weight, nullptr, threads);
-    return false;
+    conv_grad_weight(swapped(p), grad_output, x, grad_weight, threads);
+    return;
   }
   threads = useful_threads(p.flops(), threads, threads);
   const GradWeightPlan plan = plan_grad_weight<T>(p, threads);
@@ -470,10 +481,24 @@ bool conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
     GradWeightTask<T>(call, t).run(to);
   });
   if (plan.parts > 1) add_parts(partial.as<const T>(), plan.parts, elements, grad_weight);
-  return false;
 }
 
-template bool conv_grad_weight(const Problem&, const float*, const float*, float*, float*, int);
-template bool conv_grad_weight(const Problem&, const double*, const double*, double*, double*, int);
+template <class T>
+void conv_grad_parameters(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
+                          int threads) {
+  const Problem p = simplified(forward);
+  // (Groups may go through a sweep for dx, whose sums are those of conv_grad_bias.)
+  if (grad_bias != nullptr && p.groups == 1 && takes_raw<T>(p, threads)) {
+    conv_grad_weight_raw(p, x, grad_output, grad_weight, grad_bias, threads);
+    return;
+  }
+  if (grad_weight != nullptr) conv_grad_weight(forward, x, grad_output, grad_weight, threads);
+  if (grad_bias != nullptr) conv_grad_bias(forward, grad_output, grad_bias, threads);
+}
+
+template void conv_grad_weight(const Problem&, const float*, const float*, float*, int);
+template void conv_grad_weight(const Problem&, const double*, const double*, double*, int);
+template void conv_grad_parameters(const Problem&, const float*, const float*, float*, float*, int);
+template void conv_grad_parameters(const Problem&, const double*, const double*, double*, double*, int);
 
 }  // namespace fastconv

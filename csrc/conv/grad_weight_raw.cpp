@@ -81,7 +81,8 @@ RawGradPlan plan_raw(const Problem& p) {
 template <class T>
 class RawGradTask {
  public:
-  RawGradTask(const Problem& p, const RawGradPlan& plan, Index group, Index first, const T* x, const T* dy, bool bias)
+  RawGradTask(const Problem& p, const RawGradPlan& plan, Index group, Index first, const T* x, const T* dy,
+              bool weights, bool bias)
       : p_(p),
         plan_(plan),
         kernels_(kernels().of<T>()),
@@ -91,6 +92,7 @@ class RawGradTask {
         outputs_(std::min(plan.outputs, p.outputs - first)),
         x_(x),
         dy_(dy),
+        weights_(weights),
         workspace_(bytes()) {
     sums_ = workspace_.take<T>(outputs_ * plan.columns * plan.lanes);
     gradient_ = workspace_.take<T>(outputs_ * ld());
@@ -107,9 +109,9 @@ class RawGradTask {
     if (bias_ != nullptr) std::fill_n(bias_, outputs_, 0.0);
     for (Index i = first_block; i < end; ++i) add_block(i, std::min(i + 1, end - 1));
     if (!started_) std::fill_n(sums_, outputs_ * plan_.columns * plan_.lanes, T(0));
-    T* row = to + group_ * p_.w.group + first_ * p_.w.out;
-    for (Index o = 0; o < outputs_; ++o, row += p_.w.out) {  // columns lie side by side: see conv_grad_weight
-      kernels_.sum_lanes(sums_ + o * plan_.columns * plan_.lanes, plan_.columns, row);
+    for (Index o = 0; o < outputs_; ++o) {  // columns lie side by side: see takes_raw
+      const T* sums = sums_ + o * plan_.columns * plan_.lanes;
+      if (weights_) kernels_.sum_lanes(sums, plan_.columns, to + group_ * p_.w.group + (first_ + o) * p_.w.out);
       if (bias_ != nullptr) bias[group_ * p_.outputs + first_ + o] = static_cast<T>(bias_[o]);
     }
   }
@@ -158,7 +160,7 @@ class RawGradTask {
     const Index height = std::min(plan_.height, p_.height().out - b.oh);
     if (height <= 0) return;
     if (plan_.blocks_w > 1) set_width(std::min(plan_.width, p_.width().out - b.ow));
-    stage_.fill(p_, x_, b, input_);
+    if (weights_) stage_.fill(p_, x_, b, input_);
     const T* dy = gradient(b);
     copy_gradient(dy, height);
     if (in_place()) {
@@ -226,7 +228,7 @@ class RawGradTask {
       tile.a = dy + rows.start(i) * ld_dy;
       tile.masked_a = tile.a + masked_step() * plan_.lanes;
       const T* const ahead = next == nullptr || i + 1 == rows.count ? next : dy + rows.start(i + 1) * ld_dy;
-      for (Index j = 0; j < columns.count; ++j) {
+      for (Index j = 0; weights_ && j < columns.count; ++j) {
         tile.ahead = ahead == nullptr || j >= rows.base ? nullptr : ahead + j * ld_dy;
         tile.ahead_step = j + columns.count < rows.base ? columns.count * ld_dy : 0;
         tile.column_offset = column_offset_ + columns.start(j);
@@ -260,6 +262,7 @@ class RawGradTask {
   bool started_ = false;       // sums_ hold products
   const T* x_;
   const T* dy_;
+  bool weights_;  // or only the bias
   Workspace workspace_;
   T* sums_;
   T* gradient_;
@@ -316,12 +319,12 @@ void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T*
     const Index first = i % plan.output_tasks * plan.outputs, group = i / plan.output_tasks % p.groups;
     const Index part = i / plan.output_tasks / p.groups;
     T* to = plan.parts > 1 ? partial.as<T>() + part * elements : grad_weight;
-    T* bias = plan.parts > 1 ? biases.as<T>() + part * channels : grad_bias;
-    RawGradTask<T>(p, plan, group, first, x, grad_output, grad_bias != nullptr)
+    T* bias = plan.parts > 1 && grad_bias != nullptr ? biases.as<T>() + part * channels : grad_bias;
+    RawGradTask<T>(p, plan, group, first, x, grad_output, grad_weight != nullptr, grad_bias != nullptr)
         .run(parts.start(part), parts.size(part), to, bias);
   });
   if (plan.parts == 1) return;
-  add_parts(partial.as<const T>(), parts.count, elements, grad_weight);
+  if (grad_weight != nullptr) add_parts(partial.as<const T>(), parts.count, elements, grad_weight);
   if (grad_bias != nullptr) add_parts(biases.as<const T>(), parts.count, channels, grad_bias);
 }
 

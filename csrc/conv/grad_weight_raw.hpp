@@ -9,7 +9,7 @@ namespace fastconv {
 template <class T>
 bool grad_weight_raw_wins(const Problem& p);
 template <class T>
-// With the bias's gradient, unless that is null: dY is in the cache then.
+// Either gradient may be null. That of the bias is summed while dY is in the cache.
 void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
                           int threads);
 

@@ -12,8 +12,7 @@ void conv_gradients(const GradientProblem& p, const GradientOperands<T>& a, int 
     return;
   }
   if (a.dx != nullptr) conv_grad_input<T>(p.input, a.dy, a.w, nullptr, a.dx, threads);
-  const bool summed = a.dw != nullptr && conv_grad_weight<T>(p.weight, a.x, a.dy, a.dw, a.db, threads);
-  if (a.db != nullptr && !summed) conv_grad_bias<T>(p.weight, a.dy, a.db, threads);
+  conv_grad_parameters<T>(p.weight, a.x, a.dy, a.dw, a.db, threads);
 }
 
 template void conv_gradients(const GradientProblem&, const GradientOperands<float>&, int);
