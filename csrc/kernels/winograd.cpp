@@ -16,7 +16,7 @@ template <class T, int NV>
 constexpr void (*winograd_product_or_null())(const fastconv::WinogradProduct<T>&) {
   if constexpr (NV <= kVectors) {
     // One vector: twice the rows, since six sums would wait for each other.
-    return &winograd_product<T, NV == 1 && kVectors >= 4 ? 2 * kRows : kRows, NV>;
+    return &winograd_product < T, NV == 1 && kVectors >= 4 ? 2 * kRows : kRows, NV > ;
   } else {
     return nullptr;
   }
