@@ -18,8 +18,7 @@ using fastconv::Tile;
 
 enum class Lanes { kChannels, kPixels, kUnpackedPixels, kRawPixels };
 
-// The rare tile that hangs over the edge of C, or some of whose vectors end early: out of line and once for all shapes.
-// `count` sums of a row, from `lane` on.
+// `count` sums of a row, from `lane` on, with what C holds, bias and ReLU.
 template <class T, Lanes L>
 inline Vector<T> finished(const Tile<T>& t, const T* bias, Vector<T> sum, const T* c, int row, int lane, int count) {
   const bool all = count == kLanes<T>;
@@ -29,6 +28,7 @@ inline Vector<T> finished(const Tile<T>& t, const T* bias, Vector<T> sum, const 
   return t.relu ? relu<T>(sum) : sum;
 }
 
+// The rare tile that hangs over the edge of C, or some of whose vectors end early: out of line and once for all shapes.
 template <class T, Lanes L>
 [[gnu::noinline, gnu::noclone]] void store_ragged(const Tile<T>& tile, std::ptrdiff_t n, const T* sums, int rows,
                                                   int vectors) {
@@ -69,26 +69,6 @@ inline __attribute__((always_inline)) void for_each_vector(F&& f) {
   for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) f(i, j);
-  }
-}
-
-// The same for raw pixels, where every vector has its own place in C and some end early.
-template <class T>
-[[gnu::noinline, gnu::noclone]] void store_ragged_slots(const Tile<T>& t, const T* sums, int rows, int vectors) {
-  for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < vectors; ++j, sums += kLanes<T>) {
-      const int n = static_cast<int>(t.slot[j].lanes);
-      T* c = t.slot[j].c + t.c_shift + i * t.ldc;
-      Vector<T> v = load(sums);
-      if (t.accumulate) v += n == kLanes<T> ? load(c) : load_tail(c, n);
-      if (t.bias != nullptr) v += broadcast(t.bias[i]);
-      if (t.relu) v = relu<T>(v);
-      if (n == kLanes<T>) {
-        store(c, v);
-      } else {
-        store_tail(c, v, n);
-      }
-    }
   }
 }
 
