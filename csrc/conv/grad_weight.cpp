@@ -3,11 +3,13 @@
 // The same tile kernel as in forward, with its two offset tables swapped: the rows of a tile are now
 // taps, the reduction runs over pixels. The lanes are output channels, so blocks of dY are packed to
 // [pixel][output]; x is read through offsets, from a padded copy where it meets padding. Start
-// reading at conv_grad_weight, at the end.
+// reading at grad_weight_by_tiles, at the end.
 //
 // The sums of one task live in its workspace while all pixels pass by. Where dW is so small that
 // there are few tasks, the pixels are split too, into parts that depend on the problem alone; their
 // partial sums are added in order, so the bits do not depend on the threads.
+#include "grad_weight.hpp"
+
 #include <algorithm>
 #include <cstring>
 
@@ -16,13 +18,9 @@
 #include "../parallel.hpp"
 #include "../workspace.hpp"
 #include "ahead.hpp"
-#include "column_products.hpp"
-#include "conv.hpp"
-#include "depthwise.hpp"
+#include "direct_plan.hpp"
 #include "grad_parts.hpp"
-#include "grad_weight_raw.hpp"
 #include "stage.hpp"
-#include "winograd_grad_weight.hpp"
 
 namespace fastconv {
 namespace {
@@ -48,7 +46,7 @@ struct GradWeightPlan {
 };
 
 // A block's windows, for one channel, must fit the workspace. Enormous windows do not; then
-// conv_grad_weight goes tap by tap, and a block of one pixel always fits.
+// grad_parameters.cpp goes tap by tap, and a block of one pixel always fits.
 constexpr Index kStageElements = Index{512} << 10;
 
 Index channel_stage(const Problem& p, Index height, Index width) {
@@ -347,116 +345,13 @@ class GradWeightTask {
 
 }  // namespace
 
-namespace {
-
-template <class T>
-void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
-  Problem p = forward;
-  for (Index t = 0; t < forward.taps(); ++t) {
-    Index rest = t;
-    for (std::size_t s = kSpatial; s-- > 0;) {
-      const Axis& a = forward.axis[s];
-      p.axis[s].kernel = 1;
-      p.axis[s].pad = a.pad - rest % a.kernel * a.dilation;
-      rest /= a.kernel;
-    }
-    conv_grad_weight(p, x, grad_output, grad_weight + t, threads);
-  }
-}
-
-}  // namespace
-
-// One tap of the depth, whose dW has no gaps.
-Problem at_depth_tap(const Problem& forward, Index d) {
-  Problem p = forward;
-  Axis& depth = p.axis[kDepth];
-  depth.kernel = 1;
-  depth.pad -= d * depth.dilation;
-  p.w.in = p.taps();
-  p.w.out = p.channels * p.w.in;
-  p.w.group = p.outputs * p.w.out;
-  return p;
+bool one_stage_holds_windows(const Problem& p) {
+  return p.taps() == 1 || !Stage::wanted(p) || channel_stage(p, 1, 1) <= kStageElements;
 }
 
 template <class T>
-void winograd_by_depth_taps(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
-  const Index depths = forward.depth().kernel, taps = forward.taps() / depths;
-  const Index kernels_2d = forward.groups * forward.outputs * forward.channels;
-  const RecycledBlock one(static_cast<std::size_t>(kernels_2d * taps) * sizeof(T));
-  for (Index d = 0; d < depths; ++d) {
-    winograd_grad_weight(at_depth_tap(forward, d), x, grad_output, one.as<T>(), threads);
-    kernels().of<T>().copy({one.as<const T>(), taps, kernels_2d, taps, grad_weight + d * taps, forward.taps()});
-  }
-}
-
-// Without taps dW is a product of two matrices of pixels, either of which may be the one that is transposed: the one
-// with fewer channels, if these fill the lanes.
-template <class T>
-bool better_swapped(const Problem& p) {
-  const auto pointwise = [](const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out; };
-  if (p.w.in != 1 || !std::all_of(p.axis.begin(), p.axis.end(), pointwise)) return false;
-  const Index lanes = kernels().of<T>().lanes;
-  const auto cost = [&](Index packed, Index rows, const ImageStrides& s) {
-    const double pack = s.space[kWidth] == 1 ? 1.2 : s.channel == 1 ? 0.3 : 3.0;
-    return static_cast<double>(round_up(packed, lanes)) *
-           (pack + static_cast<double>(rows) / (2.0 * static_cast<double>(lanes)));
-  };
-  return cost(p.channels, p.outputs, p.x) < cost(p.outputs, p.channels, p.y);
-}
-
-// dW^T of a pointwise problem: x and dY change places.
-Problem swapped(Problem p) {
-  std::swap(p.channels, p.outputs);
-  std::swap(p.x, p.y);
-  std::swap(p.w.in, p.w.out);
-  return p;
-}
-
-// Windows too large for any stage.
-bool goes_by_taps(const Problem& p) {
-  return p.taps() > 1 && Stage::wanted(p) && channel_stage(p, 1, 1) > kStageElements;
-}
-
-// (Parts of the raw one's sums need a dense dW, see p.w.)
-template <class T>
-bool takes_raw(const Problem& p, int threads) {
-  DepthwisePlan plan;
-  return p.w.in == p.taps() && p.flops() > 0 && !plan_depthwise_grad_weight<T>(p, threads, plan) && !wide_kernels(p) &&
-         !goes_by_taps(p) && grad_weight_raw_wins<T>(p);
-}
-
-// grad_weight is laid out as forward.w says, taps side by side.
-template <class T>
-void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
-  const Problem p = simplified(forward);
+void grad_weight_by_tiles(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
   const Index elements = p.groups * p.outputs * p.channels * p.taps();
-  if (elements == 0) return;
-  if (p.batch * p.pixels() == 0) {
-    std::fill_n(grad_weight, elements, T(0));
-    return;
-  }
-  if (takes_raw<T>(p, threads)) {
-    conv_grad_weight_raw<T>(p, x, grad_output, grad_weight, nullptr, threads);
-    return;
-  }
-  if (depthwise_grad_weight(p, x, grad_output, grad_weight, threads)) return;
-  if (column_products_grad_weight(p, x, grad_output, grad_weight, threads)) return;
-  if (goes_by_taps(p)) {
-    grad_weight_by_taps(p, x, grad_output, grad_weight, threads);
-    return;
-  }
-  if (p.w.in == p.taps() && winograd_grad_weight_wins<T>(p)) {
-    winograd_grad_weight(p, x, grad_output, grad_weight, threads);
-    return;
-  }
-  if (p.w.in == p.taps() && p.depth().kernel > 1 && winograd_grad_weight_wins<T>(at_depth_tap(p, 0))) {
-    winograd_by_depth_taps(p, x, grad_output, grad_weight, threads);
-    return;
-  }
-  if (better_swapped<T>(p)) {
-    conv_grad_weight(swapped(p), grad_output, x, grad_weight, threads);
-    return;
-  }
   threads = useful_threads(p.flops(), threads, threads);
   const GradWeightPlan plan = plan_grad_weight<T>(p, threads);
   const Call<T> call{p, plan, x, grad_output, kernels().of<T>()};
@@ -483,22 +378,7 @@ void conv_grad_weight(const Problem& forward, const T* x, const T* grad_output, 
   if (plan.parts > 1) add_parts(partial.as<const T>(), plan.parts, elements, grad_weight);
 }
 
-template <class T>
-void conv_grad_parameters(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
-                          int threads) {
-  const Problem p = simplified(forward);
-  // (Groups may go through a sweep for dx, whose sums are those of conv_grad_bias.)
-  if (grad_bias != nullptr && p.groups == 1 && takes_raw<T>(p, threads)) {
-    conv_grad_weight_raw(p, x, grad_output, grad_weight, grad_bias, threads);
-    return;
-  }
-  if (grad_weight != nullptr) conv_grad_weight(forward, x, grad_output, grad_weight, threads);
-  if (grad_bias != nullptr) conv_grad_bias(forward, grad_output, grad_bias, threads);
-}
-
-template void conv_grad_weight(const Problem&, const float*, const float*, float*, int);
-template void conv_grad_weight(const Problem&, const double*, const double*, double*, int);
-template void conv_grad_parameters(const Problem&, const float*, const float*, float*, float*, int);
-template void conv_grad_parameters(const Problem&, const double*, const double*, double*, double*, int);
+template void grad_weight_by_tiles(const Problem&, const float*, const float*, float*, int);
+template void grad_weight_by_tiles(const Problem&, const double*, const double*, double*, int);
 
 }  // namespace fastconv

@@ -308,7 +308,8 @@ void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T*
                           int threads) {
   const RawGradPlan plan = plan_raw<T>(p);
   const Index elements = p.groups * p.outputs * plan.columns;
-  const RecycledBlock partial(plan.parts > 1 ? static_cast<std::size_t>(plan.parts * elements) * sizeof(T) : 0);
+  const RecycledBlock partial(
+      plan.parts > 1 && grad_weight != nullptr ? static_cast<std::size_t>(plan.parts * elements) * sizeof(T) : 0);
   const Index channels = p.groups * p.outputs;
   const RecycledBlock biases(
       plan.parts > 1 && grad_bias != nullptr ? static_cast<std::size_t>(plan.parts * channels) * sizeof(T) : 0);
@@ -318,7 +319,7 @@ void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T*
   parallel_for(useful_threads(p.flops(), tasks, threads), tasks, [&](Index i) {
     const Index first = i % plan.output_tasks * plan.outputs, group = i / plan.output_tasks % p.groups;
     const Index part = i / plan.output_tasks / p.groups;
-    T* to = plan.parts > 1 ? partial.as<T>() + part * elements : grad_weight;
+    T* to = plan.parts > 1 && grad_weight != nullptr ? partial.as<T>() + part * elements : grad_weight;
     T* bias = plan.parts > 1 && grad_bias != nullptr ? biases.as<T>() + part * channels : grad_bias;
     RawGradTask<T>(p, plan, group, first, x, grad_output, grad_weight != nullptr, grad_bias != nullptr)
         .run(parts.start(part), parts.size(part), to, bias);
