@@ -30,7 +30,9 @@ constexpr Index kMostWeights = Index{1} << 20;     // elements, packed anew by e
 constexpr Index kMostWorkspace = Index{12} << 20;  // bytes
 constexpr Index kMostPhases = 256;                 // residues; larger strides leave most of dx without any tap
 constexpr Index kChain = 64;                       // channels of dy that are staged, and summed in a row
-constexpr Index kChainInPlace = 512;               // that are summed in a row where they lie
+constexpr Index kChainInPlace = 512;               // that are summed in a row where they lie, if few rows read them
+constexpr Index kFewRows = 6;                      // tiles
+constexpr Index kRowsAhead = 6;                    // of dy, asked for while one is multiplied
 
 bool few_channels(const Problem& forward) {
   const Index rows = forward.channels * forward.taps();
@@ -121,7 +123,7 @@ class TapProducts {
   Index outputs() const { return hull_.channels; }  // of the convolution: the products' reduction
   Index depth_taps() const { return hull_.depth().kernel; }
   Panels chains(bool in_place = false) const {
-    return {outputs(), in_place && rows_ <= 2 * k_.tile_rows ? kChainInPlace : kChain};
+    return {outputs(), in_place && rows_ <= kFewRows * k_.tile_rows ? kChainInPlace : kChain};
   }
   Index chain() const { return chains().size(0); }
   Index blocks() const { return hull_.groups * hull_.depth().out * blocks_h_ * blocks_w_; }  // of an image
@@ -148,7 +150,7 @@ class TapProducts {
   Index place_in_stage(const Inside& in, const Scratch& s) const;
   void multiply(const Inside& in, const Block& b, const T* dy, const T* packed, const Scratch& s) const;
   void multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index first,
-                Index count) const;
+                Index count, Index ahead) const;
   void add(const Scratch& s, const Phase& f, const Block& b, const T* bias, T* dx) const;
 
   std::vector<Phase> phases_;
@@ -314,17 +316,21 @@ void TapProducts<T>::multiply(const Inside& in, const Block& b, const T* dy, con
   const Index vectors = in_place ? place_in_dy(in, b, dy, s) : place_in_stage(in, s);
   Problem part = hull_;
   const Panels parts = chains(in_place);
+  // Columns of dy that stay in L1 for all rows of the product need not be asked for.
+  const Index columns = outputs() * k_.tile_vectors * k_.lanes * static_cast<Index>(sizeof(T));
+  const bool far = in_place && parts.count == 1 && columns >= caches().l1 / 2;
+  const Index ahead = far ? kRowsAhead * hull_.x.channel : 0;
   for (Index i = 0; i < parts.count; ++i) {
     part.channels = parts.size(i);
     const Index first = parts.start(i);
     if (!in_place) stage().copy_all(part, k_, dy + first * hull_.x.channel, b.od, b.oh, b.ow, s.stage);
-    multiply(s, vectors, in_place ? s.k_offset + first : s.k_offset, packed, first, part.channels);
+    multiply(s, vectors, in_place ? s.k_offset + first : s.k_offset, packed, first, part.channels, ahead);
   }
 }
 
 template <class T>
 void TapProducts<T>::multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index first,
-                              Index count) const {
+                              Index count, Index ahead) const {
   const Panels columns(vectors, k_.tile_vectors), rows(rows_, k_.tile_rows);
   const Index lda = outputs(), ldc = product_plane();
   Tile<T> tile{};
@@ -332,6 +338,7 @@ void TapProducts<T>::multiply(const Scratch& s, Index vectors, const Index* k_of
   tile.accumulate = first > 0;
   tile.lda = lda;
   tile.ldc = ldc;
+  tile.ahead_step = ahead * static_cast<Index>(sizeof(T));
   for (Index j = 0; j < columns.count; ++j) {
     tile.slot = s.slots + columns.start(j);
     for (Index d = 0; d < depth_taps(); ++d) {
@@ -343,7 +350,9 @@ void TapProducts<T>::multiply(const Scratch& s, Index vectors, const Index* k_of
         tile.next.a = rows.size(r) * lda;
         tile.next.c = rows.size(r) * ldc;
         tile.tiles = rows.end_of_size(r) - r;
-        k_.raw_pixels[rows.size(r) - 1][columns.size(j) - 1](tile);
+        const auto kernel = k_.raw_pixels[rows.size(r) - 1][columns.size(j) - 1];
+        const auto far = k_.far_pixels[rows.size(r) - 1][columns.size(j) - 1];
+        (ahead > 0 && far != nullptr ? far : kernel)(tile);
       }
     }
   }

@@ -9,7 +9,9 @@ namespace {
 
 template <class T, int MR, int NV, Lanes L>
 constexpr typename fastconv::DenseKernels<T>::TileKernel tile_or_null() {
-  if constexpr (L == Lanes::kUnpackedPixels && (MR + 1 < kRows || NV + 1 < kVectors)) {
+  if constexpr (L == Lanes::kFarPixels && (MR + 2 < kRows || NV < kVectors)) {
+    return nullptr;
+  } else if constexpr (L == Lanes::kUnpackedPixels && (MR + 1 < kRows || NV + 1 < kVectors)) {
     return nullptr;
   } else if constexpr (MR <= kRows && NV <= kVectors) {
     return &gemm_tile<T, MR, NV, L>;
@@ -54,6 +56,7 @@ constexpr fastconv::DenseKernels<T> dense() {
   fill<T, Lanes::kPixels>(k.pixel_lanes);
   fill<T, Lanes::kUnpackedPixels>(k.unpacked_pixels);
   fill<T, Lanes::kRawPixels>(k.raw_pixels);
+  fill<T, Lanes::kFarPixels>(k.far_pixels);
   k.dot_rows = kDotRows;
   k.dot_columns = kDotColumns;
   fill_dots<T>(k);

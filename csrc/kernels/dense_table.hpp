@@ -49,7 +49,7 @@ struct Tile {
   // What will be read after this tile: a line to ask for at every second step of the reduction, or null. Asked for in
   // bursts, the lines would block the loads that the tile itself needs.
   const void* ahead;
-  std::ptrdiff_t ahead_step;  // bytes from a line to the next
+  std::ptrdiff_t ahead_step;  // bytes from a line to the next; of far pixels, from a vector to one that comes later
   // How many tiles of this shape follow each other, 0 for one, and from one to the next the way of each pointer, in
   // elements; of ahead in bytes. With channels in the lanes, row_offset and start go on to the next rows by themselves.
   std::ptrdiff_t tiles;
@@ -93,6 +93,7 @@ struct DenseKernels {
   TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];
   TileKernel unpacked_pixels[kMaxTileRows][kMaxTileVectors];  // null but for the largest
   TileKernel raw_pixels[kMaxTileRows][kMaxTileVectors];
+  TileKernel far_pixels[kMaxTileRows][kMaxTileVectors];  // raw ones from beyond L1; null but for large tiles
   using DotKernel = void (*)(const DotTile<T>&);
   int dot_rows, dot_columns;
   DotKernel dot[kMaxDotRows][kMaxDotColumns];

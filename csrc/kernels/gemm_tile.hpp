@@ -16,7 +16,7 @@ namespace {
 
 using fastconv::Tile;
 
-enum class Lanes { kChannels, kPixels, kUnpackedPixels, kRawPixels };
+enum class Lanes { kChannels, kPixels, kUnpackedPixels, kRawPixels, kFarPixels };
 
 // `count` sums of a row, from `lane` on, with what C holds, bias and ReLU.
 template <class T, Lanes L>
@@ -76,6 +76,7 @@ inline __attribute__((always_inline)) void for_each_vector(F&& f) {
 // of the one before are on their way out.
 template <class T, int MR, int NV, Lanes L>
 void gemm_tile(const Tile<T>& t) {
+  constexpr bool kRaw = L == Lanes::kRawPixels || L == Lanes::kFarPixels;
   constexpr int VL = kLanes<T>;
   const std::ptrdiff_t depth = t.depth;
   for (std::ptrdiff_t n = 0;; ++n) {
@@ -93,10 +94,10 @@ void gemm_tile(const Tile<T>& t) {
     const T* slot[NV];
     T* slot_c[NV];
     T* const c = t.c + n * t.next.c;
-    bool whole = L == Lanes::kRawPixels || t.lanes == NV * VL;
+    bool whole = kRaw || t.lanes == NV * VL;
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
-      if constexpr (L == Lanes::kRawPixels) {
+      if constexpr (kRaw) {
         const fastconv::Slot<T>& s = t.slot[n * t.next.slot + j];
         slot[j] = s.b;
         slot_c[j] = s.c + t.c_shift + n * t.next.c;
@@ -107,7 +108,7 @@ void gemm_tile(const Tile<T>& t) {
     const auto each_place = [&](auto&& f) __attribute__((always_inline)) {
       const std::ptrdiff_t ldc = opaque(t.ldc);
       for_each_vector<MR, NV>(
-          [&](int i, int j) { f(acc[i][j], (L == Lanes::kRawPixels ? slot_c[j] : c + j * VL) + i * ldc); });
+          [&](int i, int j) { f(acc[i][j], (kRaw ? slot_c[j] : c + j * VL) + i * ldc); });
     };
     // C is met again at the end only, when nothing would hide its way from afar.
     if (t.far) each_place([](Vector<T>&, T* to) { __builtin_prefetch(to, 1); });
@@ -120,7 +121,7 @@ void gemm_tile(const Tile<T>& t) {
     const auto step = [&]() __attribute__((always_inline)) {
       Vector<T> lanes[NV];
 #pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) lanes[j] = load(L == Lanes::kRawPixels ? slot[j] + offset[k] : b + j * VL);
+      for (int j = 0; j < NV; ++j) lanes[j] = load(kRaw ? slot[j] + offset[k] : b + j * VL);
       if constexpr (L == Lanes::kUnpackedPixels) {
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) store(packed + j * VL, lanes[j]);
@@ -138,6 +139,13 @@ void gemm_tile(const Tile<T>& t) {
     };
     if constexpr (L == Lanes::kRawPixels) {  // what comes next is in L1
       while (k < depth) step();
+    } else if constexpr (L == Lanes::kFarPixels) {
+      const std::ptrdiff_t ahead = t.ahead_step;
+      while (k < depth) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) __builtin_prefetch(reinterpret_cast<const char*>(slot[j] + offset[k]) + ahead);
+        step();
+      }
     } else {
       const char* ahead = static_cast<const char*>(t.ahead != nullptr ? t.ahead : t.a) + n * t.next.ahead;
       const std::ptrdiff_t ahead_step = t.ahead_step;
@@ -161,7 +169,7 @@ void gemm_tile(const Tile<T>& t) {
     } else {
       alignas(kVectorBytes) T sums[MR * NV * VL];
       for_each_vector<MR, NV>([&](int i, int j) { store(sums + (i * NV + j) * VL, acc[i][j]); });
-      store_ragged<T, L>(t, n, sums, MR, NV);
+      store_ragged<T, kRaw ? Lanes::kRawPixels : L>(t, n, sums, MR, NV);
     }
     if (n + 1 >= t.tiles) return;
   }
