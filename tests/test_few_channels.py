@@ -15,7 +15,7 @@ import pytest
 import cases
 import fastconv
 import guard
-from cases import make_case
+from cases import ConvCase, make_case
 
 CASES = [
     # rows shorter than a vector, exactly one, a bit more, several blocks of rows
@@ -56,6 +56,18 @@ GRADIENTS = [
     make_case(2, 20, (9, 11), 70, (1, 1)),
     make_case(1, 70, (9, 11), 20, (1, 1)),
     make_case(3, 33, (10, 7), 90, (1, 1), 2),
+    # few rows of taps, read where they lie by the weights' gradient unless they reach padding
+    make_case(1, 1, (1, 700), 100, (1, 16), (1, 8)),
+    make_case(2, 1, (1, 1200), 109, (1, 16), 1, (0, 5)),
+    make_case(2, 2, (1, 150), 96, (1, 8), (1, 3), (0, 2)),
+    make_case(1, 3, (1, 301), 131, (1, 16), (1, 5), (0, 7)),
+    make_case(1, 1, (1, 180), 97, (1, 30), (1, 4), (0, 9)),
+    ConvCase(
+        "few_rows_grouped", (2, 8, 1, 99), (192, 4, 1, 16), stride=(1, 8), padding=(0, 3), groups=2
+    ),
+    # many outputs, of whose gradient rows are asked for ahead
+    make_case(1, 1, (6, 150), 260, (3, 3), 1, 1),
+    make_case(1, 2, (9, 140), 70, (3, 3), 2, 1),
 ]
 FORMATS = ("NCHW", "NHWC")
 DTYPES = ("float32", "float64")
@@ -204,7 +216,7 @@ def test_a_sample_does_not_depend_on_its_batch(case):
         np.testing.assert_array_equal(whole[i], alone[0])
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + GRADIENTS, ids=str)
 def test_gradients_have_the_same_bits_whatever_else_is_wanted(case):
     arrays = case.normal()
     every = cases.backward(case, arrays)

@@ -24,20 +24,38 @@ constexpr Index kFewestTaps = 8;  // fewer would be moved by pieces of a vector
 constexpr Index kMostTaps = 1024;
 constexpr Index kFewestOutputs = 32;  // with fewer, a product costs less than its addition
 constexpr Index kMostPixels = 512;    // of all images: with more, packing is worth its time
+constexpr Index kMostColumns = 128;   // few
+constexpr Index kManyOutputs = 96;    // which share what is copied for few columns, and threads
 constexpr Index kPixels = 256;        // of a block
 constexpr Index kChannels = 8;        // whose rows are added to in turn
 
 bool one_row(const Axis& a) { return a.in == 1 && a.kernel == 1 && a.out == 1 && a.pad == 0; }
 
+// Rows of taps that lie side by side in x and w.
+bool rows_of_taps(const Problem& forward) {
+  const Axis& w = forward.width();
+  return one_row(forward.depth()) && one_row(forward.height()) && w.kernel >= kFewestTaps && w.kernel <= kMostTaps &&
+         w.dilation == 1 && forward.x.space[kWidth] == 1 && forward.y.space[kWidth] == 1 &&
+         reduction_contiguous(forward);
+}
+
 }  // namespace
 
 bool wide_kernels(const Problem& forward) {
   const Axis& w = forward.width();
-  return one_row(forward.depth()) && one_row(forward.height()) && w.kernel >= kFewestTaps && w.kernel <= kMostTaps &&
-         w.stride > 1 && w.dilation == 1 && forward.channels > 1 && forward.outputs >= kFewestOutputs &&
-         forward.x.space[kWidth] == 1 && forward.y.space[kWidth] == 1 && forward.batch <= kMostPixels &&
-         forward.batch * std::min(w.out, kMostPixels + 1) <= kMostPixels && reduction_contiguous(forward);
+  return rows_of_taps(forward) && w.stride > 1 && forward.channels > 1 && forward.outputs >= kFewestOutputs &&
+         forward.batch <= kMostPixels && forward.batch * std::min(w.out, kMostPixels + 1) <= kMostPixels;
 }
+
+template <class T>
+bool few_columns(const Problem& forward) {
+  const Index lanes = kernels().of<T>().lanes, columns = forward.channels * forward.width().kernel;
+  return rows_of_taps(forward) && columns <= kMostColumns && forward.outputs >= kManyOutputs &&
+         10 * columns >= 8 * round_up(columns, lanes);
+}
+
+template bool few_columns<float>(const Problem&);
+template bool few_columns<double>(const Problem&);
 
 Range whole_rows(Index in, Index taps, Index stride, Index start, Index pixels) {
   const Index first = std::clamp<Index>(ceil_div(std::max<Index>(-start, 0), stride), 0, pixels);

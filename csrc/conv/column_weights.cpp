@@ -1,12 +1,12 @@
-// dW of a 1-D convolution with wide kernels and a stride, over few pixels:
+// dW of a 1-D convolution with wide kernels, over few pixels or with few columns (c, k):
 //
 //     dW[o, (c, k)]  =  sum over pixels of  dy[o, pixel] * x[c, s * pixel - pad + k]
 //
 // With (c, k) in the lanes, x comes as rows of taps that are copied side by side, dy is read where it lies, and tiles
-// add to dW itself. (The general algorithm has o in the lanes, and would transpose dW: as much work as its few
-// products.)
+// add to dW itself. (The general algorithm has o in the lanes. It would transpose dW, with few pixels as much work as
+// the products, or dy, with few columns so too.)
 //
-// A task is some channels of x and all o. Its blocks of pixels follow from the problem alone, and so do the bits.
+// A task is some channels of x and some o. Its blocks of pixels follow from the problem alone, and so do the bits.
 #include <algorithm>
 
 #include "../cpu.hpp"
@@ -18,44 +18,78 @@
 namespace fastconv {
 namespace {
 
+constexpr Index kOutputs = 48;   // of a task: enough to pay for its copy of x
+constexpr Index kPixels = 1024;  // of a block whose taps are a single vector, read where they lie
+constexpr Index kBiases = 16;    // that are summed together
+
 template <class T>
 class ColumnWeights {
  public:
-  ColumnWeights(const Problem& forward, const T* x, const T* dy, T* dw)
+  ColumnWeights(const Problem& forward, const T* x, const T* dy, T* dw, T* db)
       : p_(forward),
         k_(kernels().of<T>()),
         taps_(p_.width().kernel),
         x_(x),
         dy_(dy),
         dw_(dw),
+        db_(db),
         ranges_(p_.channels, std::max<Index>(1, kColumns / taps_)),
-        blocks_(p_.width().out, reduction_depth(k_.tile_vectors, sizeof(T) * static_cast<std::size_t>(k_.lanes))) {}
+        blocks_(p_.width().out, pixels()),
+        outputs_(few_columns<T>(p_) ? kOutputs : p_.outputs) {}
 
-  Index tasks() const { return p_.groups * ranges_.count; }
+  Index tasks() const { return p_.groups * ranges_.count * parts(); }
 
   void run(Index task) const {
-    const Index range = task % ranges_.count, group = task / ranges_.count;
-    const Index first = ranges_.start(range), columns = ranges_.size(range) * taps_;
-    Workspace workspace(Workspace::piece_bytes<T>(blocks_.size(0) * width()));
+    const Index range = task / parts() % ranges_.count, group = task / parts() / ranges_.count;
+    const Index o = task % parts() * outputs_, outputs = std::min(outputs_, p_.outputs - o);
+    const Index first = ranges_.start(range), columns = dw_ == nullptr ? 0 : ranges_.size(range) * taps_;
+    Workspace workspace(Workspace::piece_bytes<T>(blocks_.size(0) * width()) + Workspace::piece_bytes<double>(outputs));
     T* const panel = workspace.take<T>(blocks_.size(0) * width());
-    T* const dw = dw_ + group * p_.w.group + first * taps_;
+    double* const biases = workspace.take<double>(outputs);
+    std::fill_n(biases, outputs, 0.0);
     const T* const x = x_ + group * p_.x.group + first * p_.x.channel;
-    const T* const dy = dy_ + group * p_.y.group;
     for (Index n = 0; n < p_.batch; ++n) {
       for (Index i = 0; i < blocks_.count; ++i) {
+        const T* const dy = dy_ + group * p_.y.group + o * p_.y.channel + n * p_.y.batch + blocks_.start(i);
         for (Index column = 0; column < columns; column += width()) {
           const Range lanes{column, std::min(column + width(), columns)};
-          fill_panel(x + n * p_.x.batch, blocks_.start(i), blocks_.size(i), lanes, panel);
-          multiply(dy + n * p_.y.batch + blocks_.start(i), blocks_.size(i), lanes, panel, n + i > 0, dw + column);
+          const Taps taps = taps_of(x + n * p_.x.batch, blocks_.start(i), blocks_.size(i), lanes, panel);
+          multiply(dy, outputs, blocks_.size(i), lanes, taps, n + i > 0,
+                   dw_ + group * p_.w.group + o * p_.w.out + first * taps_ + column);
         }
+        if (db_ != nullptr && range == 0) add_to_biases(dy, outputs, blocks_.size(i), biases);
       }
     }
+    if (db_ == nullptr || range > 0) return;
+    std::transform(biases, biases + outputs, db_ + group * p_.outputs + o, [](double v) { return static_cast<T>(v); });
   }
 
  private:
+  // Of a block.
+  Index pixels() const {
+    if (p_.channels == 1 && taps_ == k_.lanes) return kPixels;
+    return reduction_depth(k_.tile_vectors, sizeof(T) * static_cast<std::size_t>(k_.lanes));
+  }
+  Index parts() const { return ceil_div(p_.outputs, outputs_); }
   Index width() const { return k_.lanes * k_.tile_vectors; }
   // Of a panel that holds these lanes.
   Index vectors(const Range& lanes) const { return ceil_div(lanes.size(), k_.lanes); }
+
+  struct Taps {
+    const T* data;
+    Index ld;  // from a pixel's to the next
+  };
+
+  // A vector of taps of one channel is read where it lies, unless it reaches beyond x; others are copied to the panel.
+  Taps taps_of(const T* x, Index pixel, Index pixels, const Range& lanes, T* panel) const {
+    const Index c = lanes.first / taps_, start = p_.width().input_of(pixel, lanes.first % taps_);
+    if (lanes.size() == k_.lanes && (lanes.last - 1) / taps_ == c) {
+      const Range whole = whole_rows(p_.width().in, k_.lanes, p_.width().stride, start, pixels);
+      if (whole.size() == pixels) return {x + c * p_.x.channel + start, p_.width().stride};
+    }
+    fill_panel(x, pixel, pixels, lanes, panel);
+    return {panel, vectors(lanes) * k_.lanes};
+  }
 
   // Panel [pixel][lane], zero where a tap meets padding. A row of taps may lie in two panels.
   void fill_panel(const T* x, Index pixel, Index pixels, const Range& lanes, T* panel) const {
@@ -81,11 +115,16 @@ class ColumnWeights {
     }
   }
 
-  void multiply(const T* dy, Index pixels, const Range& lanes, const T* panel, bool accumulate, T* dw) const {
-    const Panels rows(p_.outputs, k_.tile_rows);
+  void multiply(const T* dy, Index outputs, Index pixels, const Range& lanes, const Taps& taps, bool accumulate,
+                T* dw) const {
+    if (lanes.size() == k_.lanes) {  // more rows than a tile of table.hpp has for a single vector
+      k_.tall({outputs, pixels, dy, p_.y.channel, taps.data, taps.ld, dw, p_.w.out, accumulate});
+      return;
+    }
+    const Panels rows(outputs, k_.tile_rows);
     Tile<T> tile{};
     tile.depth = pixels;
-    tile.b = panel;
+    tile.b = taps.data;
     tile.lda = p_.y.channel;
     tile.ldc = p_.w.out;
     tile.lanes = lanes.size();
@@ -100,29 +139,39 @@ class ColumnWeights {
     }
   }
 
+  // While dy is in the cache.
+  void add_to_biases(const T* dy, Index outputs, Index pixels, double* biases) const {
+    T part[kBiases];
+    for (Index o = 0; o < outputs; o += kBiases) {
+      const Index count = std::min(kBiases, outputs - o);
+      k_.sum_rows(dy + o * p_.y.channel, p_.y.channel, count, pixels, part);
+      for (Index i = 0; i < count; ++i) biases[o + i] += static_cast<double>(part[i]);
+    }
+  }
+
   const Problem& p_;
   const Kernels<T>& k_;
   Index taps_;
   const T* x_;
   const T* dy_;
   T* dw_;
+  T* db_;
   Panels ranges_;  // of channels
   Panels blocks_;  // of pixels
+  Index outputs_;  // of a task
 };
 
 }  // namespace
 
 template <class T>
-bool column_products_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
+void column_products_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
                                  int threads) {
-  if (!wide_kernels(forward) || forward.flops() == 0) return false;
-  const ColumnWeights<T> columns(forward, x, grad_output, grad_weight);
+  const ColumnWeights<T> columns(forward, x, grad_output, grad_weight, grad_bias);
   parallel_for(useful_threads(forward.flops(), columns.tasks(), threads), columns.tasks(),
                [&](Index task) { columns.run(task); });
-  return true;
 }
 
-template bool column_products_grad_weight(const Problem&, const float*, const float*, float*, int);
-template bool column_products_grad_weight(const Problem&, const double*, const double*, double*, int);
+template void column_products_grad_weight(const Problem&, const float*, const float*, float*, float*, int);
+template void column_products_grad_weight(const Problem&, const double*, const double*, double*, double*, int);
 
 }  // namespace fastconv

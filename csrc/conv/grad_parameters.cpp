@@ -76,13 +76,23 @@ Problem swapped(Problem p) {
 
 // (Parts of the raw one's sums need a dense dW, see p.w.)
 template <class T>
-bool takes_raw(const Problem& p, int threads) {
-  DepthwisePlan plan;
-  return p.w.in == p.taps() && p.flops() > 0 && !plan_depthwise_grad_weight<T>(p, threads, plan) && !wide_kernels(p) &&
-         one_stage_holds_windows(p) && grad_weight_raw_wins<T>(p);
+bool takes_raw(const Problem& p) {
+  return p.w.in == p.taps() && one_stage_holds_windows(p) && grad_weight_raw_wins<T>(p);
 }
 
-// All but the raw one.
+// The algorithms that read dY where it lies, and can sum it meanwhile.
+enum class Reader { kColumns, kRaw, kNone };
+
+// (Depthwise images have roads of their own.)
+template <class T>
+Reader reader_of(const Problem& p, int threads) {
+  DepthwisePlan plan;
+  if (p.flops() == 0 || plan_depthwise_grad_weight<T>(p, threads, plan)) return Reader::kNone;
+  if (wide_kernels(p) || few_columns<T>(p)) return Reader::kColumns;
+  return takes_raw<T>(p) ? Reader::kRaw : Reader::kNone;
+}
+
+// The others.
 template <class T>
 void grad_weight_of(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
   const Index elements = p.groups * p.outputs * p.channels * p.taps();
@@ -92,7 +102,6 @@ void grad_weight_of(const Problem& p, const T* x, const T* grad_output, T* grad_
     return;
   }
   if (depthwise_grad_weight(p, x, grad_output, grad_weight, threads)) return;
-  if (column_products_grad_weight(p, x, grad_output, grad_weight, threads)) return;
   if (!one_stage_holds_windows(p)) {
     grad_weight_by_taps(p, x, grad_output, grad_weight, threads);
     return;
@@ -120,14 +129,19 @@ void conv_grad_parameters(const Problem& forward, const T* x, const T* grad_outp
                           int threads) {
   if (grad_weight == nullptr && grad_bias == nullptr) return;
   const Problem p = simplified(forward);
+  const Reader reader = reader_of<T>(p, threads);
   // Groups may go through a sweep for dx, whose sums are those of conv_grad_bias.
-  const bool raw = takes_raw<T>(p, threads), with_bias = raw && p.groups == 1;
-  if (raw && (grad_weight != nullptr || with_bias)) {
-    conv_grad_weight_raw<T>(p, x, grad_output, grad_weight, with_bias ? grad_bias : nullptr, threads);
-  } else if (grad_weight != nullptr) {
-    grad_weight_of(p, x, grad_output, grad_weight, threads);
+  T* const read_bias = reader != Reader::kNone && p.groups == 1 ? grad_bias : nullptr;
+  if (grad_weight != nullptr || read_bias != nullptr) {
+    if (reader == Reader::kColumns) {
+      column_products_grad_weight<T>(p, x, grad_output, grad_weight, read_bias, threads);
+    } else if (reader == Reader::kRaw) {
+      conv_grad_weight_raw<T>(p, x, grad_output, grad_weight, read_bias, threads);
+    } else {
+      grad_weight_of(p, x, grad_output, grad_weight, threads);
+    }
   }
-  if (grad_bias != nullptr && !with_bias) conv_grad_bias(forward, grad_output, grad_bias, threads);
+  if (grad_bias != nullptr && read_bias == nullptr) conv_grad_bias(forward, grad_output, grad_bias, threads);
 }
 
 template <class T>

@@ -149,8 +149,8 @@ class TapProducts {
   Index place_in_dy(const Inside& in, const Block& b, const T* dy, const Scratch& s) const;
   Index place_in_stage(const Inside& in, const Scratch& s) const;
   void multiply(const Inside& in, const Block& b, const T* dy, const T* packed, const Scratch& s) const;
-  void multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index first,
-                Index count, Index ahead) const;
+  void multiply(const Scratch& s, Index vectors, const Index* k_offset, const T* packed, Index first, Index count,
+                Index ahead) const;
   void add(const Scratch& s, const Phase& f, const Block& b, const T* bias, T* dx) const;
 
   std::vector<Phase> phases_;

@@ -3,6 +3,7 @@
 #include "fma_burst.hpp"
 #include "gemm_tile.hpp"
 #include "part.hpp"
+#include "tall_tile.hpp"
 #include "tile_shape.hpp"
 
 namespace {
@@ -57,6 +58,7 @@ constexpr fastconv::DenseKernels<T> dense() {
   fill<T, Lanes::kUnpackedPixels>(k.unpacked_pixels);
   fill<T, Lanes::kRawPixels>(k.raw_pixels);
   fill<T, Lanes::kFarPixels>(k.far_pixels);
+  k.tall = tall_tile<T>;
   k.dot_rows = kDotRows;
   k.dot_columns = kDotColumns;
   fill_dots<T>(k);

@@ -77,6 +77,19 @@ struct DotTile {
   std::ptrdiff_t ahead_step;  // from there to another such row; or 0
 };
 
+// C[row][lane] (+)= sum_k a[row * lda + k] * b[k * ldb + lane] for a single vector of lanes. See tall_tile.hpp.
+template <class T>
+struct TallTile {
+  std::ptrdiff_t rows, depth;
+  const T* a;
+  std::ptrdiff_t lda;
+  const T* b;
+  std::ptrdiff_t ldb;
+  T* c;
+  std::ptrdiff_t ldc;
+  bool accumulate;  // to what C holds
+};
+
 constexpr int kMaxDotRows = 4;
 constexpr int kMaxDotColumns = 6;
 
@@ -94,6 +107,7 @@ struct DenseKernels {
   TileKernel unpacked_pixels[kMaxTileRows][kMaxTileVectors];  // null but for the largest
   TileKernel raw_pixels[kMaxTileRows][kMaxTileVectors];
   TileKernel far_pixels[kMaxTileRows][kMaxTileVectors];  // raw ones from beyond L1; null but for large tiles
+  void (*tall)(const TallTile<T>&);
   using DotKernel = void (*)(const DotTile<T>&);
   int dot_rows, dot_columns;
   DotKernel dot[kMaxDotRows][kMaxDotColumns];

@@ -107,8 +107,7 @@ void gemm_tile(const Tile<T>& t) {
     // Each use computes the addresses again: kept, they would fill the registers that count.
     const auto each_place = [&](auto&& f) __attribute__((always_inline)) {
       const std::ptrdiff_t ldc = opaque(t.ldc);
-      for_each_vector<MR, NV>(
-          [&](int i, int j) { f(acc[i][j], (kRaw ? slot_c[j] : c + j * VL) + i * ldc); });
+      for_each_vector<MR, NV>([&](int i, int j) { f(acc[i][j], (kRaw ? slot_c[j] : c + j * VL) + i * ldc); });
     };
     // C is met again at the end only, when nothing would hide its way from afar.
     if (t.far) each_place([](Vector<T>&, T* to) { __builtin_prefetch(to, 1); });
