@@ -2,6 +2,7 @@
 #include "conv.hpp"
 #include "depthwise.hpp"
 #include "direct.hpp"
+#include "dot_products.hpp"
 #include "store.hpp"
 #include "winograd.hpp"
 
@@ -17,6 +18,8 @@ void conv_forward(const Problem& p, const ConvPlan& plan, const Operands<T>& a, 
     depthwise_forward(p, plan.depthwise, a);
   } else if (plan.algorithm == Algorithm::kWinograd) {
     winograd_forward(p, plan.winograd, a, packed);
+  } else if (plan.algorithm == Algorithm::kDots) {
+    dots_forward(p, plan.dots, a);
   } else {
     direct_forward(p, plan.direct, a, packed);
   }

@@ -13,6 +13,14 @@
 namespace fastconv {
 namespace {
 
+constexpr Index kMostRows = 128;     // of x, for grad_weight_of_rows: more pay for a transposed dY
+constexpr Index kFewestVectors = 4;  // of such a row
+
+bool pointwise(const Problem& p) {
+  return std::all_of(p.axis.begin(), p.axis.end(),
+                     [](const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out; });
+}
+
 template <class T>
 void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
   Problem p = forward;
@@ -51,12 +59,35 @@ void winograd_by_depth_taps(const Problem& forward, const T* x, const T* grad_ou
   }
 }
 
+// Without taps, where the rows of x are channels that lie side by side (dense layers), dW is a pointwise convolution of
+// these rows: its channels are the pixels, its pixels the channels, its weights dY. Nothing is transposed but dY.
+template <class T>
+bool grad_weight_of_rows(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
+  const bool merged = p.batch == 1 && p.pixels() == p.width().out;  // all pixels are one axis, see simplified()
+  const bool rows_of_channels = p.w.in == 1 && p.x.channel == 1 && p.groups == 1 && merged && pointwise(p);
+  if (!rows_of_channels || p.width().out > kMostRows || p.channels < kFewestVectors * kernels().of<T>().lanes) {
+    return false;
+  }
+  Problem rows;
+  rows.channels = p.width().out;
+  rows.outputs = p.outputs;
+  rows.axis[kWidth].in = rows.axis[kWidth].out = p.channels;
+  rows.x.channel = p.x.space[kWidth];
+  rows.x.space[kWidth] = 1;
+  rows.w.in = p.y.space[kWidth];
+  rows.w.out = p.y.channel;
+  rows.y.channel = p.w.out;
+  rows.y.space[kWidth] = 1;
+  const ConvPlan plan = plan_conv<T>(rows, false, threads, Algorithm::kDirect);
+  conv_forward<T>(rows, plan, {x, grad_output, nullptr, grad_weight}, nullptr);
+  return true;
+}
+
 // Without taps dW is a product of two matrices of pixels, either of which may be the one that is transposed: the one
 // with fewer channels, if these fill the lanes.
 template <class T>
 bool better_swapped(const Problem& p) {
-  const auto pointwise = [](const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out; };
-  if (p.w.in != 1 || !std::all_of(p.axis.begin(), p.axis.end(), pointwise)) return false;
+  if (p.w.in != 1 || !pointwise(p)) return false;
   const Index lanes = kernels().of<T>().lanes;
   const auto cost = [&](Index packed, Index rows, const ImageStrides& s) {
     const double pack = s.space[kWidth] == 1 ? 1.2 : s.channel == 1 ? 0.3 : 3.0;
@@ -114,6 +145,7 @@ void grad_weight_of(const Problem& p, const T* x, const T* grad_output, T* grad_
     winograd_by_depth_taps(p, x, grad_output, grad_weight, threads);
     return;
   }
+  if (grad_weight_of_rows(p, x, grad_output, grad_weight, threads)) return;
   if (better_swapped<T>(p)) {
     conv_grad_weight(swapped(p), grad_output, x, grad_weight, threads);
     return;

@@ -18,6 +18,8 @@ const char* name_of(Algorithm algorithm) {
       return "winograd";
     case Algorithm::kDepthwise:
       return "depthwise";
+    case Algorithm::kDots:
+      return "dot products";
   }
   return "";
 }
@@ -66,6 +68,12 @@ ConvPlan plan_conv(const Problem& p, bool prepacked, int threads, Algorithm want
     plan.workspace = plan.depthwise.workspace;
     return plan;
   }
+  if (wanted == Algorithm::kAuto && !prepacked && plan_dots<T>(p, threads, plan.dots)) {
+    plan.algorithm = Algorithm::kDots;
+    plan.threads = plan.dots.threads;
+    plan.workspace = plan.dots.workspace;
+    return plan;
+  }
   if (chooses_winograd<T>(p, prepacked, wanted)) return plan_of(plan_winograd<T>(p, prepacked, threads));
   plan.direct = plan_direct<T>(p, prepacked, threads);
   plan.threads = plan.direct.threads;
@@ -86,6 +94,11 @@ ConvPlan plan_part(const Problem& part, const ConvPlan& whole, int threads) {
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan) {
   if (plan.algorithm == Algorithm::kDepthwise) return explain(p, plan.depthwise);
+  if (plan.algorithm == Algorithm::kDots) {
+    const Index vectors = plan.dots.steps;
+    return {{"lanes", "input channels, in pieces of " + std::to_string(vectors) + " vectors"},
+            {"outputs of a task", std::to_string(plan.dots.outputs)}};
+  }
   if (plan.algorithm == Algorithm::kWinograd) {
     const WinogradPlan& w = plan.winograd;
     const std::string outputs = std::to_string(w.tile), taps = std::to_string(w.taps());
@@ -107,7 +120,7 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
 }
 
 int packed_form(const ConvPlan& plan) {
-  if (plan.algorithm == Algorithm::kDepthwise) return -1;
+  if (plan.algorithm == Algorithm::kDepthwise || plan.algorithm == Algorithm::kDots) return -1;
   if (plan.algorithm == Algorithm::kWinograd) return 2 + plan.winograd.form;
   return plan.direct.lanes == Orientation::kChannelLanes ? 0 : 1;
 }

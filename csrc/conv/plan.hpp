@@ -11,11 +11,12 @@
 
 #include "depthwise.hpp"
 #include "direct_plan.hpp"
+#include "dot_products.hpp"
 #include "winograd_plan.hpp"
 
 namespace fastconv {
 
-enum class Algorithm { kAuto, kDirect, kWinograd, kDepthwise };
+enum class Algorithm { kAuto, kDirect, kWinograd, kDepthwise, kDots };
 const char* name_of(Algorithm algorithm);
 
 struct ConvPlan {
@@ -26,6 +27,7 @@ struct ConvPlan {
   DirectPlan direct;
   WinogradPlan winograd;
   DepthwisePlan depthwise;
+  DotPlan dots;
 };
 
 // Throws std::invalid_argument where an algorithm that the caller asked for (kAuto, kDirect or kWinograd) does not
