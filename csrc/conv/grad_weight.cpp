@@ -36,7 +36,8 @@ struct GradWeightPlan {
   Index images;                    // of a pixel block; more than one where planes are small
   Index height, width;             // of a pixel block
   Index blocks_n, blocks_h, blocks_w;
-  Index parts;  // of the reduction
+  Index pixels_together;  // of a block, that meet all rows before the others do
+  Index parts;            // of the reduction
   bool staged;
 
   Index pixel_blocks(const Problem& p) const { return blocks_n * p.depth().out * blocks_h * blocks_w; }
@@ -101,6 +102,14 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   const Index stage = channel_stage(p, plan.height, plan.width) * plan.images;
   const Index per_channel = std::max(plan.taps_per_task * width, 2 * stage);
   plan.channels_per_task = plan.tap_tasks > 1 ? 1 : std::clamp<Index>(kSumsElements / per_channel, 1, p.channels);
+
+  // A whole block of dY would fill L1. Where x and dY come from beyond the caches, half of it at a time is worth
+  // another round over the sums.
+  const double bytes =
+      p.flops() * (1.0 / static_cast<double>(p.channels) + 1.0 / static_cast<double>(p.outputs)) / 2 * sizeof(T);
+  const bool far = p.taps() == 1 && bytes > 6 * static_cast<double>(caches().l2) &&
+                   plan.channels_per_task * width <= kSumsElements / 2;
+  plan.pixels_together = far ? ceil_div(plan.most_pixels(), 2) : plan.most_pixels();
 
   // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
   plan.parts = 1;
@@ -290,26 +299,33 @@ class GradWeightTask {
 
   // Meanwhile asks for the next block.
   void multiply(const T* x, Index pixels, Ahead gradient, Ahead input) {
+    const Panels parts(pixels, call_.plan.pixels_together);
+    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+      for (Index j = 0; j < parts.count; ++j) {
+        multiply(x, pixels, {parts.start(j), parts.start(j) + parts.size(j)}, i, gradient, input);
+      }
+    }
+  }
+  // A part of the block's pixels, for one panel of dY.
+  void multiply(const T* x, Index pixels, const Range& part, Index panel, Ahead& gradient, Ahead& input) {
     const GradWeightPlan& plan = call_.plan;
     const Panels rows(rows_, call_.kernels.tile_rows);
-    for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
-      const Index lane = plan.outputs.start(i) * plan.lanes - first_lane_;
-      const Index vectors = plan.outputs.size(i);
-      Tile<T> tile{};
-      tile.depth = pixels;
-      tile.a = x;
-      tile.b = dy_ + lane * pixels;
-      tile.k_offset = pixel_offset_;
-      tile.ldc = width_;
-      tile.lanes = vectors * plan.lanes;
-      tile.accumulate = true;
-      for (Index j = 0; j < rows.count; j += tile.tiles) {
-        tile.row_offset = tap_offset_ + rows.start(j);
-        tile.c = sums_ + rows.start(j) * width_ + lane;
-        tile.next.c = rows.size(j) * width_;
-        tile.tiles = (gradient.finished() ? input : gradient).give_share(tile, rows.end_of_size(j) - j);
-        call_.kernels.channel_lanes[rows.size(j) - 1][vectors - 1](tile);
-      }
+    const Index lane = plan.outputs.start(panel) * plan.lanes - first_lane_;
+    const Index vectors = plan.outputs.size(panel);
+    Tile<T> tile{};
+    tile.depth = part.size();
+    tile.a = x;
+    tile.b = dy_ + lane * pixels + part.first * vectors * plan.lanes;
+    tile.k_offset = pixel_offset_ + part.first;
+    tile.ldc = width_;
+    tile.lanes = vectors * plan.lanes;
+    tile.accumulate = true;
+    for (Index j = 0; j < rows.count; j += tile.tiles) {
+      tile.row_offset = tap_offset_ + rows.start(j);
+      tile.c = sums_ + rows.start(j) * width_ + lane;
+      tile.next.c = rows.size(j) * width_;
+      tile.tiles = (gradient.finished() ? input : gradient).give_share(tile, rows.end_of_size(j) - j);
+      call_.kernels.channel_lanes[rows.size(j) - 1][vectors - 1](tile);
     }
   }
 
