@@ -248,18 +248,18 @@ class GradWeightTask {
     if (pixels == 0) return;
 
     const T* x = call_.x + task_.channel * p.x.channel;
-    Windows<T> windows{};
+    const bool same = r.height == height_ && r.width == block_width_ && images == images_;  // then so are the offsets
+    height_ = r.height, block_width_ = r.width, images_ = images;
     const T* data = nullptr;
     for (Index m = 0; m < images; ++m) {
       r.n = first_image + m;
-      windows = plan.staged ? Stage::copy(p, x, r, stage_ + m * stage_elements()) : Stage::windows(p, x, r);
+      const Windows<T> windows =
+          plan.staged ? Stage::copy(p, x, r, stage_ + m * stage_elements()) : Stage::windows(p, x, r);
       if (m == 0) data = windows.data;
-      Index* offset = pixel_offset_ + m * r.pixels();
-      windows.pixel_offsets(p, r, 0, offset);
-      for (Index i = 0; i < r.pixels(); ++i) offset[i] += windows.data - data;
+      if (!same) windows.pixel_offsets(p, r, windows.data - data, pixel_offset_ + m * r.pixels());
+      if (!same && m == 0) windows.tap_offsets(p, {0, p.channels, task_.tap, task_.taps}, tap_offset_);
       pack_panels(r, pixels, m * r.pixels());
     }
-    windows.tap_offsets(p, {0, p.channels, task_.tap, task_.taps}, tap_offset_);
     multiply(data, pixels, gradient, input);
   }
 
@@ -352,6 +352,7 @@ class GradWeightTask {
   const Task& task_;
   Problem problem_;  // with this task's channels only
   Index rows_, first_lane_, width_;
+  Index height_ = 0, block_width_ = 0, images_ = 0;  // of the block that the offsets belong to
   T* sums_ = nullptr;
   T* dy_ = nullptr;
   Index* tap_offset_ = nullptr;
