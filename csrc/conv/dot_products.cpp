@@ -71,7 +71,7 @@ class DotTask {
     DotTile<T> tile{};
     tile.lda = ld;
     tile.b = x;
-    tile.step_offset = step_offset_;
+    tile.a_offset = tile.b_offset = step_offset_;
     tile.steps = steps;
     tile.ld = pixels_;
     tile.accumulate = accumulate;

@@ -2,7 +2,7 @@
 //
 //   dW[o, (c, tap)] = sum over pixels of dY[o, pixel] x[c, pixel + tap]
 //
-// Both factors come as vectors of neighbouring pixels: dY where it lies if its rows are whole vectors, else from a copy
+// Both factors come as vectors of neighbouring pixels: dY where it lies if its rows hold a vector, else from a copy
 // whose rows are filled up with zeros, x from the padded copy of raw_stage.hpp, where each tap is a shifted load.
 // Nothing is transposed; a sum stays spread over the lanes of its vector until all pixels have passed. (The general
 // algorithm transposes dY, which few taps do not pay for.)
@@ -27,19 +27,18 @@ namespace {
 constexpr Index kSumsBytes = Index{256} << 10;      // of a task, in L2
 constexpr Index kPartialBytes = Index{4} << 20;     // of all parts together
 constexpr Index kStageElements = Index{128} << 10;  // of a block's input
-constexpr Index kMostRows = 16;                     // of dY that are summed together
+constexpr Index kBiases = 16;                       // rows of dY that are summed together
 constexpr Index kSteps = 64;                        // of a tile: long enough to pay for its start, short enough for L1
 
 struct RawGradPlan {
   Index lanes;
   Index columns;          // (channel, tap) pairs
   Index width, blocks_w;  // pixels of a block's rows
-  Index full, tail;       // vectors of such a row, and pixels beyond them
   Index height, blocks_h;
   Index outputs, output_tasks;
   Index parts;
 
-  Index vectors() const { return full + (tail > 0 ? 1 : 0); }
+  Index vectors() const { return ceil_div(width, lanes); }
   Index steps() const { return height * vectors(); }
   Index all_blocks(const Problem& p) const { return p.batch * p.depth().out * blocks_h * blocks_w; }
 };
@@ -62,8 +61,6 @@ RawGradPlan plan_raw(const Problem& p) {
   const Index steps = most_steps<T>(p);
   plan.blocks_w = ceil_div(p.width().out, steps * plan.lanes);
   plan.width = plan.blocks_w == 1 ? p.width().out : steps * plan.lanes;
-  plan.full = plan.width / plan.lanes;
-  plan.tail = plan.width % plan.lanes;
   plan.height = std::clamp<Index>(kSteps / plan.vectors(), 1, p.height().out);
   plan.blocks_h = ceil_div(p.height().out, plan.height);
   plan.height = ceil_div(p.height().out, plan.blocks_h);
@@ -98,10 +95,10 @@ class RawGradTask {
     gradient_ = workspace_.take<T>(outputs_ * ld());
     input_ = workspace_.take<T>(stage_.elements() + 2 * plan.lanes);
     column_offset_ = workspace_.take<Index>(plan.columns);
-    step_offset_ = workspace_.take<Index>(plan.steps());
+    gradient_offset_ = workspace_.take<Index>(plan.steps());
+    input_offset_ = workspace_.take<Index>(plan.steps());
     if (bias) bias_ = workspace_.take<double>(outputs_);
     stage_.tap_offsets(p, column_offset_);
-    set_width(plan.width);
   }
 
   void run(Index first_block, Index blocks, T* to, T* bias) {
@@ -117,29 +114,32 @@ class RawGradTask {
   }
 
  private:
-  // A row of the copied gradient: the whole vectors of all its rows of pixels, then the vectors with a tail.
+  // A row of the copied gradient: vectors, the last of each row of pixels filled up with zeros.
   Index ld() const { return plan_.steps() * plan_.lanes; }
-  Index masked_step() const { return plan_.height * full_; }
 
-  // The last block of a long row is narrower than the others.
-  void set_width(Index width) {
-    full_ = width / plan_.lanes;
-    tail_ = width % plan_.lanes;
-    for (Index i = 0; i < plan_.height; ++i) {
-      const Index row = stage_.row_offset(p_, i);
-      for (Index j = 0; j < full_; ++j) step_offset_[i * full_ + j] = row + j * plan_.lanes;
-      if (tail_ > 0) step_offset_[masked_step() + i] = row + full_ * plan_.lanes;
+  // The last blocks may be smaller than the others. Where the gradient lies in place, the vector with a row's
+  // tail ends with it, and begins with pixels that another step has; in a copy it begins with the tail.
+  void set_size(Index width, Index height) {
+    if (width == width_ && height == height_) return;
+    width_ = width, height_ = height;
+    const Index full = width / plan_.lanes, row = in_place() ? p_.y.space[kHeight] : vectors() * plan_.lanes;
+    for (Index i = 0; i < height; ++i) {
+      for (Index j = 0; j < vectors(); ++j) {
+        const Index step = j < full ? i * full + j : height * full + i;
+        const Index at = j < full || !in_place() ? j * plan_.lanes : width - plan_.lanes;
+        gradient_offset_[step] = i * row + at;
+        input_offset_[step] = stage_.row_offset(p_, i) + at;
+      }
     }
-    if (tail_ == 0) return;
-    for (Index o = 0; o < outputs_; ++o) {
-      std::fill_n(gradient_ + o * ld() + masked_step() * plan_.lanes, plan_.height * plan_.lanes, T(0));
-    }
+    if (tail() > 0 && !in_place()) std::fill_n(gradient_, outputs_ * ld(), T(0));
   }
+  Index vectors() const { return ceil_div(width_, plan_.lanes); }
+  Index tail() const { return width_ % plan_.lanes; }
 
   std::size_t bytes() const {
     return Workspace::piece_bytes<T>(outputs_ * plan_.columns * plan_.lanes) +
            Workspace::piece_bytes<T>(outputs_ * ld()) + Workspace::piece_bytes<T>(stage_.elements() + 2 * plan_.lanes) +
-           Workspace::piece_bytes<Index>(plan_.columns) + Workspace::piece_bytes<Index>(plan_.steps()) +
+           Workspace::piece_bytes<Index>(plan_.columns) + 2 * Workspace::piece_bytes<Index>(plan_.steps()) +
            Workspace::piece_bytes<double>(outputs_);
   }
 
@@ -159,15 +159,16 @@ class RawGradTask {
     const RawBlock b = block_at(block);
     const Index height = std::min(plan_.height, p_.height().out - b.oh);
     if (height <= 0) return;
-    if (plan_.blocks_w > 1) set_width(std::min(plan_.width, p_.width().out - b.ow));
+    set_size(std::min(plan_.width, p_.width().out - b.ow), height);
     if (weights_) stage_.fill(p_, x_, b, input_);
     const T* dy = gradient(b);
-    copy_gradient(dy, height);
     if (in_place()) {
       multiply(dy, gradient(block_at(next)), p_.y.channel, height);
     } else {
+      copy_gradient(dy, height);
       multiply(gradient_, nullptr, ld(), height);
     }
+    if (bias_ != nullptr) add_to_bias(dy, height);
   }
 
   const T* gradient(const RawBlock& b) const {
@@ -175,82 +176,64 @@ class RawGradTask {
            b.oh * p_.y.space[kHeight] + b.ow * p_.y.space[kWidth];
   }
 
-  // Whether the whole vectors of a block follow each other in dY as they would in a copy.
-  bool in_place() const {
-    return p_.y.space[kWidth] == 1 &&
-           (plan_.height == 1 || (plan_.tail == 0 && plan_.blocks_w == 1 && p_.y.space[kHeight] == plan_.width));
-  }
+  // Whether a block's gradient comes in vectors as it lies.
+  bool in_place() const { return p_.y.space[kWidth] == 1 && width_ >= plan_.lanes; }
 
   void copy_gradient(const T* dy, Index height) {
-    const Index whole = full_ * plan_.lanes;
+    const Index step = p_.y.space[kWidth];
     for (Index i = 0; i < height; ++i, dy += p_.y.space[kHeight]) {
-      if (!in_place()) copy_run(dy, whole, gradient_ + i * whole);
-      copy_run(dy + whole * p_.y.space[kWidth], tail_, gradient_ + (masked_step() + i) * plan_.lanes);
+      T* const to = gradient_ + i * vectors() * plan_.lanes;
+      if (step == 1) {
+        kernels_.copy({dy, p_.y.channel, outputs_, width_, to, ld()});
+        continue;
+      }
+      for (Index o = 0; o < outputs_; ++o) kernels_.take_every(dy + o * p_.y.channel, step, width_, to + o * ld());
     }
   }
 
-  void copy_run(const T* dy, Index count, T* to) {
-    if (count == 0) return;
-    if (p_.y.space[kWidth] == 1) {
-      kernels_.copy({dy, p_.y.channel, outputs_, count, to, ld()});
-      return;
-    }
-    for (Index o = 0; o < outputs_; ++o) {
-      kernels_.take_every(dy + o * p_.y.channel, p_.y.space[kWidth], count, to + o * ld());
-    }
-  }
-
-  // Whole vectors from dy, rows ld apart, then the tails from their copy. The rows of dY at `next` will be read next.
+  // The rows of dY at `next` will be read next.
   void multiply(const T* dy, const T* next, Index ld_dy, Index height) {
-    DotTile<T> tile{};
-    tile.step_offset = step_offset_;
-    tile.masked_offset = step_offset_ + masked_step();
-    tile.lanes = tail_;
-    tile.steps = height * full_;
-    tile.masked_steps = tail_ > 0 ? height : 0;
-    if (dy == gradient_ || tail_ == 0) return multiply(tile, dy, next, ld_dy);
-    tile.masked_steps = 0;
-    multiply(tile, dy, next, ld_dy);
-    tile.masked_steps = height;
-    tile.steps = 0;
-    multiply(tile, gradient_, nullptr, ld());
-  }
-
-  void multiply(DotTile<T>& tile, const T* dy, const T* next, Index ld_dy) {
+    if (!weights_) return;
     const Panels rows(outputs_, kernels_.dot_rows), columns(plan_.columns, kernels_.dot_columns);
+    DotTile<T> tile{};
     tile.lda = ld_dy;
+    tile.a_offset = gradient_offset_;
     tile.b = input_;
+    tile.b_offset = input_offset_;
+    tile.steps = height * (width_ / plan_.lanes);
+    tile.masked_steps = tail() > 0 ? height : 0;
+    tile.first_lane = in_place() ? plan_.lanes - tail() : 0;
+    tile.last_lane = in_place() ? plan_.lanes : tail();
     tile.ld = plan_.columns;
     tile.accumulate = started_;
     started_ = true;
-    const Index together = std::max<Index>(plan_.lanes / rows.size(0), 1);  // a vector of rows
     for (Index i = 0; i < rows.count; ++i) {
       tile.a = dy + rows.start(i) * ld_dy;
-      tile.masked_a = tile.a + masked_step() * plan_.lanes;
       const T* const ahead = next == nullptr || i + 1 == rows.count ? next : dy + rows.start(i + 1) * ld_dy;
-      for (Index j = 0; weights_ && j < columns.count; ++j) {
+      for (Index j = 0; j < columns.count; ++j) {
         tile.ahead = ahead == nullptr || j >= rows.base ? nullptr : ahead + j * ld_dy;
         tile.ahead_step = j + columns.count < rows.base ? columns.count * ld_dy : 0;
         tile.column_offset = column_offset_ + columns.start(j);
         tile.sums = sums_ + (rows.start(i) * plan_.columns + columns.start(j)) * plan_.lanes;
         kernels_.dot[rows.size(i) - 1][columns.size(j) - 1](tile);
       }
-      if (bias_ != nullptr && ((i + 1) % together == 0 || i + 1 == rows.count)) {
-        add_to_bias(tile, dy, rows.start(i / together * together), rows.start(i) + rows.size(i));
-      }
     }
   }
 
-  // The rows [first, last) of a block while they are in the cache.
-  void add_to_bias(const DotTile<T>& tile, const T* dy, Index first, Index last) {
-    T part[kMostRows];
-    const auto add = [&](const T* from, Index steps) {
-      if (steps == 0) return;
-      kernels_.sum_rows(from + first * tile.lda, tile.lda, last - first, steps * plan_.lanes, part);
-      for (Index o = first; o < last; ++o) bias_[o] += static_cast<double>(part[o - first]);
-    };
-    add(dy, tile.steps);
-    add(dy + masked_step() * plan_.lanes, tile.masked_steps);
+  // While the block is in the cache: rows that join, or one after the other.
+  void add_to_bias(const T* dy, Index height) {
+    if (!in_place()) return add_to_bias(gradient_, ld(), height_ * vectors() * plan_.lanes);
+    const Index row = p_.y.space[kHeight];
+    if (row == width_) return add_to_bias(dy, p_.y.channel, height * width_);
+    for (Index i = 0; i < height; ++i) add_to_bias(dy + i * row, p_.y.channel, width_);
+  }
+  void add_to_bias(const T* dy, Index ld_dy, Index pixels) {
+    T part[kBiases];
+    for (Index first = 0; first < outputs_; first += kBiases) {
+      const Index count = std::min(kBiases, outputs_ - first);
+      kernels_.sum_rows(dy + first * ld_dy, ld_dy, count, pixels, part);
+      for (Index o = 0; o < count; ++o) bias_[first + o] += static_cast<double>(part[o]);
+    }
   }
 
   const Problem& p_;
@@ -258,8 +241,8 @@ class RawGradTask {
   const Kernels<T>& kernels_;
   RawStage stage_;
   Index group_, first_, outputs_;
-  Index full_ = 0, tail_ = 0;  // of the block
-  bool started_ = false;       // sums_ hold products
+  Index width_ = 0, height_ = 0;  // of the block
+  bool started_ = false;          // sums_ hold products
   const T* x_;
   const T* dy_;
   bool weights_;  // or only the bias
@@ -268,7 +251,8 @@ class RawGradTask {
   T* gradient_;
   T* input_;
   Index* column_offset_;
-  Index* step_offset_;
+  Index* gradient_offset_;  // of each step: whole vectors, then those with tails
+  Index* input_offset_;
   double* bias_ = nullptr;  // sums of dY, if they are wanted
 };
 

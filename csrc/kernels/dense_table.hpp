@@ -61,15 +61,14 @@ struct Tile {
 // sums[row][column], a vector each: += sum over steps of A[row] * B[column], lane by lane. See dot_tile.hpp.
 template <class T>
 struct DotTile {
-  const T* a;  // vector k of a row: a[row * lda + k * lanes of a vector]; in masked steps from masked_a on
-  const T* masked_a;
+  const T* a;  // vector k of a row: a[row * lda + a_offset[k]]
   std::ptrdiff_t lda;
-  const T* b;  // vector k of a column: b[column_offset[column] + step_offset[k]]
+  const std::ptrdiff_t* a_offset;
+  const T* b;  // vector k of a column: b[column_offset[column] + b_offset[k]]
   const std::ptrdiff_t* column_offset;
-  const std::ptrdiff_t* step_offset;
-  const std::ptrdiff_t* masked_offset;
-  std::ptrdiff_t steps, masked_steps;
-  std::ptrdiff_t lanes;  // of B that take part in masked steps
+  const std::ptrdiff_t* b_offset;
+  std::ptrdiff_t steps, masked_steps;    // the masked ones come last
+  std::ptrdiff_t first_lane, last_lane;  // [first, last) take part in those
   T* sums;
   bool accumulate;            // to what the sums hold
   std::ptrdiff_t ld;          // vectors from a row of sums to the next

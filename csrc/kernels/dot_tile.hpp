@@ -2,7 +2,7 @@
 //
 // Both sides come in vectors of pixels, so that sums over pixels need no packing: the rows are a gradient's channels,
 // the columns taps of the input. Each step loads MR + NC vectors for MR * NC FMAs. A sum stays spread over its vector's
-// lanes until the caller adds them up. In masked steps, the input's lanes from t.lanes on belong to other pixels.
+// lanes until the caller adds them up. Where the vectors of a masked step begin or end, lanes belong to other pixels.
 #pragma once
 
 #include "simd.hpp"
@@ -12,12 +12,13 @@ namespace {
 
 using fastconv::DotTile;
 
+// All bits of the lanes [first, last).
 template <class T>
-inline Vector<T> first_lanes(Vector<T> v, Vector<T> count) {
+inline auto lane_mask(std::ptrdiff_t first, std::ptrdiff_t last) {
   Vector<T> lane{};
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes<T>; ++i) lane[i] = static_cast<T>(i);
-  return lane < count ? v : Vector<T>{};
+  return (lane >= broadcast(static_cast<T>(first))) & (lane < broadcast(static_cast<T>(last)));
 }
 
 template <class T, int MR, int NC>
@@ -28,10 +29,13 @@ void dot_tile(const DotTile<T>& t) {
 #pragma GCC unroll 6
   for (int j = 0; j < NC; ++j) column[j] = t.b + t.column_offset[j];
 
-  const auto add = [&](const T* a, std::ptrdiff_t lda, std::ptrdiff_t at, auto lanes) __attribute__((always_inline)) {
+  const std::ptrdiff_t lda = t.lda;
+  const auto add = [&](std::ptrdiff_t k, auto lanes) __attribute__((always_inline)) {
+    const T* const a = t.a + t.a_offset[k];
+    const std::ptrdiff_t at = t.b_offset[k];
     Vector<T> row[MR];
 #pragma GCC unroll 4
-    for (int i = 0; i < MR; ++i) row[i] = load(a + i * lda);
+    for (int i = 0; i < MR; ++i) row[i] = lanes(load(a + i * lda));
 #pragma GCC unroll 6
     for (int j = 0; j < NC; ++j) {
       const Vector<T> x = lanes(load(column[j] + at));
@@ -39,21 +43,16 @@ void dot_tile(const DotTile<T>& t) {
       for (int i = 0; i < MR; ++i) acc[i][j] += row[i] * x;
     }
   };
-  const std::ptrdiff_t lda = t.lda;
-  const T* a = t.a;
-  const std::ptrdiff_t* at = t.step_offset;
   const T* ahead = t.ahead != nullptr ? t.ahead : t.b;
   const std::ptrdiff_t line = t.ahead != nullptr ? VL : 0, other = t.ahead_step;
-  for (std::ptrdiff_t k = 0; k < t.steps; ++k, a += VL, ahead += line) {
+  for (std::ptrdiff_t k = 0; k < t.steps; ++k, ahead += line) {
     __builtin_prefetch(ahead, 0, 2);
     __builtin_prefetch(ahead + other, 0, 2);
-    add(a, lda, *at++, [](Vector<T> v) { return v; });
+    add(k, [](Vector<T> v) { return v; });
   }
-  a = t.masked_a;
-  at = t.masked_offset;
-  const Vector<T> count = broadcast(static_cast<T>(t.lanes));
-  for (std::ptrdiff_t k = 0; k < t.masked_steps; ++k, a += VL) {
-    add(a, lda, *at++, [&](Vector<T> v) { return first_lanes<T>(v, count); });
+  const auto mask = lane_mask<T>(t.first_lane, t.last_lane);
+  for (std::ptrdiff_t k = t.steps; k < t.steps + t.masked_steps; ++k) {
+    add(k, [&](Vector<T> v) { return mask ? v : Vector<T>{}; });
   }
 
 #pragma GCC unroll 4
