@@ -30,9 +30,11 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   k.tap_sums[1] = tap_sums<T, 2>;
   k.tap_sums[2] = tap_sums<T, 3>;
   k.tap_sums[3] = tap_sums<T, 4>;
-  k.plane_gradients[0] = plane_gradients<T, 3>;
-  k.plane_gradients[1] = plane_gradients<T, 5>;
-  k.plane_gradients[2] = plane_gradients<T, 7>;
+  k.plane_gradients[0][0] = plane_gradients<T, 3, 1>;
+  k.plane_gradients[0][1] = plane_gradients<T, 3, 2>;
+  k.plane_gradients[1][0] = plane_gradients<T, 5, 1>;
+  k.plane_gradients[1][1] = plane_gradients<T, 5, 2>;
+  k.plane_gradients[2][0] = plane_gradients<T, 7, 1>;
   k.narrow_pixels[0] = narrow_pixels<T, 1, 1>;
   k.narrow_pixels[1] = narrow_pixels<T, 2, 1>;
   k.narrow_taps[0] = narrow_pixels<T, 1, 2>;
