@@ -205,12 +205,13 @@ class PlaneSweep<T>::Task {
     const Index begin = std::clamp<Index>(-first, 0, rows);
     const Index end = std::clamp<Index>(p_.height().out - first, begin, rows);
     const Index step = p_.y.space[kHeight];
-    std::fill_n(dy_, begin * row_, T(0));
     if (begin < end) {
       const bool joined = end - begin == 1 || step == row_;
       const Index lines = joined ? 1 : end - begin, count = (end - begin) / lines * row_;
       k_.copy({dy + (first + begin) * step, joined ? count : step, lines, count, dy_ + begin * row_, row_});
     }
+    if (s_.blocks_ == 1) return;  // zeros stay where they are
+    std::fill_n(dy_, begin * row_, T(0));
     std::fill(dy_ + end * row_, dy_ + rows * row_ + margin(), T(0));
   }
 
