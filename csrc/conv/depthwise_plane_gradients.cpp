@@ -71,7 +71,7 @@ class PlaneSweep {
   void choose_block(Index most) {
     const Index rows = p_.height().in, room = most - halo_ * row_, each = 3 * stride_ * row_;
     blocks_ = ceil_div(rows, std::clamp<Index>(room / each, std::min<Index>(rows, 4), rows));
-    block_ = round_up(ceil_div(rows, blocks_), stride_);
+    block_ = round_up(ceil_div(rows, blocks_), Index{kMostGradientRows});
     if (block_ * each + halo_ * row_ > 8 * most) block_ = 0;
   }
 
@@ -139,7 +139,7 @@ class PlaneSweep<T>::Task {
 
   Index products() const { return groups_ * taps_; }
   Index margin() const { return p_.width().span() + s_.lanes_; }  // what a tap reads before and behind the rows
-  Index staged_dy() const { return (ceil_div(s_.block_, s_.stride_) + s_.halo_) * row_ + 2 * margin(); }
+  Index staged_dy() const { return (s_.block_ / s_.stride_ + s_.halo_) * row_ + 2 * margin(); }
   std::size_t bytes() const {
     return Workspace::piece_bytes<T>(staged_dy()) + Workspace::piece_bytes<T>(columns_ * row_) +
            2 * Workspace::piece_bytes<T>(s_.block_ * x_row_) + 2 * Workspace::piece_bytes<T>(products()) +
@@ -178,7 +178,8 @@ class PlaneSweep<T>::Task {
     const Index rows = std::min(s_.block_, p_.height().in - b.first);
     if (rows <= 0) return;
     const Index same = (p_.height().kernel - 1) / 2, stride = s_.stride_;
-    stage_gradient(dy, (b.first + p_.height().pad - same) / stride - same / stride, ceil_div(rows, stride) + s_.halo_);
+    const Index read = round_up(rows, Index{kMostGradientRows}) / stride + s_.halo_;
+    stage_gradient(dy, (b.first + p_.height().pad - same) / stride - same / stride, read);
     PlaneGradients<T> t{};
     t.rows = rows;
     t.row = row_;
@@ -276,11 +277,20 @@ class PlaneSweep<T>::Task {
   Index elements_[kMostGroups];    // since the last fold
 };
 
+// Rows of taps; with a stride, those that meet the first row of x have to be the kernel's.
+template <class T>
+bool has_kernel(const Axis& h) {
+  if (h.dilation > 1 || (h.kernel != 3 && h.kernel != 5 && h.kernel != 7)) return false;
+  return kernels().of<T>().plane_gradients[(h.kernel - 3) / 2][h.stride - 1] != nullptr &&
+         (h.pad - (h.kernel - 1) / 2) % h.stride == 0;
+}
+
 // Follows from the problem and from dY, whatever is wanted: the bits of a gradient do not depend on the others.
 template <class T>
 bool sweeps(const Problem& p) {
   constexpr Index kSide = 4096;  // beyond it no block fits, and sizes might not fit 64 bits
   constexpr double kLanesUsed = 0.7;
+  constexpr Index kShortRow = 8;
   const Axis &d = p.depth(), &h = p.height(), &w = p.width();
   const Index lanes = kernels().of<T>().lanes;
   if (p.groups == 1 || p.channels * p.outputs > 1 || p.taps() > kMostTaps) return false;
@@ -288,11 +298,10 @@ bool sweeps(const Problem& p) {
   for (const Axis& a : {h, w}) {
     if (std::max({a.in, a.out, a.span(), a.pad}) > kSide || !meets_pixels(a)) return false;
   }
-  if (h.stride != w.stride || h.dilation > 1 || (h.pad - (h.kernel - 1) / 2) % h.stride != 0 || h.kernel % 2 == 0 ||
-      h.kernel < 3 || h.kernel > (h.stride == 1 ? 7 : 5))
-    return false;
-  if (w.in != w.stride * w.out || p.y.space[kWidth] != 1 || p.y.group == 1) return false;
-  return w.out >= lanes && lane_use(w.out, lanes) > kLanesUsed;  // groups in the lanes waste none
+  if (!has_kernel<T>(h) || h.stride != w.stride || w.in != w.stride * w.out) return false;
+  if (p.y.space[kWidth] != 1 || p.y.group == 1) return false;
+  // Groups in the lanes waste none, and are as fast for short rows that a stride takes apart.
+  return w.out >= std::max<Index>(lanes, w.stride * kShortRow) && lane_use(w.out, lanes) > kLanesUsed;
 }
 
 }  // namespace

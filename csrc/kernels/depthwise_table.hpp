@@ -72,7 +72,8 @@ struct TapSums {
 // S, j / S + shift[c]] with A = (K - 1) / 2, over the rows of taps r that make the first quotient whole and the columns
 // c of j's residue that keep j / S; and sums[(c * K + r) * lanes + l] += sum over those pixels of lane l of x[i, j]
 // times the same. The first `even_columns` belong to even j, the others to odd ones (S = 2); kept[c][j] has all bits
-// set or none. One of dx and sums may be null.
+// set or none. Rows of dY are read as if there were a multiple of kMostGradientRows of x. One of dx and sums may be
+// null.
 template <class T>
 struct PlaneGradients {
   std::ptrdiff_t rows, row;
@@ -117,6 +118,7 @@ constexpr int kMaxTapOutputs = 4;
 constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
 constexpr int kDepthwiseStrides = 2;
 constexpr int kMaxRunOutputs = 4;
+constexpr int kMostGradientRows = 4;
 
 template <class T>
 struct DepthwiseKernels {
@@ -126,7 +128,7 @@ struct DepthwiseKernels {
   void (*lane_rows)(const LaneRows<T>&);
   void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);  // [outputs - 1]
   void (*plane_gradients[kDepthwiseKernels][kDepthwiseStrides])(
-      const PlaneGradients<T>&);                                  // [(K - 3) / 2][S - 1]; not 7, 2
+      const PlaneGradients<T>&);                                  // [(K - 3) / 2][S - 1]; some are null
   void (*narrow_pixels[kMaxPixelVectors])(const NarrowTile<T>&);  // [vectors - 1]
   void (*narrow_taps[kMaxNarrowTaps - 1])(const NarrowTile<T>&);  // [taps - 2]
   void (*narrow_channels[kMaxChannelVectors])(const NarrowTile<T>&);

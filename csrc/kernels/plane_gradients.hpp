@@ -24,6 +24,8 @@ constexpr int kGradientRows = 4;
 constexpr int kGradientRows = 2;
 #endif
 
+static_assert(fastconv::kMostGradientRows % kGradientRows == 0);
+
 constexpr std::ptrdiff_t kElementsAhead = 1024;  // to the planes that come next, if they follow each other
 
 // Zeros in the first n lanes.
@@ -47,10 +49,11 @@ constexpr int gradient_row(int i, int r) {
   return S == 1 ? i + K - 1 - r : (i + same - r) % S == 0 ? (i + same - r) / S + above : -1;
 }
 
-// The taps of column c for R rows; kept: of those pixels, or null.
-template <class T, bool Dx, bool Dw, int K, int S, int R>
+// The taps of column c for a tile's rows; kept: of those pixels, or null.
+template <class T, bool Dx, bool Dw, int K, int S>
 FASTCONV_INLINE void gradient_column(const PlaneGradients<T>& t, std::ptrdiff_t c, const T* dy, const T* kept,
-                                     const Vector<T> (&x)[R], Vector<T> (&dx)[R]) {
+                                     const Vector<T> (&x)[kGradientRows], Vector<T> (&dx)[kGradientRows]) {
+  constexpr int R = kGradientRows;
   Vector<T> masked[R], part[R] = {}, sum[K], w[K];
   T* const sums = t.sums + c * K * kLanes<T>;
 #pragma GCC unroll 8
@@ -88,8 +91,9 @@ FASTCONV_INLINE Vector<T> load_residue(const T* from, int b) {
   return b == 0 ? take_even(low, high, order) : take_odd(low, high, order);
 }
 
-template <class T, int S, int R>
-FASTCONV_INLINE void store_residues(T* to, int i, const Vector<T> (&dx)[S][R]) {
+// The opposite, for row i of a tile.
+template <class T, int S>
+FASTCONV_INLINE void store_residues(T* to, int i, const Vector<T> (&dx)[S][kGradientRows]) {
   if constexpr (S == 1) {
     store(to, dx[0][i]);
   } else {
@@ -99,58 +103,56 @@ FASTCONV_INLINE void store_residues(T* to, int i, const Vector<T> (&dx)[S][R]) {
   }
 }
 
-// A vector of columns of dY from `at` on, and R rows of x from row i on; the first `back` columns have been counted
-// already.
-template <class T, bool Dx, bool Dw, int K, int S, int R>
+// A vector of columns of dY from `at` on, and a tile's rows of x from row i on, as far as there are any; the first
+// `back` columns have been counted already.
+template <class T, bool Dx, bool Dw, int K, int S>
 void gradient_tile(const PlaneGradients<T>& t, std::ptrdiff_t i, std::ptrdiff_t at, std::ptrdiff_t back) {
-  const std::ptrdiff_t f = (i * t.row + at) * S, row = t.row, step = row * S;
+  constexpr int R = kGradientRows;
+  const std::ptrdiff_t f = (i * t.row + at) * S, row = t.row, step = row * S, rows = t.rows - i;
   const T* const dy = t.dy + i / S * row + at;
   Vector<T> dx[S][R] = {};
 #pragma GCC unroll 2
   for (int b = 0; b < S; ++b) {
-    Vector<T> x[R];
+    Vector<T> x[R] = {};
 #pragma GCC unroll 8
     for (int r = 0; r < R && Dw; ++r) {
-      x[r] = without_first<T>(load_residue<T, S>(t.x + f + r * step, b), back);
+      if (r < rows) x[r] = without_first<T>(load_residue<T, S>(t.x + f + r * step, b), back);
       __builtin_prefetch(t.x + f + r * step + b * kLanes<T> + kElementsAhead);
     }
     const std::ptrdiff_t end = b + 1 < S ? t.even_columns : t.columns;
     for (std::ptrdiff_t c = b == 0 ? 0 : t.even_columns; c < end; ++c) {
       const bool inside = at + t.shift[c] >= 0 && at + t.shift[c] + kLanes<T> <= row;
       const T* const kept = inside ? nullptr : t.kept[c] + at;
-      gradient_column<T, Dx, Dw, K, S, R>(t, c, dy + t.shift[c], kept, x, dx[b]);
+      gradient_column<T, Dx, Dw, K, S>(t, c, dy + t.shift[c], kept, x, dx[b]);
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R && Dx; ++r) {
     T* const to = t.dx + f + r * step;
-    store_residues<T, S, R>(to, r, dx);
+    if (r < rows) store_residues<T, S>(to, r, dx);
 #pragma GCC unroll 2
     for (int b = 0; b < S; ++b) __builtin_prefetch(to + b * kLanes<T> + kElementsAhead, 1);
   }
 }
 
-template <class T, bool Dx, bool Dw, int K, int S, int R>
-void gradient_rows(const PlaneGradients<T>& t, std::ptrdiff_t i) {
+template <class T, bool Dx, bool Dw, int K, int S>
+void gradient_tiles(const PlaneGradients<T>& t) {
   constexpr std::ptrdiff_t VL = kLanes<T>;
-  for (; i + R <= t.rows; i += R) {
+  for (std::ptrdiff_t i = 0; i < t.rows; i += kGradientRows) {
     std::ptrdiff_t j = 0;
-    for (; j + VL <= t.row; j += VL) gradient_tile<T, Dx, Dw, K, S, R>(t, i, j, 0);
-    if (j < t.row) gradient_tile<T, Dx, Dw, K, S, R>(t, i, t.row - VL, j + VL - t.row);
-  }
-  if constexpr (R > 1) {
-    if (i < t.rows) gradient_rows<T, Dx, Dw, K, S, R / 2>(t, i);
+    for (; j + VL <= t.row; j += VL) gradient_tile<T, Dx, Dw, K, S>(t, i, j, 0);
+    if (j < t.row) gradient_tile<T, Dx, Dw, K, S>(t, i, t.row - VL, j + VL - t.row);
   }
 }
 
 template <class T, int K, int S>
 void plane_gradients(const PlaneGradients<T>& t) {
   if (t.dx == nullptr) {
-    gradient_rows<T, false, true, K, S, kGradientRows>(t, 0);
+    gradient_tiles<T, false, true, K, S>(t);
   } else if (t.sums == nullptr) {
-    gradient_rows<T, true, false, K, S, kGradientRows>(t, 0);
+    gradient_tiles<T, true, false, K, S>(t);
   } else {
-    gradient_rows<T, true, true, K, S, kGradientRows>(t, 0);
+    gradient_tiles<T, true, true, K, S>(t);
   }
 }
 
