@@ -180,25 +180,38 @@ class PlaneSweep<T>::Task {
     const Index same = (p_.height().kernel - 1) / 2, stride = s_.stride_;
     const Index read = round_up(rows, Index{kMostGradientRows}) / stride + s_.halo_;
     stage_gradient(dy, (b.first + p_.height().pad - same) / stride - same / stride, read);
+    const Index whole = in_place() ? rows / kMostGradientRows * kMostGradientRows : 0;
+    if (whole > 0) sweep(b, dy_, whole, true);
+    const Block rest{b.n, b.g, b.i, b.first + whole};
+    if (whole < rows) sweep(rest, dy_ + whole / stride * row_, rows - whole, false);
+    if (s_.a_.dw != nullptr && (elements_[b.i] += rows * row_) > kAdditionsPerFold * s_.lanes_) fold(b.i, 1);
+  }
+
+  // dy: what the first tap of the first row asks for.
+  void sweep(const Block& b, const T* dy, Index rows, bool in_place) {
     PlaneGradients<T> t{};
-    t.rows = rows;
+    t.rows = round_up(rows, Index{kMostGradientRows});
     t.row = row_;
     t.columns = columns_;
     t.even_columns = even_columns_;
-    t.dy = dy_;
+    t.dy = dy;
     t.shift = shift_.data();
     t.kept = kept_of_.data();
     if (s_.a_.dx != nullptr) {
       t.w = weights_ + b.i * taps_;
-      t.dx = dense(p_, s_.dx_problem_.x) ? block_of_dx(b) : dx_;
+      t.dx = in_place ? block_of_dx(b) : dx_;
     }
     if (s_.a_.dw != nullptr) {
-      t.x = read_x(b, rows);
+      t.x = in_place ? block_of_x(b) : read_x(b, rows, t.rows);
       t.sums = sums_ + b.i * taps_ * s_.lanes_;
     }
-    k_.plane_gradients[same - 1][stride - 1](t);
+    k_.plane_gradients[(p_.height().kernel - 3) / 2][s_.stride_ - 1](t);
     if (t.dx == dx_) write_dx(b, rows);
-    if (t.x != nullptr && (elements_[b.i] += rows * row_) > kAdditionsPerFold * s_.lanes_) fold(b.i, 1);
+  }
+
+  // Whether x and dx, those of them that are wanted, lie as the kernel wants them.
+  bool in_place() const {
+    return (s_.a_.dw == nullptr || dense(p_, p_.x)) && (s_.a_.dx == nullptr || dense(p_, s_.dx_problem_.x));
   }
 
   // `rows` rows of dY from row `first` on; those outside of it are zero.
@@ -216,14 +229,16 @@ class PlaneSweep<T>::Task {
     std::fill(dy_ + end * row_, dy_ + rows * row_ + margin(), T(0));
   }
 
-  // The rows of a block, in place where they lie side by side.
-  const T* read_x(const Block& b, Index rows) const {
+  const T* block_of_x(const Block& b) const {
     const ImageStrides& s = p_.x;
-    const T* const x = s_.a_.x + b.n * s.batch + b.g * s.group + b.first * s.space[kHeight];
-    if (dense(p_, s)) return x;
-    for (Index i = 0; i < rows; ++i) {
-      for (Index j = 0; j < x_row_; ++j) x_[i * x_row_ + j] = x[i * s.space[kHeight] + j * s.space[kWidth]];
-    }
+    return s_.a_.x + b.n * s.batch + b.g * s.group + b.first * s.space[kHeight];
+  }
+  // A copy, with rows of zeros up to `all`.
+  const T* read_x(const Block& b, Index rows, Index all) const {
+    const ImageStrides& s = p_.x;
+    const T* const x = block_of_x(b);
+    k_.stage_rows({x, s.space[kWidth], rows > 1 ? s.space[kHeight] : 0, rows, x_row_, x_, x_row_, 0});
+    std::fill_n(x_ + rows * x_row_, (all - rows) * x_row_, T(0));
     return x_;
   }
 
@@ -234,6 +249,7 @@ class PlaneSweep<T>::Task {
   void write_dx(const Block& b, Index rows) const {
     const ImageStrides& s = s_.dx_problem_.x;
     T* const to = block_of_dx(b);
+    if (s.space[kWidth] == 1) return k_.copy({dx_, x_row_, rows, x_row_, to, rows > 1 ? s.space[kHeight] : 0});
     for (Index i = 0; i < rows; ++i) {
       for (Index j = 0; j < x_row_; ++j) to[i * s.space[kHeight] + j * s.space[kWidth]] = dx_[i * x_row_ + j];
     }

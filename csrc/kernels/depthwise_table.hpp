@@ -72,8 +72,7 @@ struct TapSums {
 // S, j / S + shift[c]] with A = (K - 1) / 2, over the rows of taps r that make the first quotient whole and the columns
 // c of j's residue that keep j / S; and sums[(c * K + r) * lanes + l] += sum over those pixels of lane l of x[i, j]
 // times the same. The first `even_columns` belong to even j, the others to odd ones (S = 2); kept[c][j] has all bits
-// set or none. Rows of dY are read as if there were a multiple of kMostGradientRows of x. One of dx and sums may be
-// null.
+// set or none. `rows` is a multiple of kMostGradientRows. One of dx and sums may be null.
 template <class T>
 struct PlaneGradients {
   std::ptrdiff_t rows, row;

@@ -103,20 +103,20 @@ FASTCONV_INLINE void store_residues(T* to, int i, const Vector<T> (&dx)[S][kGrad
   }
 }
 
-// A vector of columns of dY from `at` on, and a tile's rows of x from row i on, as far as there are any; the first
-// `back` columns have been counted already.
+// A vector of columns of dY from `at` on, and a tile's rows of x from row i on; the first `back` columns have been
+// counted already.
 template <class T, bool Dx, bool Dw, int K, int S>
 void gradient_tile(const PlaneGradients<T>& t, std::ptrdiff_t i, std::ptrdiff_t at, std::ptrdiff_t back) {
   constexpr int R = kGradientRows;
-  const std::ptrdiff_t f = (i * t.row + at) * S, row = t.row, step = row * S, rows = t.rows - i;
+  const std::ptrdiff_t f = (i * t.row + at) * S, row = t.row, step = row * S;
   const T* const dy = t.dy + i / S * row + at;
   Vector<T> dx[S][R] = {};
 #pragma GCC unroll 2
   for (int b = 0; b < S; ++b) {
-    Vector<T> x[R] = {};
+    Vector<T> x[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R && Dw; ++r) {
-      if (r < rows) x[r] = without_first<T>(load_residue<T, S>(t.x + f + r * step, b), back);
+      x[r] = without_first<T>(load_residue<T, S>(t.x + f + r * step, b), back);
       __builtin_prefetch(t.x + f + r * step + b * kLanes<T> + kElementsAhead);
     }
     const std::ptrdiff_t end = b + 1 < S ? t.even_columns : t.columns;
@@ -129,7 +129,7 @@ void gradient_tile(const PlaneGradients<T>& t, std::ptrdiff_t i, std::ptrdiff_t 
 #pragma GCC unroll 8
   for (int r = 0; r < R && Dx; ++r) {
     T* const to = t.dx + f + r * step;
-    if (r < rows) store_residues<T, S>(to, r, dx);
+    store_residues<T, S>(to, r, dx);
 #pragma GCC unroll 2
     for (int b = 0; b < S; ++b) __builtin_prefetch(to + b * kLanes<T> + kElementsAhead, 1);
   }
