@@ -170,6 +170,22 @@ SAME = [
         [((3, 3), 1), ((5, 5), 1), ((7, 7), 1), ((3, 5), (1, 2)), ((5, 2), 1)],
     )
 ]
+# Half as many, stride 2: rows and columns of taps that meet dY before, behind and beside a pixel.
+HALVED = [
+    ConvCase(
+        f"{h}x{w}g{groups}k{kernel}s2p{padding}",
+        (2, groups, h, w),
+        (groups, 1, *kernel),
+        2,
+        padding,
+        groups=groups,
+    )
+    for (h, w, groups), (kernel, padding) in itertools.product(
+        [(9, 96, 5), (34, 92, 3), (75, 224, 2), (2, 32, 18), (1, 64, 3)],
+        [((3, 3), 1), ((5, 5), 2), ((3, 5), (1, 2)), ((5, 3), ((2, 2), (0, 1))), ((5, 5), (0, 2))],
+    )
+]
+SAME += [case for case in HALVED if min(case.output) > 0]
 SWEPT += SAME
 SWEPT += NARROW
 MASKS = [m for m in itertools.product((True, False), repeat=3) if any(m)]

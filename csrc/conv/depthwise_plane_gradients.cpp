@@ -1,19 +1,23 @@
 // The gradients of a depthwise convolution in one sweep, plane by plane, pixels in the lanes.
 //
-// With stride 1 and as many outputs in a row as inputs, which 'same' padding is about, both gradients shift dY alike:
+// With as many outputs in a row as inputs, or half as many with stride 2, which 'same' padding is about, both gradients
+// shift dY alike. For stride 1:
 //
 //     dx[i, j] = sum over taps of w[r, s] * dy[i + r', j + s']
 //     dW[r, s] = sum over pixels of x[i, j] * dy[i + r', j + s']
 //
 // so one kernel (kernels/plane_gradients.hpp) makes both from one load of dY. It reads x and stores dx where they lie,
-// and masks the pixels whose tap leaves a row at its end. Rows above and below the plane are zeros of a copy of dY,
-// block by block.
+// taking the even and the odd columns of strided rows apart in registers, and masks the pixels whose tap leaves a row
+// at its end. Rows above and below the plane are zeros of a copy of dY, block by block.
 //
 // Sums are folded to doubles as in depthwise_grad_weight.cpp. Zeros of dY meet pixels here that no output has, and
 // padding meets no output: where a sum is not finite, the group's are computed again, product by product. (Each element
 // of dY has a tap that finds it beside a pixel, so none that is infinite or NaN goes unnoticed.) No gradient looks at
 // whether others are wanted.
+#include <bit>
 #include <cmath>
+#include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "../cpu.hpp"
@@ -25,10 +29,25 @@ namespace {
 
 constexpr Index kMostGroups = 16;  // of a task at a time
 constexpr Index kMostTaps = 128;
+constexpr Index kAdditionsPerFold = 512;  // in a chain
 
 // dx, or x, whose strides these are.
 bool dense(const Problem& p, const ImageStrides& s) {
   return s.space[kWidth] == 1 && (p.height().in == 1 || s.space[kHeight] == p.width().in);
+}
+
+// All set, or none.
+template <class T>
+T bits(bool set) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  return std::bit_cast<T>(set ? ~Bits{0} : Bits{0});
+}
+
+// Whether each element of dY has a tap that finds it beside a pixel.
+bool meets_pixels(const Axis& a) {
+  if (a.pad < 0 || a.pad >= a.span()) return false;
+  if (a.stride == 1) return a.pad % a.dilation == 0 && a.out <= a.in;  // a tap in its pixel's place
+  return a.stride == 2 && a.dilation == 1 && a.input_of(a.out - 1, 0) < a.in;
 }
 
 template <class T>
@@ -50,19 +69,20 @@ class PlaneSweep {
  private:
   // Rows whose x, dx and dY stay in L1.
   void choose_block(Index most) {
-    const Index rows = p_.height().in, room = most - halo_ * row_;
-    blocks_ = ceil_div(rows, std::clamp<Index>(room / (3 * row_), std::min<Index>(rows, 4), rows));
-    block_ = ceil_div(rows, blocks_);
-    if ((3 * block_ + halo_) * row_ > 8 * most) block_ = 0;
+    const Index rows = p_.height().in, room = most - halo_ * row_, each = 3 * stride_ * row_;
+    blocks_ = ceil_div(rows, std::clamp<Index>(room / each, std::min<Index>(rows, 4), rows));
+    block_ = round_up(ceil_div(rows, blocks_), Index{kMostGradientRows});
+    if (block_ * each + halo_ * row_ > 8 * most) block_ = 0;
   }
 
   const Problem &p_, &dx_problem_;
   const GradientOperands<T>& a_;
   const Kernels<T>& k_ = kernels().of<T>();
   const Index lanes_ = k_.lanes;
-  const Index row_ = p_.width().in;
-  const Index halo_ = p_.height().kernel - 1;  // rows that a block has of dY beyond those of x
-  Index block_ = 0, blocks_ = 0;               // rows of a block, 0 where none fits; blocks of a plane
+  const Index stride_ = p_.height().stride;
+  const Index row_ = p_.width().out;
+  const Index halo_ = (p_.height().kernel - 1) / stride_;  // rows that a block has of dY beyond those of x
+  Index block_ = 0, blocks_ = 0;                           // rows of a block, 0 where none fits; blocks of a plane
 };
 
 template <class T>
@@ -73,20 +93,21 @@ class PlaneSweep<T>::Task {
         p_(s_.p_),
         k_(s_.k_),
         row_(s_.row_),
+        x_row_(p_.width().in),
         taps_(p_.taps()),
         columns_(p_.width().kernel),
         groups_(s_.groups()),
         workspace_(bytes()),
         dy_(workspace_.template take<T>(staged_dy()) + margin()),
         kept_(workspace_.template take<T>(columns_ * row_)),
-        x_(workspace_.template take<T>(s_.block_ * row_)),
-        dx_(workspace_.template take<T>(s_.block_ * row_)),
+        x_(workspace_.template take<T>(s_.block_ * x_row_)),
+        dx_(workspace_.template take<T>(s_.block_ * x_row_)),
         weights_(workspace_.template take<T>(products())),
         sums_(workspace_.template take<T>(products() * s_.lanes_)),
         lane_totals_(workspace_.template take<T>(products())),
         totals_(workspace_.template take<double>(products())) {
     std::fill_n(dy_ - margin(), staged_dy(), T(0));
-    for (Index s = 0; s < columns_; ++s) add_column(s);
+    for (Index residue = 0; residue < s_.stride_; ++residue) add_columns(residue);
   }
 
   // From group g on; gradient: [group][tap]; plane_sums: [image][group] of the problem, or null.
@@ -118,22 +139,30 @@ class PlaneSweep<T>::Task {
 
   Index products() const { return groups_ * taps_; }
   Index margin() const { return p_.width().span() + s_.lanes_; }  // what a tap reads before and behind the rows
-  Index staged_dy() const { return (s_.block_ + s_.halo_) * row_ + 2 * margin(); }
+  Index staged_dy() const { return (s_.block_ / s_.stride_ + s_.halo_) * row_ + 2 * margin(); }
   std::size_t bytes() const {
     return Workspace::piece_bytes<T>(staged_dy()) + Workspace::piece_bytes<T>(columns_ * row_) +
-           2 * Workspace::piece_bytes<T>(s_.block_ * row_) + 2 * Workspace::piece_bytes<T>(products()) +
+           2 * Workspace::piece_bytes<T>(s_.block_ * x_row_) + 2 * Workspace::piece_bytes<T>(products()) +
            Workspace::piece_bytes<T>(products() * s_.lanes_) + Workspace::piece_bytes<double>(products());
   }
 
-  // A column of taps: which pixels of a row it finds inside dY, and its weights.
-  void add_column(Index s) {
+  // The columns of taps that lead to pixels of a residue: which of them they find inside dY, and the taps' weights.
+  void add_columns(Index residue) {
     const Axis& w = p_.width();
-    T* const kept = kept_ + s * row_;
-    shift_.push_back(w.pad - s * w.dilation);
-    for (Index j = 0; j < row_; ++j) kept[j] = j + shift_.back() >= 0 && j + shift_.back() < row_ ? T(1) : T(0);
-    kept_of_.push_back(shift_.back() == 0 ? nullptr : kept);
     const auto& step = s_.dx_problem_.w.space;
-    for (Index r = 0; r < p_.height().kernel; ++r) w_at_.push_back(r * step[kHeight] + s * step[kWidth]);
+    for (Index s = 0; s < columns_; ++s) {
+      const Index distance = residue + w.pad - s * w.dilation;  // of dY from x, in pixels of x
+      if (distance % s_.stride_ != 0) continue;
+      T* const kept = kept_ + static_cast<Index>(shift_.size()) * row_;
+      kept_of_.push_back(kept);
+      shift_.push_back(distance / s_.stride_);
+      for (Index j = 0; j < row_; ++j) kept[j] = bits<T>(j + shift_.back() >= 0 && j + shift_.back() < row_);
+      for (Index r = 0; r < p_.height().kernel; ++r) {
+        tap_.push_back(r * columns_ + s);
+        w_at_.push_back(r * step[kHeight] + s * step[kWidth]);
+      }
+    }
+    if (residue == 0) even_columns_ = static_cast<Index>(shift_.size());
   }
 
   // [group][column, row]
@@ -148,25 +177,41 @@ class PlaneSweep<T>::Task {
   void add(const Block& b, const T* dy) {
     const Index rows = std::min(s_.block_, p_.height().in - b.first);
     if (rows <= 0) return;
-    stage_gradient(dy, b.first + p_.height().pad - s_.halo_, rows + s_.halo_);
+    const Index same = (p_.height().kernel - 1) / 2, stride = s_.stride_;
+    const Index read = round_up(rows, Index{kMostGradientRows}) / stride + s_.halo_;
+    stage_gradient(dy, (b.first + p_.height().pad - same) / stride - same / stride, read);
+    const Index whole = in_place() ? rows / kMostGradientRows * kMostGradientRows : 0;
+    if (whole > 0) sweep(b, dy_, whole, true);
+    const Block rest{b.n, b.g, b.i, b.first + whole};
+    if (whole < rows) sweep(rest, dy_ + whole / stride * row_, rows - whole, false);
+    if (s_.a_.dw != nullptr && (elements_[b.i] += rows * row_) > kAdditionsPerFold * s_.lanes_) fold(b.i, 1);
+  }
+
+  // dy: what the first tap of the first row asks for.
+  void sweep(const Block& b, const T* dy, Index rows, bool in_place) {
     PlaneGradients<T> t{};
-    t.rows = rows;
+    t.rows = round_up(rows, Index{kMostGradientRows});
     t.row = row_;
     t.columns = columns_;
-    t.dy = dy_;
+    t.even_columns = even_columns_;
+    t.dy = dy;
     t.shift = shift_.data();
     t.kept = kept_of_.data();
     if (s_.a_.dx != nullptr) {
       t.w = weights_ + b.i * taps_;
-      t.dx = dense(p_, s_.dx_problem_.x) ? block_of_dx(b) : dx_;
+      t.dx = in_place ? block_of_dx(b) : dx_;
     }
     if (s_.a_.dw != nullptr) {
-      t.x = read_x(b, rows);
+      t.x = in_place ? block_of_x(b) : read_x(b, rows, t.rows);
       t.sums = sums_ + b.i * taps_ * s_.lanes_;
     }
-    k_.plane_gradients[(p_.height().kernel - 3) / 2](t);
+    k_.plane_gradients[(p_.height().kernel - 3) / 2][s_.stride_ - 1](t);
     if (t.dx == dx_) write_dx(b, rows);
-    if (t.x != nullptr && (elements_[b.i] += rows * row_) > kVectorsPerFold * s_.lanes_) fold(b.i, 1);
+  }
+
+  // Whether x and dx, those of them that are wanted, lie as the kernel wants them.
+  bool in_place() const {
+    return (s_.a_.dw == nullptr || dense(p_, p_.x)) && (s_.a_.dx == nullptr || dense(p_, s_.dx_problem_.x));
   }
 
   // `rows` rows of dY from row `first` on; those outside of it are zero.
@@ -174,23 +219,26 @@ class PlaneSweep<T>::Task {
     const Index begin = std::clamp<Index>(-first, 0, rows);
     const Index end = std::clamp<Index>(p_.height().out - first, begin, rows);
     const Index step = p_.y.space[kHeight];
-    std::fill_n(dy_, begin * row_, T(0));
     if (begin < end) {
       const bool joined = end - begin == 1 || step == row_;
       const Index lines = joined ? 1 : end - begin, count = (end - begin) / lines * row_;
       k_.copy({dy + (first + begin) * step, joined ? count : step, lines, count, dy_ + begin * row_, row_});
     }
+    if (s_.blocks_ == 1) return;  // zeros stay where they are
+    std::fill_n(dy_, begin * row_, T(0));
     std::fill(dy_ + end * row_, dy_ + rows * row_ + margin(), T(0));
   }
 
-  // The rows of a block, in place where they lie side by side.
-  const T* read_x(const Block& b, Index rows) const {
+  const T* block_of_x(const Block& b) const {
     const ImageStrides& s = p_.x;
-    const T* const x = s_.a_.x + b.n * s.batch + b.g * s.group + b.first * s.space[kHeight];
-    if (dense(p_, s)) return x;
-    for (Index i = 0; i < rows; ++i) {
-      for (Index j = 0; j < row_; ++j) x_[i * row_ + j] = x[i * s.space[kHeight] + j * s.space[kWidth]];
-    }
+    return s_.a_.x + b.n * s.batch + b.g * s.group + b.first * s.space[kHeight];
+  }
+  // A copy, with rows of zeros up to `all`.
+  const T* read_x(const Block& b, Index rows, Index all) const {
+    const ImageStrides& s = p_.x;
+    const T* const x = block_of_x(b);
+    k_.stage_rows({x, s.space[kWidth], rows > 1 ? s.space[kHeight] : 0, rows, x_row_, x_, x_row_, 0});
+    std::fill_n(x_ + rows * x_row_, (all - rows) * x_row_, T(0));
     return x_;
   }
 
@@ -201,8 +249,9 @@ class PlaneSweep<T>::Task {
   void write_dx(const Block& b, Index rows) const {
     const ImageStrides& s = s_.dx_problem_.x;
     T* const to = block_of_dx(b);
+    if (s.space[kWidth] == 1) return k_.copy({dx_, x_row_, rows, x_row_, to, rows > 1 ? s.space[kHeight] : 0});
     for (Index i = 0; i < rows; ++i) {
-      for (Index j = 0; j < row_; ++j) to[i * s.space[kHeight] + j * s.space[kWidth]] = dx_[i * row_ + j];
+      for (Index j = 0; j < x_row_; ++j) to[i * s.space[kHeight] + j * s.space[kWidth]] = dx_[i * x_row_ + j];
     }
   }
 
@@ -219,13 +268,11 @@ class PlaneSweep<T>::Task {
 
   void store(Index g, Index groups, Images images, double* gradient) {
     fold(0, groups);
-    const Index height = p_.height().kernel;
     const double* from = totals_;
     for (Index i = 0; i < groups; ++i, gradient += taps_, from += taps_) {
       const bool finite = std::all_of(from, from + taps_, [](double total) { return std::isfinite(total); });
-      for (Index tap = 0; tap < taps_; ++tap) {
-        gradient[tap] = finite ? from[tap % columns_ * height + tap / columns_]
-                               : exact_tap_sum(p_, s_.a_.x, s_.a_.dy, g + i, images, 0, tap);
+      for (std::size_t k = 0; k < tap_.size(); ++k) {
+        gradient[tap_[k]] = finite ? from[k] : exact_tap_sum(p_, s_.a_.x, s_.a_.dy, g + i, images, 0, tap_[k]);
       }
     }
   }
@@ -233,34 +280,44 @@ class PlaneSweep<T>::Task {
   const PlaneSweep& s_;
   const Problem& p_;
   const Kernels<T>& k_;
-  const Index row_, taps_, columns_;  // columns of taps
-  const Index groups_;                // at a time
+  const Index row_, x_row_, taps_, columns_;  // rows of dY and x; taps and columns of them
+  const Index groups_;                        // at a time
   Workspace workspace_;
   T *dy_, *kept_, *x_, *dx_;
   T *weights_, *sums_, *lane_totals_;
   double* totals_;
-  std::vector<Index> shift_;       // of each column: from a pixel of x to that of dY
-  std::vector<const T*> kept_of_;  // null where all are kept
-  std::vector<Index> w_at_;        // of each column's taps
+  std::vector<Index> shift_;  // of each column: from a pixel of x to that of dY
+  std::vector<const T*> kept_of_;
+  std::vector<Index> tap_, w_at_;  // of each column's taps
+  Index even_columns_ = 0;         // columns for even pixels come first
   Index elements_[kMostGroups];    // since the last fold
 };
+
+// Rows of taps; with a stride, those that meet the first row of x have to be the kernel's.
+template <class T>
+bool has_kernel(const Axis& h) {
+  if (h.dilation > 1 || (h.kernel != 3 && h.kernel != 5 && h.kernel != 7)) return false;
+  return kernels().of<T>().plane_gradients[(h.kernel - 3) / 2][h.stride - 1] != nullptr &&
+         (h.pad - (h.kernel - 1) / 2) % h.stride == 0;
+}
 
 // Follows from the problem and from dY, whatever is wanted: the bits of a gradient do not depend on the others.
 template <class T>
 bool sweeps(const Problem& p) {
   constexpr Index kSide = 4096;  // beyond it no block fits, and sizes might not fit 64 bits
   constexpr double kLanesUsed = 0.7;
+  constexpr Index kShortRow = 8;
   const Axis &d = p.depth(), &h = p.height(), &w = p.width();
   const Index lanes = kernels().of<T>().lanes;
   if (p.groups == 1 || p.channels * p.outputs > 1 || p.taps() > kMostTaps) return false;
   if (d.kernel > 1 || d.in > 1 || d.out > 1 || d.pad != 0) return false;
   for (const Axis& a : {h, w}) {
-    if (std::max({a.in, a.out, a.span(), a.pad}) > kSide || a.stride > 1 || a.pad < 0) return false;
+    if (std::max({a.in, a.out, a.span(), a.pad}) > kSide || !meets_pixels(a)) return false;
   }
-  if (h.dilation > 1 || (h.kernel != 3 && h.kernel != 5 && h.kernel != 7)) return false;
-  if (w.in != w.out || h.out > h.in || p.y.space[kWidth] != 1 || p.y.group == 1) return false;
-  if (h.pad >= h.kernel || w.pad >= w.span() || w.pad % w.dilation != 0) return false;  // no tap in its pixel's place
-  return w.in >= lanes && lane_use(w.in, lanes) > kLanesUsed;  // groups in the lanes waste none
+  if (!has_kernel<T>(h) || h.stride != w.stride || w.in != w.stride * w.out) return false;
+  if (p.y.space[kWidth] != 1 || p.y.group == 1) return false;
+  // Groups in the lanes waste none, and are as fast for short rows that a stride takes apart.
+  return w.out >= std::max<Index>(lanes, w.stride * kShortRow) && lane_use(w.out, lanes) > kLanesUsed;
 }
 
 }  // namespace

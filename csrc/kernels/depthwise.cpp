@@ -15,6 +15,13 @@ constexpr void fill_depthwise(void (*(&rows)[fastconv::kDepthwiseStrides])(const
   if constexpr (K < 7) rows[1] = depthwise_rows<T, K, 2>;
 }
 
+// Strides where there are registers for them; where not, groups in the lanes are as fast.
+template <class T, int K>
+constexpr void fill_gradients(void (*(&gradients)[fastconv::kDepthwiseStrides])(const PlaneGradients<T>&)) {
+  gradients[0] = plane_gradients<T, K, 1>;
+  if constexpr (!kCompact && (K == 3 || (K == 5 && kGradientRows > 2))) gradients[1] = plane_gradients<T, K, 2>;
+}
+
 template <class T>
 constexpr fastconv::DepthwiseKernels<T> depthwise() {
   fastconv::DepthwiseKernels<T> k{};
@@ -30,9 +37,9 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   k.tap_sums[1] = tap_sums<T, 2>;
   k.tap_sums[2] = tap_sums<T, 3>;
   k.tap_sums[3] = tap_sums<T, 4>;
-  k.plane_gradients[0] = plane_gradients<T, 3>;
-  k.plane_gradients[1] = plane_gradients<T, 5>;
-  k.plane_gradients[2] = plane_gradients<T, 7>;
+  fill_gradients<T, 3>(k.plane_gradients[0]);
+  fill_gradients<T, 5>(k.plane_gradients[1]);
+  fill_gradients<T, 7>(k.plane_gradients[2]);
   k.narrow_pixels[0] = narrow_pixels<T, 1, 1>;
   k.narrow_pixels[1] = narrow_pixels<T, 2, 1>;
   k.narrow_taps[0] = narrow_pixels<T, 1, 2>;

@@ -67,14 +67,16 @@ struct TapSums {
   std::ptrdiff_t sums_row;
 };
 
-// For `rows` rows of `row` elements, a vector or more and without gaps: dx[i, j] = sum of w[c * K + r] * dy[i + K - 1 -
-// r, j + shift[c]] over the taps r < K of the columns c that keep j, and sums[(c * K + r) * lanes + l] += sum over the
-// pixels of lane l that c keeps of x[i, j] * dy[i + K - 1 - r, j + shift[c]]. kept[c][j] is 1 or 0, null keeps
-// everything. One of dx and sums may be null.
+// Of x and dx `rows` rows of S * `row` elements without gaps, of dY rows of `row` elements, a vector or more, and K x
+// columns taps, where S and K are the kernel's own constants. dx[i, j] = sum of w[c * K + r] * dy[(i + A - r) / S + A /
+// S, j / S + shift[c]] with A = (K - 1) / 2, over the rows of taps r that make the first quotient whole and the columns
+// c of j's residue that keep j / S; and sums[(c * K + r) * lanes + l] += sum over those pixels of lane l of x[i, j]
+// times the same. The first `even_columns` belong to even j, the others to odd ones (S = 2); kept[c][j] has all bits
+// set or none. `rows` is a multiple of kMostGradientRows. One of dx and sums may be null.
 template <class T>
 struct PlaneGradients {
   std::ptrdiff_t rows, row;
-  std::ptrdiff_t columns;  // of taps
+  std::ptrdiff_t columns, even_columns;  // of taps
   const T* dy;
   const std::ptrdiff_t* shift;
   const T* const* kept;
@@ -115,6 +117,7 @@ constexpr int kMaxTapOutputs = 4;
 constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
 constexpr int kDepthwiseStrides = 2;
 constexpr int kMaxRunOutputs = 4;
+constexpr int kMostGradientRows = 4;
 
 template <class T>
 struct DepthwiseKernels {
@@ -122,10 +125,11 @@ struct DepthwiseKernels {
       const DepthwiseRows<T>&);                               // [(K - 3) / 2][S - 1]; not 7, 2
   void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);  // [outputs - 1]
   void (*lane_rows)(const LaneRows<T>&);
-  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);                   // [outputs - 1]
-  void (*plane_gradients[kDepthwiseKernels])(const PlaneGradients<T>&);  // [(K - 3) / 2]
-  void (*narrow_pixels[kMaxPixelVectors])(const NarrowTile<T>&);         // [vectors - 1]
-  void (*narrow_taps[kMaxNarrowTaps - 1])(const NarrowTile<T>&);         // [taps - 2]
+  void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);  // [outputs - 1]
+  void (*plane_gradients[kDepthwiseKernels][kDepthwiseStrides])(
+      const PlaneGradients<T>&);                                  // [(K - 3) / 2][S - 1]; some are null
+  void (*narrow_pixels[kMaxPixelVectors])(const NarrowTile<T>&);  // [vectors - 1]
+  void (*narrow_taps[kMaxNarrowTaps - 1])(const NarrowTile<T>&);  // [taps - 2]
   void (*narrow_channels[kMaxChannelVectors])(const NarrowTile<T>&);
 };
 
