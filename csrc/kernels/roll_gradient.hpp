@@ -60,24 +60,6 @@ struct Strip {
   }
 };
 
-// Lanes of a row of windows with KxK taps, the first of which is at (row, column): their saved places, and their dy.
-// Returns the lanes whose place is no element of their window, and not -1.
-template <int L, int K, int S, class T>
-FASTCONV_INLINE Lanes<PlaceOf<T>, L> take_saved_places(const RollGradient<T>& t, const std::int64_t* index,
-                                                       std::ptrdiff_t row, std::ptrdiff_t column, PlaceOf<T>* to) {
-  using P = PlaceOf<T>;
-  using Places = Lanes<P, L>;
-  Places lost{};
-  const Places place = take_saved<L, P>(index, lost), width = spread_lanes<L>(static_cast<P>(t.width)), zero{};
-  store_lanes<L>(to, place);
-  const Places first = lanes_from<P>(column, S, typename MakeIndices<L>::type{});
-  Places tap = place - first - spread_lanes<L>(static_cast<P>(row * t.width));
-  for (int k = 1; k < K; ++k) tap = tap >= width ? tap - width : tap;
-  const auto inside = (tap >= zero) & (tap < spread_lanes<L>(P{K})) & (first + tap >= zero) & (first + tap < width) &
-                      (place >= zero) & (place < spread_lanes<L>(static_cast<P>(t.width * t.height)));
-  return lost | ~(inside | (place == spread_lanes<L>(P{-1})));
-}
-
 // Where the rows of windows that hold rows of dx lie while a plane is worked on; those beyond y have no winners.
 template <class T, int K, int S>
 struct WindowRows {
@@ -92,20 +74,34 @@ struct WindowRows {
   }
 };
 
-template <class T, int K, int S>
-FASTCONV_INLINE void take_saved_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane,
-                                     PlaceOf<T>* strays) {
-  for (std::ptrdiff_t o = rows.begin; o < rows.end; ++o) {
-    const std::ptrdiff_t to = (o - rows.first) * t.pitch;
-    const std::int64_t* const index = t.indices + plane * t.indices_plane + o * t.indices_row;
-    const T* const dy = t.dy + plane * t.dy_plane + o * t.dy_row;
-    for_each_piece<kLanes<T>>(t.n, [&]<int L>(Width<L>, std::ptrdiff_t i) {
-      const auto stray =
-          take_saved_places<L, K, S>(t, index + i, o * S - t.pad_top, i * S - t.pad_left, t.place + to + i);
-      store_lanes<L>(strays, load_lanes<L>(strays) | stray);
-      store_lanes<L>(t.share + to + i, load_lanes<L>(dy + i));
-    });
+// The saved places of the windows of lanes [lane, lane + L), and their dy. `strays` becomes negative where a place is no
+// element of its window.
+template <int L, class T, int K, int S>
+FASTCONV_INLINE void take_saved_strip(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane,
+                                      std::ptrdiff_t lane, PlaceOf<T>* strays) {
+  using P = PlaceOf<T>;
+  using Places = Lanes<P, L>;
+  const auto all = [](std::ptrdiff_t place) { return spread_lanes<L>(static_cast<P>(place)); };
+  const Places width = all(t.width), last = all(t.width * t.height - 1), step = all(S * t.width);
+  // Of each window: its first column, and those of its taps that are columns of x.
+  const Places column = lanes_from<P>(lane * S - t.pad_left, S, typename MakeIndices<L>::type{});
+  const Places first = column < Places{} ? -column : Places{};
+  const Places behind = column + all(K) > width ? width - column : all(K);
+  Places start = column + all((rows.begin * S - t.pad_top) * t.width), stray{};
+  const std::int64_t* index = t.indices + plane * t.indices_plane + rows.begin * t.indices_row + lane;
+  const T* dy = t.dy + plane * t.dy_plane + rows.begin * t.dy_row + lane;
+  std::ptrdiff_t to = (rows.begin - rows.first) * t.pitch + lane;
+  for (std::ptrdiff_t o = rows.begin; o < rows.end; ++o, index += t.indices_row, dy += t.dy_row, to += t.pitch) {
+    Places lost{};
+    const Places place = take_saved<L, P>(index, lost);
+    Places tap = place - start;
+    for (int k = 1; k < K; ++k) tap = tap >= width ? tap - width : tap;
+    stray |= lost | -lost | place | (last - place) | (tap - first) | (behind - all(1) - tap);
+    store_lanes<L>(t.place + to, place);
+    store_lanes<L>(t.share + to, load_lanes<L>(dy));
+    start += step;
   }
+  store_lanes<L>(strays, load_lanes<L>(strays) | (stray < Places{}));
 }
 
 template <class T, int K, int S>
@@ -120,7 +116,12 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
   };
   nothing(rows.first, rows.begin);
   nothing(rows.end, rows.last);
-  if (t.indices != nullptr) return take_saved_rows<T, K, S>(t, rows, plane, strays);
+  if (t.indices != nullptr) {
+    for_each_piece<kLanes<T>>(t.n, [&]<int L>(Width<L>, std::ptrdiff_t lane) {
+      take_saved_strip<L>(t, rows, plane, lane, strays);
+    });
+    return;
+  }
   P* const place = t.place + (rows.begin - rows.first) * t.pitch;
   T* const share = t.share + (rows.begin - rows.first) * t.pitch;
   for (std::ptrdiff_t next = 0; next < t.n; next += VL) {

@@ -43,7 +43,7 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
   const Axis &h = p.height(), &w = p.width();
   const auto rows_follow = [](const ImageStrides& s, Index width) { return width == 1 || s.space[kWidth] == 1; };
   const bool saved = a.indices != nullptr;
-  if (!window || (saved && *window != kGradient2x2Stride2)) return false;  // of more, saved ones are followed quicker
+  if (!window) return false;
   if (!rows_follow(saved ? p.indices : p.x, saved ? w.out : w.in)) return false;
   if (!rows_follow(p.y, w.out) || !rows_follow(p.gradient, w.in)) return false;
   const auto upwards = [](const ImageStrides& at) { return at.channel >= 0 && at.space[kHeight] >= 0; };
