@@ -49,8 +49,8 @@ struct Found {
 
   // Ties stay with the earlier one; so does NaN.
   FASTCONV_INLINE Found before(const Found& later) const {
-    const auto keep = (best >= later.best) | (best != best);
-    return {keep ? best : later.best, keep ? place : later.place};
+    const auto take = ~(later.best <= best) & (best == best);
+    return {take ? later.best : best, take ? later.place : place};
   }
 };
 

@@ -15,6 +15,17 @@ namespace {
 using fastconv::PlaceOf;
 using fastconv::RollGradient;
 
+// Asks for the rows of dx that a row of windows comes to first, in the columns of L windows from `lane` on: strips of dx
+// are nothing that the hardware foresees.
+template <int L, int K, int S, class T>
+FASTCONV_INLINE void ask_for_gradient(const RollGradient<T>& t, std::ptrdiff_t plane, std::ptrdiff_t o,
+                                      std::ptrdiff_t lane) {
+  const T* const dx = t.dx + plane * t.dx_plane + (o * S - t.pad_top) * t.dx_row + lane * S;
+  for (int row = 0; row < S; ++row) {
+    for (int i = 0; i < S * L; i += kLanes<T>) __builtin_prefetch(dx + row * t.dx_row + i, 1);
+  }
+}
+
 // The windows of lanes [lane, lane + VL), with KxK taps. Edge: some of them leave the rows of x, or do not exist.
 template <class T, int K, int S, bool Edge>
 struct Strip {
@@ -54,6 +65,7 @@ struct Strip {
       for (int k = 0; k < kKept; ++k) kept[k] = window[k + S];
       Row won = window[0];
       for (int k = 1; k < K; ++k) won = won.before(window[k]);
+      ask_for_gradient<VL, K, S>(t, plane, o, lane);
       store(to + lane, Edge ? won.place | absent : won.place);
       store(share + lane, Edge && t.n < VL && dy + VL > t.dy_end ? load_end(dy, t.n) : load(dy));
     }
@@ -225,7 +237,8 @@ bool roll_planes(const RollGradient<T>& given) {
   alignas(kVectorBytes) PlaceOf<T> strays[kLanes<T>] = {};
   for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
     find_rows<T, K, S>(t, rows, plane, strays);
-    const T* const ahead = t.indices == nullptr ? t.x + (plane + 1) * t.x_plane : t.dx + (plane + 1) * t.dx_plane;
+    // What comes next: the rows behind these, or the next plane.
+    const T* const ahead = t.indices == nullptr ? t.x + plane * t.x_plane + t.rows * t.x_row : t.dx + plane * t.dx_plane + t.rows * t.dx_row;
     T* const dx = t.dx + plane * t.dx_plane;
     // From right to left: what the last strip writes beyond a row is in the way of no other.
     for (std::ptrdiff_t w = (t.width - 1) / (S * VL) * (S * VL); w >= 0; w -= S * VL) {

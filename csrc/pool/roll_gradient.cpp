@@ -9,7 +9,7 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kComfortable = 12 << 10;  // bytes of winners, and of dy, that stay in L1
+constexpr Index kComfortable = 8 << 10;  // bytes of winners, and of dy, that stay in L1
 constexpr Index kTaskElements = 1 << 14;  // of dx
 
 std::optional<RollGradientWindow> gradient_window(const PoolProblem& p) {
