@@ -15,8 +15,8 @@ namespace {
 using fastconv::PlaceOf;
 using fastconv::RollGradient;
 
-// Asks for the rows of dx that a row of windows comes to first, in the columns of L windows from `lane` on: strips of dx
-// are nothing that the hardware foresees.
+// Asks for the rows of dx that a row of windows comes to first, in the columns of L windows from `lane` on: strips of
+// dx are nothing that the hardware foresees.
 template <int L, int K, int S, class T>
 FASTCONV_INLINE void ask_for_gradient(const RollGradient<T>& t, std::ptrdiff_t plane, std::ptrdiff_t o,
                                       std::ptrdiff_t lane) {
@@ -86,8 +86,8 @@ struct WindowRows {
   }
 };
 
-// The saved places of the windows of lanes [lane, lane + L), and their dy. `strays` becomes negative where a place is no
-// element of its window.
+// The saved places of the windows of lanes [lane, lane + L), and their dy. `strays` becomes negative where a place is
+// no element of its window.
 template <int L, class T, int K, int S>
 FASTCONV_INLINE void take_saved_strip(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane,
                                       std::ptrdiff_t lane, PlaceOf<T>* strays) {
@@ -128,11 +128,12 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
   };
   nothing(rows.first, rows.begin);
   nothing(rows.end, rows.last);
-  if (t.indices != nullptr) {
-    for_each_piece<kLanes<T>>(t.n, [&]<int L>(Width<L>, std::ptrdiff_t lane) {
-      take_saved_strip<L>(t, rows, plane, lane, strays);
-    });
-    return;
+  if constexpr (K == 2 || VL >= fastconv::kFollowedLanes) {
+    if (t.indices != nullptr) {
+      for_each_piece<kLanes<T>>(
+          t.n, [&]<int L>(Width<L>, std::ptrdiff_t lane) { take_saved_strip<L>(t, rows, plane, lane, strays); });
+      return;
+    }
   }
   P* const place = t.place + (rows.begin - rows.first) * t.pitch;
   T* const share = t.share + (rows.begin - rows.first) * t.pitch;
@@ -148,8 +149,8 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
   }
 }
 
-// Columns [column, column + S * VL) of dx, the first of which is the C-th tap of some window: rows of windows go by from
-// top to bottom, and each adds to the rows of dx that it holds, which stay in registers meanwhile.
+// Columns [column, column + S * VL) of dx, the first of which is the C-th tap of some window: rows of windows go by
+// from top to bottom, and each adds to the rows of dx that it holds, which stay in registers meanwhile.
 template <class T, int K, int S, int C>
 struct GatherStrip {
   using P = PlaceOf<T>;
@@ -238,7 +239,8 @@ bool roll_planes(const RollGradient<T>& given) {
   for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
     find_rows<T, K, S>(t, rows, plane, strays);
     // What comes next: the rows behind these, or the next plane.
-    const T* const ahead = t.indices == nullptr ? t.x + plane * t.x_plane + t.rows * t.x_row : t.dx + plane * t.dx_plane + t.rows * t.dx_row;
+    const T* const ahead = t.indices == nullptr ? t.x + plane * t.x_plane + t.rows * t.x_row
+                                                : t.dx + plane * t.dx_plane + t.rows * t.dx_row;
     T* const dx = t.dx + plane * t.dx_plane;
     // From right to left: what the last strip writes beyond a row is in the way of no other.
     for (std::ptrdiff_t w = (t.width - 1) / (S * VL) * (S * VL); w >= 0; w -= S * VL) {
