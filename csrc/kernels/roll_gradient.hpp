@@ -106,6 +106,8 @@ FASTCONV_INLINE void take_saved_strip(const RollGradient<T>& t, const WindowRows
   for (std::ptrdiff_t o = rows.begin; o < rows.end; ++o, index += t.indices_row, dy += t.dy_row, to += t.pitch) {
     Places lost{};
     const Places place = take_saved<L, P>(index, lost);
+    const std::int64_t* const later = index + 8 * t.indices_row;
+    for (int i = 0; i < L; i += 8) __builtin_prefetch(later + i);
     Places tap = place - start;
     for (int k = 1; k < K; ++k) tap = tap >= width ? tap - width : tap;
     stray |= lost | -lost | place | (last - place) | (tap - first) | (behind - all(1) - tap);
