@@ -249,6 +249,26 @@ def test_an_index_outside_its_window_is_obeyed(
             cases.assert_exact(dx[0, plane].ravel(), wanted, (case, row, column, place))
 
 
+@pytest.mark.parametrize("width", [6, 20, 40])
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), SMALL)
+def test_an_index_outside_its_plane_raises(kernel, stride, padding, data_format, width):
+    """Also one whose lower half is a place in its window."""
+    case = PoolCase("", (1, 2, 9, width), kernel, stride, padding)
+    x, g = case.integers()
+    _, good = reference.max_pool2d(x, **case.max_args, return_indices=True)
+    rows, columns = case.output[-2:]
+    for row, column in [(0, 0), (1, columns // 2), (rows - 1, columns - 1)]:
+        place = good[0, 1, row, column]
+        for wrong in (place + 2**32, place - 2**32, -(2**63) + place, 9 * width, -2):
+            indices = good.copy()
+            indices[0, 1, row, column] = wrong
+            dy, given, saved = (cases.to_format(v, data_format) for v in (g, x, indices))
+            options = {**case.max_args, "data_format": data_format, "indices": saved}
+            with pytest.raises(ValueError, match="indices"):
+                fastconv.max_pool2d_backward(dy, given, **options)
+
+
 # ---- whole planes -------------------------------------------------------------------------------
 
 

@@ -79,6 +79,8 @@ struct Deliver {
 // that hold them. Meanwhile each window's winner and dy lie at `place` and `share`, the rows of windows `pitch` apart:
 // the first one that holds row `first`, in column 0, is there. Between rows lies -1 as the place of what is no window.
 // Winners are found from x, or taken from `indices` unless that is null: false if one is no element of its window.
+// Of 3x3 windows only vectors of kFollowedLanes and more take indices: shorter ones are no quicker than following them.
+constexpr int kFollowedLanes = 16;
 enum RollGradientWindow { kGradient2x2Stride2, kGradient3x3, kGradient3x3Stride2, kRollGradientWindows };
 template <class T>
 struct RollGradient {

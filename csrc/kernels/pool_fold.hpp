@@ -45,9 +45,9 @@ struct MaximaWithPlaces {
   FASTCONV_INLINE void combine(const MaximaWithPlaces& later) {
     for (int j = 0; j < NV; ++j) {
       const Vector<T> best = value[j], v = later.value[j];
-      const auto keep = (best >= v) | (best != best);
-      value[j] = keep ? best : v;
-      place[j] = keep ? place[j] : later.place[j];
+      const auto take = ~(v <= best) & (best == best);
+      value[j] = take ? v : best;
+      place[j] = take ? later.place[j] : place[j];
     }
   }
 };

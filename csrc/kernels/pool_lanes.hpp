@@ -49,24 +49,23 @@ struct Found {
 
   // Ties stay with the earlier one; so does NaN.
   FASTCONV_INLINE Found before(const Found& later) const {
-    const auto keep = (best >= later.best) | (best != best);
-    return {keep ? best : later.best, keep ? place : later.place};
+    const auto take = ~(later.best <= best) & (best == best);
+    return {take ? later.best : best, take ? later.place : place};
   }
 };
 
-// Saved indices made narrow; `lost` receives what 32 bits lose of them.
+// Saved indices made narrow; `lost` is not 0 where 32 bits lose some of them.
 template <int L, class P>
 FASTCONV_INLINE Lanes<P, L> take_saved(const std::int64_t* p, Lanes<P, L>& lost) {
-  if constexpr (L * sizeof(std::int64_t) <= kVectorBytes) {
-    const Lanes<std::int64_t, L> whole = load_lanes<L>(p);
-    const auto narrow = __builtin_convertvector(whole, Lanes<P, L>);
-    lost |= __builtin_convertvector(whole != __builtin_convertvector(narrow, Lanes<std::int64_t, L>), Lanes<P, L>);
-    return narrow;
+  if constexpr (sizeof(P) == sizeof(std::int64_t)) {
+    return load_lanes<L>(p);
   } else {
-    Lanes<P, L / 2> lost_low{}, lost_high{};
-    const auto low = take_saved<L / 2, P>(p, lost_low), high = take_saved<L / 2, P>(p + L / 2, lost_high);
-    lost |= join_two(lost_low, lost_high, typename MakeIndices<L>::type{});
-    return join_two(low, high, typename MakeIndices<L>::type{});
+    using Order = typename MakeIndices<L>::type;
+    const P* const halves = reinterpret_cast<const P*>(p);  // the low one first
+    const Lanes<P, L> a = load_lanes<L>(halves), b = load_lanes<L>(halves + L);
+    const Lanes<P, L> low = take_even(a, b, Order{}), high = take_odd(a, b, Order{});
+    lost |= high ^ (low >> 31);
+    return low;
   }
 }
 

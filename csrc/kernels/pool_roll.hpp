@@ -10,6 +10,13 @@ namespace {
 
 using fastconv::Roll;
 
+// Places are twice as large as elements of float32, and stores wait for what memory holds there.
+constexpr std::ptrdiff_t kRowsAhead = 8;
+FASTCONV_INLINE void ask_ahead(const std::int64_t* indices) {
+  __builtin_prefetch(indices, 1);
+  if constexpr (kVectorBytes == 64) __builtin_prefetch(indices + 8, 1);
+}
+
 template <class State>
 constexpr bool kPlaced = requires(State s) { s.place; };
 
@@ -72,6 +79,7 @@ struct Column {
   FASTCONV_INLINE void finish_row(Row& s, T* y, std::int64_t* index, std::ptrdiff_t i, std::ptrdiff_t lane) const {
     if (t.scale != nullptr) s.value[0] *= load(t.scale[i] + lane);
     constexpr bool placed = kPlaced<Row>;
+    if constexpr (placed) ask_ahead(index + kRowsAhead * t.indices_row);
     if (!Edge || t.n >= VL || (y + VL <= t.y_end && (!placed || index + VL <= t.indices_end))) {
       store(y, s.value[0]);
       if constexpr (placed) store_wide<true>(index, s.place[0], VL);

@@ -15,6 +15,17 @@ namespace {
 using fastconv::PlaceOf;
 using fastconv::RollGradient;
 
+// Asks for the rows of dx that a row of windows comes to first, in the columns of L windows from `lane` on: strips of
+// dx are nothing that the hardware foresees.
+template <int L, int K, int S, class T>
+FASTCONV_INLINE void ask_for_gradient(const RollGradient<T>& t, std::ptrdiff_t plane, std::ptrdiff_t o,
+                                      std::ptrdiff_t lane) {
+  const T* const dx = t.dx + plane * t.dx_plane + (o * S - t.pad_top) * t.dx_row + lane * S;
+  for (int row = 0; row < S; ++row) {
+    for (int i = 0; i < S * L; i += kLanes<T>) __builtin_prefetch(dx + row * t.dx_row + i, 1);
+  }
+}
+
 // The windows of lanes [lane, lane + VL), with KxK taps. Edge: some of them leave the rows of x, or do not exist.
 template <class T, int K, int S, bool Edge>
 struct Strip {
@@ -54,29 +65,12 @@ struct Strip {
       for (int k = 0; k < kKept; ++k) kept[k] = window[k + S];
       Row won = window[0];
       for (int k = 1; k < K; ++k) won = won.before(window[k]);
+      ask_for_gradient<VL, K, S>(t, plane, o, lane);
       store(to + lane, Edge ? won.place | absent : won.place);
       store(share + lane, Edge && t.n < VL && dy + VL > t.dy_end ? load_end(dy, t.n) : load(dy));
     }
   }
 };
-
-// Lanes of a row of windows with KxK taps, the first of which is at (row, column): their saved places, and their dy.
-// Returns the lanes whose place is no element of their window, and not -1.
-template <int L, int K, int S, class T>
-FASTCONV_INLINE Lanes<PlaceOf<T>, L> take_saved_places(const RollGradient<T>& t, const std::int64_t* index,
-                                                       std::ptrdiff_t row, std::ptrdiff_t column, PlaceOf<T>* to) {
-  using P = PlaceOf<T>;
-  using Places = Lanes<P, L>;
-  Places lost{};
-  const Places place = take_saved<L, P>(index, lost), width = spread_lanes<L>(static_cast<P>(t.width)), zero{};
-  store_lanes<L>(to, place);
-  const Places first = lanes_from<P>(column, S, typename MakeIndices<L>::type{});
-  Places tap = place - first - spread_lanes<L>(static_cast<P>(row * t.width));
-  for (int k = 1; k < K; ++k) tap = tap >= width ? tap - width : tap;
-  const auto inside = (tap >= zero) & (tap < spread_lanes<L>(P{K})) & (first + tap >= zero) & (first + tap < width) &
-                      (place >= zero) & (place < spread_lanes<L>(static_cast<P>(t.width * t.height)));
-  return lost | ~(inside | (place == spread_lanes<L>(P{-1})));
-}
 
 // Where the rows of windows that hold rows of dx lie while a plane is worked on; those beyond y have no winners.
 template <class T, int K, int S>
@@ -92,20 +86,36 @@ struct WindowRows {
   }
 };
 
-template <class T, int K, int S>
-FASTCONV_INLINE void take_saved_rows(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane,
-                                     PlaceOf<T>* strays) {
-  for (std::ptrdiff_t o = rows.begin; o < rows.end; ++o) {
-    const std::ptrdiff_t to = (o - rows.first) * t.pitch;
-    const std::int64_t* const index = t.indices + plane * t.indices_plane + o * t.indices_row;
-    const T* const dy = t.dy + plane * t.dy_plane + o * t.dy_row;
-    for_each_piece<kLanes<T>>(t.n, [&]<int L>(Width<L>, std::ptrdiff_t i) {
-      const auto stray =
-          take_saved_places<L, K, S>(t, index + i, o * S - t.pad_top, i * S - t.pad_left, t.place + to + i);
-      store_lanes<L>(strays, load_lanes<L>(strays) | stray);
-      store_lanes<L>(t.share + to + i, load_lanes<L>(dy + i));
-    });
+// The saved places of the windows of lanes [lane, lane + L), and their dy. `strays` becomes negative where a place is
+// no element of its window.
+template <int L, class T, int K, int S>
+FASTCONV_INLINE void take_saved_strip(const RollGradient<T>& t, const WindowRows<T, K, S>& rows, std::ptrdiff_t plane,
+                                      std::ptrdiff_t lane, PlaceOf<T>* strays) {
+  using P = PlaceOf<T>;
+  using Places = Lanes<P, L>;
+  const auto all = [](std::ptrdiff_t place) { return spread_lanes<L>(static_cast<P>(place)); };
+  const Places width = all(t.width), last = all(t.width * t.height - 1), step = all(S * t.width);
+  // Of each window: its first column, and those of its taps that are columns of x.
+  const Places column = lanes_from<P>(lane * S - t.pad_left, S, typename MakeIndices<L>::type{});
+  const Places first = column < Places{} ? -column : Places{};
+  const Places behind = column + all(K) > width ? width - column : all(K);
+  Places start = column + all((rows.begin * S - t.pad_top) * t.width), stray{};
+  const std::int64_t* index = t.indices + plane * t.indices_plane + rows.begin * t.indices_row + lane;
+  const T* dy = t.dy + plane * t.dy_plane + rows.begin * t.dy_row + lane;
+  std::ptrdiff_t to = (rows.begin - rows.first) * t.pitch + lane;
+  for (std::ptrdiff_t o = rows.begin; o < rows.end; ++o, index += t.indices_row, dy += t.dy_row, to += t.pitch) {
+    Places lost{};
+    const Places place = take_saved<L, P>(index, lost);
+    const std::int64_t* const later = index + 8 * t.indices_row;
+    for (int i = 0; i < L; i += 8) __builtin_prefetch(later + i);
+    Places tap = place - start;
+    for (int k = 1; k < K; ++k) tap = tap >= width ? tap - width : tap;
+    stray |= lost | -lost | place | (last - place) | (tap - first) | (behind - all(1) - tap);
+    store_lanes<L>(t.place + to, place);
+    store_lanes<L>(t.share + to, load_lanes<L>(dy));
+    start += step;
   }
+  store_lanes<L>(strays, load_lanes<L>(strays) | (stray < Places{}));
 }
 
 template <class T, int K, int S>
@@ -120,7 +130,13 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
   };
   nothing(rows.first, rows.begin);
   nothing(rows.end, rows.last);
-  if (t.indices != nullptr) return take_saved_rows<T, K, S>(t, rows, plane, strays);
+  if constexpr (K == 2 || VL >= fastconv::kFollowedLanes) {
+    if (t.indices != nullptr) {
+      for_each_piece<kLanes<T>>(
+          t.n, [&]<int L>(Width<L>, std::ptrdiff_t lane) { take_saved_strip<L>(t, rows, plane, lane, strays); });
+      return;
+    }
+  }
   P* const place = t.place + (rows.begin - rows.first) * t.pitch;
   T* const share = t.share + (rows.begin - rows.first) * t.pitch;
   for (std::ptrdiff_t next = 0; next < t.n; next += VL) {
@@ -135,65 +151,102 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
   }
 }
 
-// The sum for elements whose first window, of those whose tap of row R and column C they are, lies at `at`, and whose
-// own places are `cell`.
-template <class T, int K, int S, int R, int C>
-FASTCONV_INLINE Vector<T> gather_dy(const RollGradient<T>& t, std::ptrdiff_t at, Vector<PlaceOf<T>> cell) {
-  Vector<T> sum{};
-#pragma GCC unroll 5
-  for (int i = (K - 1 - R) / S; i >= 0; --i) {
-    const PlaceOf<T>* place = t.place + at - i * t.pitch;
-    const T* share = t.share + at - i * t.pitch;
-    if constexpr (S == 1) place = opaque(place), share = opaque(share);
-#pragma GCC unroll 5
-    for (int j = (K - 1 - C) / S; j >= 0; --j) {
-      const Vector<T> dy = load(share - j);
-      sum = load(place - j) == cell ? sum + dy : sum;
-    }
-  }
-  return sum;
-}
-
-// A row of dx, which is the R-th of the rows of its phase; column 0 is C-th.
-template <class T, int K, int S, int R, int C>
-FASTCONV_INLINE void gather_row(const RollGradient<T>& t, std::ptrdiff_t at, std::ptrdiff_t place, T* dx,
-                                const T* ahead) {
-  using Order = typename MakeIndices<kLanes<T>>::type;
+// Columns [column, column + S * VL) of dx, the first of which is the C-th tap of some window: rows of windows go by
+// from top to bottom, and each adds to the rows of dx that it holds, which stay in registers meanwhile.
+template <class T, int K, int S, int C>
+struct GatherStrip {
   using P = PlaceOf<T>;
-  constexpr int VL = kLanes<T>;
-  at += (t.pad_left - C) / S;
-  for (std::ptrdiff_t w = 0; w < t.width; w += S * VL) {
-    const Vector<P> cell = lane_places<P>(place + w, S);
-    const std::ptrdiff_t window = at + w / S, n = t.width - w;
-    __builtin_prefetch(ahead + w);
-    if (S > 1) __builtin_prefetch(ahead + w + VL);
-    const Vector<T> a = gather_dy<T, K, S, R, C>(t, window, cell);
-    if constexpr (S == 1) {
-      store_first(dx + w, a, t.dx_end, n);
-    } else {
-      const Vector<T> b = gather_dy<T, K, S, R, (C + 1) % S>(t, window + (C + 1) / S, cell + broadcast(P{1}));
-      store_first(dx + w, zip_low(a, b, Order{}), t.dx_end, n);
-      store_first(dx + w + VL, zip_high(a, b, Order{}), t.dx_end, n - VL);
+  using Order = typename MakeIndices<kLanes<T>>::type;
+  static constexpr int VL = kLanes<T>;
+  // The windows that hold these columns, counted from those whose first column is the strip's, less C.
+  static constexpr int kFirst = C < (K - 1) / S ? C - (K - 1) / S : 0, kWindows = C - kFirst + 1;
+
+  const RollGradient<T>& t;
+  std::ptrdiff_t column;
+  Vector<T> sum[K][S];   // every S-th column, of the rows that the next windows hold
+  Vector<P> cell[K][S];  // their places, less that of the windows' first row
+
+  FASTCONV_INLINE GatherStrip(const RollGradient<T>& gradient, std::ptrdiff_t first) : t(gradient), column(first) {
+    for (int row = 0; row < K; ++row) {
+      for (int e = 0; e < S; ++e) {
+        sum[row][e] = Vector<T>{};
+        cell[row][e] = lane_places<P>(row * t.width + column + e, S);
+      }
     }
   }
-}
+
+  // A row of windows, the first of which is at `place` and `share`, and their first row starts at `start`.
+  FASTCONV_INLINE void add(const P* place, const T* share, std::ptrdiff_t start) {
+    Vector<P> won[kWindows];
+    Vector<T> dy[kWindows];
+    const std::ptrdiff_t at = (column + t.pad_left - C) / S + kFirst;
+    for (int i = 0; i < kWindows; ++i) {
+      won[i] = load(place + at + i) - broadcast(static_cast<P>(start));
+      dy[i] = load_once(share + at + i);
+    }
+#pragma GCC unroll 3
+    for (int row = 0; row < K; ++row) {
+#pragma GCC unroll 2
+      for (int e = 0; e < S; ++e) {
+#pragma GCC unroll 3
+        for (int back = (K - 1 - (C + e) % S) / S; back >= 0; --back) {
+          const int i = (C + e) / S - back - kFirst;
+          sum[row][e] = won[i] == cell[row][e] ? sum[row][e] + dy[i] : sum[row][e];
+        }
+      }
+    }
+  }
+
+  FASTCONV_INLINE void store_row(int row, T* dx) const {
+    const std::ptrdiff_t n = t.width - column;
+    if constexpr (S == 1) {
+      store_first(dx, sum[row][0], t.dx_end, n);
+    } else {
+      store_first(dx, zip_low(sum[row][0], sum[row][1], Order{}), t.dx_end, n);
+      store_first(dx + VL, zip_high(sum[row][0], sum[row][1], Order{}), t.dx_end, n - VL);
+    }
+  }
+
+  // The first S rows are done.
+  FASTCONV_INLINE void next_rows() {
+    for (int row = 0; row < K; ++row) {
+      for (int e = 0; e < S; ++e) sum[row][e] = row + S < K ? sum[row + S][e] : Vector<T>{};
+    }
+  }
+
+  FASTCONV_INLINE void walk(const WindowRows<T, K, S>& rows, T* dx, const T* ahead) {
+    const P* place = t.place;
+    const T* share = t.share;
+    std::ptrdiff_t h = rows.first * S - t.pad_top;
+    for (std::ptrdiff_t o = rows.first; o < rows.last; ++o, place += t.pitch, share += t.pitch) {
+      add(place, share, h * t.width);
+#pragma GCC unroll 2
+      for (int row = 0; row < S; ++row, ++h) {
+        if (h < t.first || h >= t.first + t.rows) continue;
+        __builtin_prefetch(ahead + h * t.x_row + column);
+        if (S > 1) __builtin_prefetch(ahead + h * t.x_row + column + VL);
+        store_row(row, dx + h * t.dx_row + column);
+      }
+      next_rows();
+    }
+  }
+};
 
 template <class T, int K, int S, int C>
 bool roll_planes(const RollGradient<T>& given) {
+  constexpr std::ptrdiff_t VL = kLanes<T>;
   const RollGradient<T> t = given;  // which no store can change
   const WindowRows<T, K, S> rows(t);
   alignas(kVectorBytes) PlaceOf<T> strays[kLanes<T>] = {};
   for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
     find_rows<T, K, S>(t, rows, plane, strays);
-    const T* const ahead = t.indices == nullptr ? t.x + (plane + 1) * t.x_plane : t.dx + (plane + 1) * t.dx_plane;
-    for (std::ptrdiff_t h = t.first; h < t.first + t.rows; ++h) {
-      const std::ptrdiff_t row = h + t.pad_top, at = (row / S - rows.first) * t.pitch;
-      T* const dx = t.dx + plane * t.dx_plane + h * t.dx_row;
-      if (S == 1 || row % S == 0) {
-        gather_row<T, K, S, 0, C>(t, at, h * t.width, dx, ahead + h * t.x_row);
-      } else {
-        gather_row<T, K, S, S - 1, C>(t, at, h * t.width, dx, ahead + h * t.x_row);
-      }
+    // What comes next: the rows behind these, or the next plane.
+    const T* const ahead = t.indices == nullptr ? t.x + plane * t.x_plane + t.rows * t.x_row
+                                                : t.dx + plane * t.dx_plane + t.rows * t.dx_row;
+    T* const dx = t.dx + plane * t.dx_plane;
+    // From right to left: what the last strip writes beyond a row is in the way of no other.
+    for (std::ptrdiff_t w = (t.width - 1) / (S * VL) * (S * VL); w >= 0; w -= S * VL) {
+      GatherStrip<T, K, S, C>(t, w).walk(rows, dx, ahead);
     }
   }
   PlaceOf<T> any = 0;

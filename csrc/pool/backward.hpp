@@ -74,13 +74,13 @@ std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T
 template <class T>
 bool route_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
-// The same of small windows of planes whose rows are contiguous, whose places may be saved if they are padded 2x2 ones;
-// false if these are others, or a saved index lies outside its window.
+// The same of small windows of planes whose rows are contiguous, whose places may be saved (of 3x3 ones, where vectors
+// are long); false if these are others, or a saved index lies outside its window.
 template <class T>
 bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
-// The same of small windows with channels in the lanes, whose places may be saved; false if these are others, or a
-// saved index lies outside its window.
+// The same of small windows with channels in the lanes, whose places may be saved (of 3x3 ones, where vectors are
+// long); false if these are others, or a saved index lies outside its window.
 template <class T>
 bool lane_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 

@@ -9,7 +9,7 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kComfortable = 12 << 10;  // bytes of winners, and of dy, that stay in L1
+constexpr Index kComfortable = 8 << 10;   // bytes of winners, and of dy, that stay in L1
 constexpr Index kTaskElements = 1 << 14;  // of dx
 
 std::optional<RollGradientWindow> gradient_window(const PoolProblem& p) {
@@ -43,14 +43,14 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
   const Axis &h = p.height(), &w = p.width();
   const auto rows_follow = [](const ImageStrides& s, Index width) { return width == 1 || s.space[kWidth] == 1; };
   const bool saved = a.indices != nullptr;
-  if (!window || (saved && *window != kGradient2x2Stride2)) return false;  // of more, saved ones are followed quicker
+  const Kernels<T>& k = kernels().of<T>();
+  if (!window || (saved && *window != kGradient2x2Stride2 && k.lanes < kFollowedLanes)) return false;
   if (!rows_follow(saved ? p.indices : p.x, saved ? w.out : w.in)) return false;
   if (!rows_follow(p.y, w.out) || !rows_follow(p.gradient, w.in)) return false;
   const auto upwards = [](const ImageStrides& at) { return at.channel >= 0 && at.space[kHeight] >= 0; };
   if ((!saved && !upwards(p.x)) || !upwards(p.y) || p.plane_size() > std::numeric_limits<std::int32_t>::max())
     return false;
 
-  const Kernels<T>& k = kernels().of<T>();
   const Margins margins(w);
   const Index pitch = margins.pitch(w);
   Index rows = h.in;
