@@ -20,10 +20,10 @@ Range whole_rows(Index in, Index taps, Index stride, Index start, Index pixels);
 template <class T>
 bool column_products_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
                                 int threads);
-// Of wide kernels or few columns; dW's kernels lie side by side. Either gradient may be null: that of the bias is summed
-// while dy is in the cache.
+// Of wide kernels or few columns; dW's kernels lie side by side. Either gradient may be null: that of the bias is
+// summed while dy is in the cache.
 template <class T>
-void column_products_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
-                                 T* grad_bias, int threads);
+void column_products_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, T* grad_bias,
+                                 int threads);
 
 }  // namespace fastconv

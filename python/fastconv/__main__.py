@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = demo.add_argument
     networks = ("keras", "torch", "tf", "dlfs", "autoencoder")
-    add("--network", choices=networks, default="tf", help="which network (default %(default)s)")
+    add("--network", choices=networks, default="torch", help="which network (default %(default)s)")
     add(
         "--data",
         type=Path,
