@@ -349,8 +349,9 @@ def test_demo_of_the_autoencoder(digits_folder, tmp_path, capsys, picture):
     arguments = ["--network", "autoencoder", "--data", str(digits_folder), "--epochs", "3"]
     assert cli.main(["demo", *arguments, *more]) == 0
     captured = capsys.readouterr()
-    assert "code     4 x 7 x 7, 25% of a digit" in captured.out
-    found = re.search(r"error    ([\d.]+) .* of the mean digit ([\d.]+)", captured.out)
+    assert f"(from {digits_folder})" in captured.out
+    assert "code     4 x 7 x 7, 25% of a digit's numbers" in captured.out
+    found = re.search(r"error    ([\d.]+) .* the mean digit's ([\d.]+)", captured.out)
     losses = [float(n) for n in re.findall(r"loss ([\d.]+)", captured.err)]
     assert len(losses) == 3
     assert losses[0] > losses[1] > losses[2] > float(found[1]) / 2

@@ -14,7 +14,7 @@ import numpy as np
 from fastconv import nn
 from fastconv.data import CLASSES, Digits
 from fastconv.demo.networks import AUTOENCODER
-from fastconv.demo.options import Options, plural
+from fastconv.demo.options import Options, heading
 from fastconv.demo.pictures import save_reconstructions
 from fastconv.demo.training import Array, batches
 
@@ -79,8 +79,7 @@ def run_autoencoder(options: Options, digits: Digits, out: TextIO, err: TextIO) 
     rng = np.random.default_rng(options.seed)
     network = recipe.build(rng)
     size = sum(p.size for p in network.parameters())
-    print(f"network  autoencoder, {size:,} parameters", file=out)
-    print(f"run      {plural(epochs, 'epoch')}, batches of {batch_size}", file=out, flush=True)
+    print(heading(options.network, size, digits, epochs, batch_size), file=out, flush=True)
     train_autoencoder(
         network,
         digits.train_images,
@@ -95,8 +94,9 @@ def run_autoencoder(options: Options, digits: Digits, out: TextIO, err: TextIO) 
     error = float(np.mean((restored - images) ** 2))
     mean = float(np.mean((digits.train_images.mean(0) - images) ** 2))
     share = codes[0].size / images[0].size
-    print(f"\ncode     {' x '.join(map(str, codes.shape[1:]))}, {share:.0%} of a digit", file=out)
-    print(f"error    {error:.4f} (mean square, held out); of the mean digit {mean:.4f}", file=out)
+    maps = " x ".join(map(str, codes.shape[1:]))
+    print(f"\ncode     {maps}, {share:.0%} of a digit's numbers", file=out)
+    print(f"error    {error:.4f} (mean square, held out; the mean digit's {mean:.4f})", file=out)
     if options.picture is not None:
         labels = digits.test_labels
         shown = [int(np.flatnonzero(labels == k)[0]) for k in range(CLASSES) if (labels == k).any()]

@@ -12,7 +12,7 @@ from fastconv.data import Digits, load_digits
 from fastconv.demo.autoencoder import run_autoencoder
 from fastconv.demo.comparison import compare, report
 from fastconv.demo.networks import NETWORKS
-from fastconv.demo.options import Options, plural
+from fastconv.demo.options import Options, heading
 from fastconv.demo.pictures import check_picture, save_feature_maps, save_picture
 from fastconv.demo.training import Progress, confusion, confusion_text, predict, train
 
@@ -63,10 +63,7 @@ def run(
     def say(text: str) -> None:
         print(text, file=out, flush=True)
 
-    say(f"network  {options.network}, {size:,} parameters")
-    say(f"data     {count:,} digits to train on, {held_out:,} held out (from {digits.source})")
-    threads = plural(fastconv.get_num_threads(), "thread")
-    say(f"run      {plural(epochs, 'epoch')}, batches of {batch_size}, {threads}")
+    say(heading(options.network, size, digits, epochs, batch_size))
     history = train(
         network,
         digits,
