@@ -6,6 +6,7 @@ import doctest
 import gzip
 import importlib.util
 import io
+import os
 import re
 import struct
 import subprocess
@@ -41,6 +42,16 @@ def test_info_prints_show_config():
     printed = subprocess.run([sys.executable, "-c", in_child], capture_output=True, text=True)
     assert done.stdout == printed.stdout
     assert fastconv.__version__ in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["info"], PLAN])
+def test_a_reader_that_has_gone_is_no_error(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "fastconv", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_version_and_help():
