@@ -132,7 +132,8 @@ bool plan_dots(const Problem& p, int threads, DotPlan& plan) {
     return false;
   }
   const Kernels<T>& k = kernels().of<T>();
-  if (p.channels < kFewestVectors * k.lanes) return false;
+  // The lanes of a sum are added up once for each pixel.
+  if (p.channels < std::max(kFewestVectors, pixels) * k.lanes) return false;
   const Index vector = k.lanes * static_cast<Index>(sizeof(T));
   plan.outputs = std::clamp(round_up(ceil_div(p.outputs, 4 * threads), k.dot_rows), Index{k.dot_rows}, kOutputs);
   plan.steps = caches().l1 * 3 / 8 / (std::min<Index>(pixels, k.dot_columns) * vector);
