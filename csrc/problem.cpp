@@ -48,8 +48,6 @@ Index pad_same(Axis& a, bool odd_first) {
 
 namespace {
 
-bool pointwise(const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out; }
-
 // One tap and no padding: the stride is a matter of where the input's elements lie.
 void absorb_stride(Problem& p, int s) {
   Axis& a = p.axis[static_cast<std::size_t>(s)];
@@ -90,7 +88,7 @@ Problem simplified(Problem p) {
   Axis& width = p.axis[kWidth];
   for (const std::size_t outer : {kHeight, kDepth}) {
     Axis& a = p.axis[outer];
-    if (!pointwise(a) || !pointwise(width)) return p;
+    if (!a.pointwise() || !width.pointwise()) return p;
     if (a.out == 1) continue;
     const bool even =
         p.x.space[outer] == width.out * p.x.space[kWidth] && p.y.space[outer] == width.out * p.y.space[kWidth];

@@ -28,6 +28,8 @@ struct Axis {
   Index span() const { return dilation * (kernel - 1) + 1; }
   // The input index that output o meets with its tap k; outside [0, in) lies padding.
   Index input_of(Index o, Index k) const { return o * stride + k * dilation - pad; }
+  // Whether output i is input i, and there are no others.
+  bool pointwise() const { return kernel == 1 && stride == 1 && pad == 0 && in == out; }
   // Whether some output meets padding.
   bool padded() const { return pad > 0 || input_of(out - 1, kernel - 1) >= in; }
 };
@@ -74,6 +76,7 @@ struct Problem {
   }
   // Of so many rows or columns of outputs, those that are stored.
   Index stored(Index n) const { return pool == OutputPool::kNone ? n : n / 2; }
+  bool pointwise() const { return depth().pointwise() && height().pointwise() && width().pointwise(); }
   bool padded() const { return depth().padded() || height().padded() || width().padded(); }
 };
 

@@ -112,3 +112,16 @@ def test_rows_and_columns_of_an_image_may_lie_in_any_order(dtype):
         cases.assert_exact(cases.conv(case, mixed), expected, case)
         for result, exact in zip(cases.backward(case, mixed), gradients, strict=True):
             cases.assert_exact(result, exact, case)
+
+
+@pytest.mark.parametrize("padding", [((0, 0), (0, 2)), ((0, 1), (0, 0)), ((1, 0), (2, 0)), 1])
+@pytest.mark.parametrize("data_format", FORMATS)
+def test_padded_pixels_are_zeros(data_format, padding):
+    case = ConvCase("padded", (1, 130, 1, 2), (9, 130, 1, 1), padding=padding)
+    case = case.replace(data_format=data_format)
+    arrays, expected, gradients = cases.integer_problem(case)
+    for side in guard.SIDES:
+        guarded = arrays.map(lambda a, side=side: None if a is None else guard.array(a, side))
+        cases.assert_exact(cases.conv(case, guarded), expected, case)
+        for result, exact in zip(cases.backward(case, guarded), gradients, strict=True):
+            cases.assert_exact(result, exact, case)

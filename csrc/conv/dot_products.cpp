@@ -25,8 +25,6 @@ constexpr Index kFewestVectors = 4;  // of a row
 constexpr Index kFewestOutputs = 8;
 constexpr Index kOutputs = 32;  // of a task
 
-bool pointwise(const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0; }
-
 template <class T>
 class DotTask {
  public:
@@ -127,8 +125,7 @@ template <class T>
 bool plan_dots(const Problem& p, int threads, DotPlan& plan) {
   const Index pixels = p.width().out;
   if (p.x.channel != 1 || p.w.in != 1 || p.batch != 1 || pixels > kMostPixels || p.outputs < kFewestOutputs ||
-      p.pool != OutputPool::kNone || !std::all_of(p.axis.begin(), p.axis.end(), pointwise) ||
-      p.height().out * p.depth().out != 1 || p.flops() == 0) {
+      p.pool != OutputPool::kNone || !p.pointwise() || p.height().out * p.depth().out != 1 || p.flops() == 0) {
     return false;
   }
   const Kernels<T>& k = kernels().of<T>();

@@ -16,11 +16,6 @@ namespace {
 constexpr Index kMostRows = 128;     // of x, for grad_weight_of_rows: more pay for a transposed dY
 constexpr Index kFewestVectors = 4;  // of such a row
 
-bool pointwise(const Problem& p) {
-  return std::all_of(p.axis.begin(), p.axis.end(),
-                     [](const Axis& a) { return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out; });
-}
-
 template <class T>
 void grad_weight_by_taps(const Problem& forward, const T* x, const T* grad_output, T* grad_weight, int threads) {
   Problem p = forward;
@@ -64,7 +59,7 @@ void winograd_by_depth_taps(const Problem& forward, const T* x, const T* grad_ou
 template <class T>
 bool grad_weight_of_rows(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
   const bool merged = p.batch == 1 && p.pixels() == p.width().out;  // all pixels are one axis, see simplified()
-  const bool rows_of_channels = p.w.in == 1 && p.x.channel == 1 && p.groups == 1 && merged && pointwise(p);
+  const bool rows_of_channels = p.w.in == 1 && p.x.channel == 1 && p.groups == 1 && merged && p.pointwise();
   if (!rows_of_channels || p.width().out > kMostRows || p.channels < kFewestVectors * kernels().of<T>().lanes) {
     return false;
   }
@@ -87,7 +82,7 @@ bool grad_weight_of_rows(const Problem& p, const T* x, const T* grad_output, T* 
 // with fewer channels, if these fill the lanes.
 template <class T>
 bool better_swapped(const Problem& p) {
-  if (p.w.in != 1 || !pointwise(p)) return false;
+  if (p.w.in != 1 || !p.pointwise()) return false;
   const Index lanes = kernels().of<T>().lanes;
   const auto cost = [&](Index packed, Index rows, const ImageStrides& s) {
     const double pack = s.space[kWidth] == 1 ? 1.2 : s.channel == 1 ? 0.3 : 3.0;
