@@ -14,13 +14,13 @@
 #include "../workspace.hpp"
 #include "column_products.hpp"
 #include "direct_plan.hpp"
+#include "grad_parts.hpp"
 
 namespace fastconv {
 namespace {
 
 constexpr Index kOutputs = 48;   // of a task: enough to pay for its copy of x
 constexpr Index kPixels = 1024;  // of a block whose taps are a single vector, read where they lie
-constexpr Index kBiases = 16;    // that are summed together
 
 template <class T>
 class ColumnWeights {
@@ -57,7 +57,8 @@ class ColumnWeights {
           multiply(dy, outputs, blocks_.size(i), lanes, taps, n + i > 0,
                    dw_ + group * p_.w.group + o * p_.w.out + first * taps_ + column);
         }
-        if (db_ != nullptr && range == 0) add_to_biases(dy, outputs, blocks_.size(i), biases);
+        // While dy is in the cache.
+        if (db_ != nullptr && range == 0) add_row_sums(dy, p_.y.channel, outputs, blocks_.size(i), biases);
       }
     }
     if (db_ == nullptr || range > 0) return;
@@ -136,16 +137,6 @@ class ColumnWeights {
       tile.next.c = rows.size(i) * p_.w.out;
       tile.tiles = rows.end_of_size(i) - i;
       k_.pixel_lanes[rows.size(i) - 1][vectors(lanes) - 1](tile);
-    }
-  }
-
-  // While dy is in the cache.
-  void add_to_biases(const T* dy, Index outputs, Index pixels, double* biases) const {
-    T part[kBiases];
-    for (Index o = 0; o < outputs; o += kBiases) {
-      const Index count = std::min(kBiases, outputs - o);
-      k_.sum_rows(dy + o * p_.y.channel, p_.y.channel, count, pixels, part);
-      for (Index i = 0; i < count; ++i) biases[o + i] += static_cast<double>(part[i]);
     }
   }
 

@@ -1,9 +1,9 @@
 // The gradient of the bias: the sum of each channel of dY, in double precision beyond a run.
 #include <algorithm>
 
-#include "../cpu.hpp"
 #include "../parallel.hpp"
 #include "conv.hpp"
+#include "grad_parts.hpp"
 
 namespace fastconv {
 namespace {
@@ -34,14 +34,12 @@ void sum_planar(const Problem& p, const T* dy, Index count, T* sums) {
   const bool joined = p.y.space[kHeight] == p.width().out * step;
   const Index rows = joined ? 1 : p.height().out, run = joined ? p.height().out * p.width().out : p.width().out;
   double total[kChannelChunk] = {};
-  T part[kChannelChunk];
   for (Index n = 0; n < p.batch; ++n) {
     for (Index d = 0; d < p.depth().out; ++d) {
       for (Index h = 0; h < rows; ++h) {
         const T* src = dy + n * p.y.batch + d * p.y.space[kDepth] + h * p.y.space[kHeight];
         if (step == 1) {
-          kernels().of<T>().sum_rows(src, p.y.channel, count, run, part);
-          for (Index c = 0; c < count; ++c) total[c] += static_cast<double>(part[c]);
+          add_row_sums(src, p.y.channel, count, run, total);
           continue;
         }
         for (Index c = 0; c < count; ++c) {

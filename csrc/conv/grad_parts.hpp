@@ -1,4 +1,5 @@
-// A reduction that is split into parts by the shape alone: their sums, added in order.
+// Sums over pixels in parts: those of a reduction that is split by the shape alone, added in order, and those of the
+// bias's gradient.
 #pragma once
 
 #include <algorithm>
@@ -26,6 +27,18 @@ void add_parts(const T* partial, Index parts, Index elements, T* sum) {
   std::copy_n(partial, elements, sum);
   for (Index part = 1; part < parts; ++part) {
     kernels().of<T>().add_rows(partial + part * elements, elements, sum);
+  }
+}
+
+// totals[i] += the sum of the n elements of row i: a part of the bias's gradient.
+template <class T>
+void add_row_sums(const T* rows, Index ld, Index count, Index n, double* totals) {
+  constexpr Index kTogether = 16;  // a vector, or a few
+  T part[kTogether];
+  for (Index first = 0; first < count; first += kTogether) {
+    const Index some = std::min(kTogether, count - first);
+    kernels().of<T>().sum_rows(rows + first * ld, ld, some, n, part);
+    for (Index i = 0; i < some; ++i) totals[first + i] += static_cast<double>(part[i]);
   }
 }
 

@@ -27,7 +27,6 @@ namespace {
 constexpr Index kSumsBytes = Index{256} << 10;      // of a task, in L2
 constexpr Index kPartialBytes = Index{4} << 20;     // of all parts together
 constexpr Index kStageElements = Index{128} << 10;  // of a block's input
-constexpr Index kBiases = 16;                       // rows of dY that are summed together
 constexpr Index kSteps = 64;                        // of a tile: long enough to pay for its start, short enough for L1
 
 struct RawGradPlan {
@@ -222,18 +221,10 @@ class RawGradTask {
 
   // While the block is in the cache: rows that join, or one after the other.
   void add_to_bias(const T* dy, Index height) {
-    if (!in_place()) return add_to_bias(gradient_, ld(), height_ * vectors() * plan_.lanes);
+    if (!in_place()) return add_row_sums(gradient_, ld(), outputs_, height_ * vectors() * plan_.lanes, bias_);
     const Index row = p_.y.space[kHeight];
-    if (row == width_) return add_to_bias(dy, p_.y.channel, height * width_);
-    for (Index i = 0; i < height; ++i) add_to_bias(dy + i * row, p_.y.channel, width_);
-  }
-  void add_to_bias(const T* dy, Index ld_dy, Index pixels) {
-    T part[kBiases];
-    for (Index first = 0; first < outputs_; first += kBiases) {
-      const Index count = std::min(kBiases, outputs_ - first);
-      kernels_.sum_rows(dy + first * ld_dy, ld_dy, count, pixels, part);
-      for (Index o = 0; o < count; ++o) bias_[first + o] += static_cast<double>(part[o]);
-    }
+    if (row == width_) return add_row_sums(dy, p_.y.channel, outputs_, height * width_, bias_);
+    for (Index i = 0; i < height; ++i) add_row_sums(dy + i * row, p_.y.channel, outputs_, width_, bias_);
   }
 
   const Problem& p_;
