@@ -17,18 +17,6 @@ bool DepthwiseTask<T>::dense_weights(const Problem& p) {
   return p.channels == 1 || p.w.in == dense;
 }
 
-// The row kernel stores whole vectors, side by side.
-template <class T>
-bool DepthwiseTask<T>::rows_in_place(const Problem& p, const DepthwisePlan& plan) {
-  const Index last = p.width().out - (plan.blocks_w - 1) * plan.block_width;  // the narrowest block
-  return p.y.space[kWidth] == 1 && last >= kernels().of<T>().lanes;
-}
-
-template <class T>
-Index DepthwiseTask<T>::row_of_sums(const DepthwisePlan& plan) {
-  return std::max<Index>(plan.block_width, kernels().of<T>().lanes);
-}
-
 template <class T>
 Index DepthwiseTask<T>::sums_of_channel(const Problem& p, const DepthwisePlan& plan) {
   const Index lanes = kernels().of<T>().lanes;
@@ -38,7 +26,7 @@ Index DepthwiseTask<T>::sums_of_channel(const Problem& p, const DepthwisePlan& p
 template <class T>
 Index DepthwiseTask<T>::sums(const Problem& p, const DepthwisePlan& plan) {
   if (plan.kernel == DepthwiseKernel::kRows) {
-    return rows_in_place(p, plan) ? 0 : plan.block_height * row_of_sums(plan);
+    return p.y.space[kWidth] == 1 ? 0 : plan.block_height * plan.block_width;
   }
   return std::min<Index>(p.outputs, kMaxRunOutputs) * sums_of_channel(p, plan);
 }
@@ -77,9 +65,8 @@ void DepthwiseTask<T>::run(Index first, Index end) {
 
 template <class T>
 void DepthwiseTask<T>::convolve(const Block& b) {
-  stage_geometry_.copy_all(p_, k_, a_.x + b.n * p_.x.batch + b.g * p_.x.group, b.od, b.oh, b.ow, stage_);
   if (plan_.kernel == DepthwiseKernel::kRows) {
-    convolve_planes(b);
+    convolve_rows(b);
   } else {
     convolve_runs(b);
   }
@@ -116,18 +103,18 @@ T* DepthwiseTask<T>::output(const Block& b, Index o) const {
 }
 
 template <class T>
-void DepthwiseTask<T>::convolve_planes(const Block& b) {
-  const bool in_place = rows_in_place(p_, plan_);
+void DepthwiseTask<T>::convolve_rows(const Block& b) {
+  const bool in_place = p_.y.space[kWidth] == 1;
   const auto kernel = k_.depthwise_rows[(p_.height().kernel - 3) / 2][p_.height().stride - 1];
   const T* w = group_weights(b.g);
+  const Index id = p_.depth().input_of(b.od, 0);
   DepthwiseRows<T> t{};
-  t.x = stage_;
-  t.x_row = stage_geometry_.pitch();
-  t.x_row_phase = stage_geometry_.phase_h();
-  t.x_column_phase = stage_geometry_.phase();
-  t.y_row = in_place ? p_.y.space[kHeight] : row_of_sums(plan_);
+  const bool inside = id >= 0 && id < p_.depth().in;
+  rows_->meet(b.n * p_.x.batch + b.g * p_.x.group + id * p_.x.space[kDepth], inside, b.oh, b.ow, b.height, t);
+  t.y_row = in_place ? p_.y.space[kHeight] : b.width;
   t.rows = b.height;
-  t.width = in_place ? b.width : std::max(b.width, k_.lanes + Index{0});
+  t.width = b.width;
+  t.overwritten = t.y_row == b.width ? b.height * b.width : 0;
   t.relu = p_.relu;
   for (Index o = 0; o < p_.outputs; ++o) {
     t.w = w + (dense_weights(p_) ? o * p_.w.out : o * p_.taps());
@@ -142,6 +129,7 @@ template <class T>
 void DepthwiseTask<T>::convolve_runs(const Block& b) {
   const Panels panels(p_.outputs, kMaxRunOutputs);
   const T* w = group_weights(b.g);
+  stage_geometry_.copy_all(p_, k_, a_.x + b.n * p_.x.batch + b.g * p_.x.group, b.od, b.oh, b.ow, stage_);
   ShiftedRun<T> t{};
   t.depth = products(p_);
   t.x = stage_;

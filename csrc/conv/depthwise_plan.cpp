@@ -41,31 +41,55 @@ bool can_fill_lanes(const Problem& p, Index lanes) {
   return p.depth().kernel == 1 && p.depth().in == 1 && p.depth().out == 1 && p.depth().pad == 0 && 2 * p.groups > lanes;
 }
 
-// Blocks whose stage leaves half of L1 to the output.
-bool choose_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
-  const Index planes = p.channels * p.depth().kernel;
+// The largest blocks that fit, of rows first; false where none does.
+template <class Fits>
+bool choose_block(const Problem& p, Index lanes, const Fits& fits, DepthwisePlan& plan) {
   Index height = p.height().out, width = std::min<Index>(p.width().out, 1024);
-  const auto fits = [&](Index h, Index w) { return PlaneStage(p, h, w, lanes).fits(planes, most); };
   while (!fits(height, width) && height > 4) height = ceil_div(height, 2);
   while (!fits(height, width) && width > 4 * lanes) width = ceil_div(width, 2);
-  if (!fits(height, width) && !PlaneStage(p, height, width, lanes).fits(planes, 16 * most)) return false;
   plan.group_blocks = p.groups;
   plan.blocks_h = ceil_div(p.height().out, height);
   plan.blocks_w = ceil_div(p.width().out, width);
   plan.block_height = ceil_div(p.height().out, plan.blocks_h);
   plan.block_width = ceil_div(p.width().out, plan.blocks_w);
-  return true;
+  return fits(height, width);
 }
 
-// Channels-last arrays lie so. Planes are transposed there and back, at some ten cycles for each vector of outputs,
-// which pays where rows would waste lanes, where windows are so large that they cost more than that, and where a stride
-// would take the row apart.
-bool wants_lanes(const Problem& p, Index lanes) {
+// A few rows at a time pass through L1, so that blocks only have to be enough for the threads, and their copies, should
+// the rows not be read in place, fit L2.
+template <class T>
+bool choose_row_block(const Problem& p, Index lanes, DepthwisePlan& plan) {
+  const Index bytes = p.batch * p.groups > 1 ? caches().l2 / 8 : caches().l1 / 2;
+  const Index most = bytes / static_cast<Index>(sizeof(T));
+  const auto fits = [&](Index limit) {
+    return [&p, limit](Index h, Index w) { return PlaneRows<T>::elements(p, h, w) <= limit; };
+  };
+  return choose_block(p, lanes, fits(most), plan) || choose_block(p, lanes, fits(16 * most), plan);
+}
+
+// Blocks whose stage leaves half of L1 to the output.
+template <class T>
+bool choose_run_block(const Problem& p, Index lanes, DepthwisePlan& plan) {
+  const Index planes = p.channels * p.depth().kernel;
+  const Index most = (gathers(p) ? caches().l2 / 4 : caches().l1 / 2) / static_cast<Index>(sizeof(T));
+  const auto fits = [&](Index limit) {
+    return [&, limit](Index h, Index w) { return PlaneStage(p, h, w, lanes).fits(planes, limit); };
+  };
+  return choose_block(p, lanes, fits(most), plan) || choose_block(p, lanes, fits(16 * most), plan);
+}
+
+// Channels-last arrays lie so. Planes are transposed there and back, at some ten cycles for each vector of outputs and
+// inputs, which pays where rows would leave much of a vector empty, and where they would load their weights again and
+// again. Without a kernel for rows, a stride would also take the row apart.
+bool wants_lanes(const Problem& p, Index lanes, Index resident_taps) {
   if (!can_fill_lanes(p, lanes)) return false;
   if (p.x.space[kWidth] != 1) return true;
   if (p.channels > 1) return false;
-  const Index narrow_row = p.taps() < 25 ? 2 * lanes : std::max<Index>(2 * lanes, 32);
-  return p.width().stride > 1 || p.width().out <= narrow_row;
+  const Index width = p.width().out, stride = p.width().stride;
+  if (!has_row_kernel(p)) return stride > 1 || width <= (p.taps() < 25 ? 2 * lanes : std::max<Index>(2 * lanes, 32));
+  if (p.taps() > resident_taps) return width <= std::max<Index>(2 * lanes, 32);
+  if (stride == 1) return width <= lanes;
+  return width <= std::max<Index>(lanes / 2, 8) || (width < 2 * lanes && lane_use(width, lanes) < 0.75);
 }
 
 bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
@@ -98,10 +122,13 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool for
   const Index lanes = kernels().of<T>().lanes, size = static_cast<Index>(sizeof(T));
   if (forward && fills_vectors<T>(p, kNarrow) && choose_narrow_block<T>(p, caches().l2 / 8 / size, plan)) {
     plan.kernel = DepthwiseKernel::kChannels;
-  } else if (wants_lanes(p, lanes) && choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
+  } else if (wants_lanes(p, lanes, kernels().of<T>().resident_taps) &&
+             choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
     plan.kernel = DepthwiseKernel::kLanes;
-  } else if (choose_block(p, lanes, (gathers(p) ? caches().l2 / 4 : caches().l1 / 2) / size, plan)) {
-    plan.kernel = has_row_kernel(p) ? DepthwiseKernel::kRows : DepthwiseKernel::kRuns;
+  } else if (has_row_kernel(p) && choose_row_block<T>(p, lanes, plan)) {
+    plan.kernel = DepthwiseKernel::kRows;
+  } else if (choose_run_block<T>(p, lanes, plan)) {
+    plan.kernel = DepthwiseKernel::kRuns;
   } else {
     return false;
   }

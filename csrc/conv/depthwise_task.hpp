@@ -1,9 +1,12 @@
 // What one thread does for depthwise_forward: block after block of one group's output planes.
 #pragma once
 
+#include <optional>
+
 #include "../cpu.hpp"
 #include "../workspace.hpp"
 #include "depthwise.hpp"
+#include "plane_rows.hpp"
 #include "plane_stage.hpp"
 
 namespace fastconv {
@@ -18,11 +21,15 @@ class DepthwiseTask {
         k_(kernels().of<T>()),
         stage_geometry_(stage_geometry(p, plan)),
         workspace_(bytes(p, plan)),
-        stage_(workspace_.template take<T>(planes(p) * stage_geometry_.plane())),
-        offset_(workspace_.template take<Index>(products(p))),
         weights_(workspace_.template take<T>(weights(p))),
         sums_(workspace_.template take<T>(sums(p, plan))) {
-    stage_geometry_.tap_offsets(p, offset_);
+    if (plan.kernel == DepthwiseKernel::kRows) {
+      rows_.emplace(p, plan.block_height, plan.block_width, a.x, workspace_);
+    } else {
+      stage_ = workspace_.template take<T>(planes(p) * stage_geometry_.plane());
+      offset_ = workspace_.template take<Index>(products(p));
+      stage_geometry_.tap_offsets(p, offset_);
+    }
   }
 
   void run(Index first, Index end);
@@ -31,21 +38,21 @@ class DepthwiseTask {
   static void copy_weights(const Problem& p, const T* w, T* to);
 
   static std::size_t bytes(const Problem& p, const DepthwisePlan& plan) {
-    return Workspace::piece_bytes<T>(planes(p) * stage_geometry(p, plan).plane()) +
-           Workspace::piece_bytes<Index>(products(p)) + Workspace::piece_bytes<T>(weights(p)) +
-           Workspace::piece_bytes<T>(sums(p, plan));
+    const std::size_t own = Workspace::piece_bytes<T>(weights(p)) + Workspace::piece_bytes<T>(sums(p, plan));
+    if (plan.kernel == DepthwiseKernel::kRows) {
+      return own + PlaneRows<T>::bytes(p, plan.block_height, plan.block_width);
+    }
+    return own + Workspace::piece_bytes<T>(planes(p) * stage_geometry(p, plan).plane()) +
+           Workspace::piece_bytes<Index>(products(p));
   }
 
  private:
   static PlaneStage stage_geometry(const Problem& p, const DepthwisePlan& plan) {
-    return {p, plan.block_height, plan.block_width,
-            plan.kernel == DepthwiseKernel::kRows ? kernels().of<T>().lanes : 1};
+    return {p, plan.block_height, plan.block_width, 1};
   }
   static Index planes(const Problem& p) { return p.channels * p.depth().kernel; }
   static Index products(const Problem& p) { return p.channels * p.taps(); }
   static Index weights(const Problem& p) { return dense_weights(p) ? 0 : p.outputs * products(p); }
-  static bool rows_in_place(const Problem& p, const DepthwisePlan& plan);
-  static Index row_of_sums(const DepthwisePlan& plan);
   // Of one output channel: the flattened stage, or the rows as they will be stored.
   static Index sums_of_channel(const Problem& p, const DepthwisePlan& plan);
   static Index sums(const Problem& p, const DepthwisePlan& plan);
@@ -56,7 +63,7 @@ class DepthwiseTask {
   void convolve(const Block& b);
   const T* group_weights(Index g);
   T* output(const Block& b, Index o) const;
-  void convolve_planes(const Block& b);
+  void convolve_rows(const Block& b);
   void convolve_runs(const Block& b);
   void store(const Block& b, Index o, const T* sums, Index pitch) const;
 
@@ -66,10 +73,11 @@ class DepthwiseTask {
   const Kernels<T>& k_;
   PlaneStage stage_geometry_;
   Workspace workspace_;
-  T* stage_;
-  Index* offset_;
   T* weights_;
   T* sums_;
+  std::optional<PlaneRows<T>> rows_;  // of windows that have a row kernel
+  T* stage_ = nullptr;                // of all others
+  Index* offset_ = nullptr;
 };
 
 }  // namespace fastconv

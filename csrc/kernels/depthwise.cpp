@@ -28,6 +28,7 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   fill_depthwise<T, 3>(k.depthwise_rows[0]);
   fill_depthwise<T, 5>(k.depthwise_rows[1]);
   fill_depthwise<T, 7>(k.depthwise_rows[2]);
+  k.resident_taps = kRowVectors<5> == 1 ? 25 : 9;
   k.shifted_run[0] = shifted_run<T, 1>;
   k.shifted_run[1] = shifted_run<T, 2>;
   k.shifted_run[2] = shifted_run<T, 3>;

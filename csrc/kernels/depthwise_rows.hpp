@@ -2,11 +2,13 @@
 //
 //     y[i, j] = sum_r sum_s  w[r, s] * x[i * S + r, j * S + s]
 //
-// The stage keeps the input's rows and columns apart by their residue modulo S, so that every load is of consecutive
-// elements. Each vector that is loaded serves all of the R output rows that meet it (up to K / S of them), which takes
-// the loads, most of them across cache lines, off the critical path: for 3 x 3 and R = 4, 18 loads for 36 FMAs.
+// Rows of x are read where they lie, by vectors that reach over their ends: what lies there counts as zero, which masks
+// see to where a tile meets it. Columns that a stride skips are taken apart in registers. Each vector of x serves all
+// of the R output rows that meet it (up to K / S of them), which takes the loads, most of them across cache lines, off
+// the critical path: for 3 x 3 and R = 4, 18 loads for 36 FMAs.
 #pragma once
 
+#include "shuffles.hpp"
 #include "simd.hpp"
 #include "table.hpp"
 
@@ -19,87 +21,146 @@ using fastconv::DepthwiseRows;
 template <int K>
 inline constexpr int kRowVectors = K * K + 8 <= (kVectorBytes == 64 ? 34 : 17) ? 1 : 2;
 
-template <class T, int K, int S, int R, int NV>
-inline __attribute__((always_inline)) void depthwise_tile(const T* x, std::ptrdiff_t row, std::ptrdiff_t row_phase,
-                                                          std::ptrdiff_t column_phase, const Vector<T> (&w)[K * K],
-                                                          Vector<T> (&acc)[R][NV]) {
-  constexpr int VL = kLanes<T>;
-#pragma GCC unroll 24
-  for (int t = 0; t < (R - 1) * S + K; ++t) {
-    const T* const from = x + t % S * row_phase + t / S * row;
-#pragma GCC unroll 8
-    for (int s = 0; s < K; ++s) {
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; ++v) {
-        const Vector<T> lanes = load_once(from + s % S * column_phase + s / S + v * VL);
-#pragma GCC unroll 8
-        for (int i = 0; i < R; ++i) {
-          const int r = t - i * S;
-          if (r >= 0 && r < K) acc[i][v] += w[r * K + s] * lanes;
-        }
-      }
-    }
+// With so many taps, a mask for each would take longer than a padded copy of the rows, which the driver then makes.
+template <int K>
+inline constexpr bool kMasks = K < 7;
+
+// What a vector of outputs meets at column `from` of x and, with a stride of 2, the next one.
+template <class T, int S>
+FASTCONV_INLINE void load_columns(const T* from, Vector<T> (&x)[S]) {
+  constexpr typename MakeIndices<kLanes<T>>::type order{};
+  const Vector<T> low = load_once(from);
+  x[0] = low;
+  if constexpr (S > 1) {
+    const Vector<T> high = load_once(from + kLanes<T>);
+    x[0] = take_even(low, high, order);
+    x[1] = take_odd(low, high, order);
   }
+}
+
+// Rows shorter than a vector are written over the beginning of those that follow, which come later. Not so the last
+// ones, which come here: out of line, once for all windows.
+template <class T>
+[[gnu::noinline]] void store_rows(const T* sums, int rows, std::ptrdiff_t width, T* y, std::ptrdiff_t y_row) {
+  for (int r = 0; r < rows; ++r, sums += kLanes<T>, y += y_row) store_tail(y, load(sums), static_cast<int>(width));
 }
 
 template <class T, int K, int S>
 struct RowKernel {
   static constexpr int VL = kLanes<T>, NV = kRowVectors<K>;
-  std::ptrdiff_t width, row, row_phase, column_phase, y_row;
+  const DepthwiseRows<T>& t;
   Vector<T> w[K * K], bias, least;
 
-  inline __attribute__((always_inline)) explicit RowKernel(const DepthwiseRows<T>& t)
-      : width(t.width),
-        row(t.x_row),
-        row_phase(t.x_row_phase),
-        column_phase(t.x_column_phase),
-        y_row(t.y_row),
-        bias(broadcast(t.bias)),
-        least(broadcast(t.relu ? T(0) : -static_cast<T>(__builtin_inf()))) {
+  FASTCONV_INLINE explicit RowKernel(const DepthwiseRows<T>& rows)
+      : t(rows), bias(broadcast(t.bias)), least(broadcast(t.relu ? T(0) : -static_cast<T>(__builtin_inf()))) {
 #pragma GCC unroll 49
     for (int i = 0; i < K * K; ++i) w[i] = broadcast(t.w[i]);
   }
 
+  // Column s of x at the taps of row q of a tile, which it meets in R output rows or fewer.
   template <int R, int N>
-  inline __attribute__((always_inline)) void tile(const T* x, T* y) const {
-    Vector<T> acc[R][N] = {};
-    depthwise_tile<T, K, S, R, N>(x, row, row_phase, column_phase, w, acc);
+  FASTCONV_INLINE void meet(int q, int s, const Vector<T> (&x)[N], Vector<T> (&acc)[R][N]) const {
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {
+      const int r = q - i * S;
+      if (r < 0 || r >= K) continue;
+      const Vector<T> weight = N > 1 ? opaque(w[r * K + s]) : w[r * K + s];
 #pragma GCC unroll 2
-      for (int v = 0; v < N; ++v) {
-        const Vector<T> sum = acc[i][v] + bias;
-        store(y + i * y_row + v * VL, sum < least ? least : sum);  // NaN stays
+      for (int v = 0; v < N; ++v) acc[i][v] += weight * x[v];
+    }
+  }
+
+  template <int R, int N, bool Masked>
+  FASTCONV_INLINE void tile(const T* const* row, std::ptrdiff_t j, Vector<T> (&acc)[R][N]) const {
+    const T* const kept = t.kept + j;
+#pragma GCC unroll 24
+    for (int q = 0; q < (R - 1) * S + K; ++q) {
+      const T* const from = opaque(row[q] + j * S);
+#pragma GCC unroll 8
+      for (int s = 0; s < K; s += S) {
+        Vector<T> x[N][S];
+#pragma GCC unroll 2
+        for (int v = 0; v < N; ++v) load_columns<T, S>(from + s + v * VL * S, x[v]);
+#pragma GCC unroll 2
+        for (int b = 0; b < 2; ++b) {
+          if (b >= S || s + b >= K) continue;
+          Vector<T> column[N];
+#pragma GCC unroll 2
+          for (int v = 0; v < N; ++v) {
+            column[v] = Masked ? keep(x[v][b], kept + (s + b) * t.kept_row + v * VL) : x[v][b];
+          }
+          meet<R, N>(q, s + b, column, acc);
+        }
       }
     }
   }
 
+  template <int R, int N>
+  FASTCONV_INLINE void store_tile(Vector<T> (&acc)[R][N], std::ptrdiff_t i, std::ptrdiff_t j) const {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < N; ++v) {
+        acc[r][v] = acc[r][v] < least ? least : acc[r][v];  // NaN stays
+      }
+    }
+    T* y = t.y + i * t.y_row + j;
+    if (N == 1 && __builtin_expect(t.width < VL && (i + R - 1) * t.y_row + VL > t.overwritten, 0)) {
+      alignas(kVectorBytes) T sums[R * VL];
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) store(sums + r * VL, acc[r][0]);
+      return store_rows(sums, R, t.width, y, t.y_row);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r, y += t.y_row) {
+#pragma GCC unroll 2
+      for (int v = 0; v < N; ++v) store(y + v * VL, acc[r][v]);
+    }
+  }
+
+  // Output rows from i on, columns from j on. The compiler knows of neither where the tile before was, and so computes
+  // addresses here, which is soon done, instead of keeping them all through rows of a few tiles.
+  template <int R, int N>
+  FASTCONV_INLINE void place(std::ptrdiff_t i, std::ptrdiff_t j) const {
+    i = opaque(i), j = opaque(j);
+    Vector<T> acc[R][N];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < N; ++v) acc[r][v] = bias;
+    }
+    if (!kMasks<K> || (j * S >= t.first && (j + N * VL - 1) * S + K <= t.end)) {
+      tile<R, N, false>(t.row + i * S, j, acc);
+    } else if constexpr (kMasks<K>) {
+      tile<R, N, true>(t.row + i * S, j, acc);
+    }
+    store_tile<R, N>(acc, i, j);
+  }
+
   // All columns. The last vectors are moved back to end with the row: some columns are computed twice.
   template <int R>
-  inline __attribute__((always_inline)) void strip(const T* x, T* y) const {
+  FASTCONV_INLINE void strip(std::ptrdiff_t i) const {
     std::ptrdiff_t j = 0;
-    for (; j + NV * VL <= width; j += NV * VL) tile<R, NV>(x + j, y + j);
-    if (NV > 1 && width >= NV * VL) {
-      if (j < width) tile<R, NV>(x + width - NV * VL, y + width - NV * VL);
+    for (; j + NV * VL <= t.width; j += NV * VL) place<R, NV>(i, j);
+    if (NV > 1 && t.width >= NV * VL) {
+      if (j < t.width) place<R, NV>(i, t.width - NV * VL);
       return;
     }
-    for (; j < width; j += VL) {
-      const std::ptrdiff_t at = j + VL <= width ? j : width - VL;
-      tile<R, 1>(x + at, y + at);
-    }
+    for (; j < t.width; j += VL) place<R, 1>(i, j + VL <= t.width || t.width < VL ? j : t.width - VL);
   }
 };
 
+// The last rows are moved back, too.
 template <class T, int K, int S>
 void depthwise_rows(const DepthwiseRows<T>& t) {
   const RowKernel<T, K, S> kernel(t);
-  const T* x = t.x;
-  T* y = t.y;
-  std::ptrdiff_t i = 0;
-  if constexpr (!kCompact) {
-    for (; i + 4 <= t.rows; i += 4, x += 4 * t.x_row, y += 4 * t.y_row) kernel.template strip<4>(x, y);
+  if (kCompact || t.rows < 4) {
+    for (std::ptrdiff_t i = 0; i < t.rows; ++i) kernel.template strip<1>(i);
+    return;
   }
-  for (; i < t.rows; ++i, x += t.x_row, y += t.y_row) kernel.template strip<1>(x, y);
+  if constexpr (!kCompact) {
+    for (std::ptrdiff_t i = 0; i < t.rows; i += 4) kernel.template strip<4>(i + 4 <= t.rows ? i : t.rows - 4);
+  }
 }
 
 }  // namespace

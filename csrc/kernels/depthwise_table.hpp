@@ -7,16 +7,20 @@
 namespace fastconv {
 
 // Rows of one plane of a depthwise convolution, K x K and stride S (the kernel's own constants): y[i, j] = bias + sum
-// over r and s of w[r * K + s] * x[i * S + r, j * S + s], where row t starts at x + t % S * x_row_phase + t / S *
-// x_row, and column u of it is at u % S * x_column_phase + u / S. Rows of y hold at least a vector.
+// over r and s of w[r * K + s] * row[i * S + r][j * S + s], where columns of x outside [first, end) count as zero.
+// kept[s * kept_row + j] has all bits set where column j * S + s counts, none where not. From each row on, S *
+// max(width, lanes) + K - 1 elements are read.
 template <class T>
 struct DepthwiseRows {
-  const T* x;
-  std::ptrdiff_t x_row, x_row_phase, x_column_phase;
+  const T* const* row;  // (rows - 1) * S + K of them
+  std::ptrdiff_t first, end;
+  const T* kept;
+  std::ptrdiff_t kept_row;
   const T* w;
   T* y;
   std::ptrdiff_t y_row;
   std::ptrdiff_t rows, width;
+  std::ptrdiff_t overwritten;  // elements from y on that may hold anything until the last row is written
   T bias;
   bool relu;
 };
@@ -123,6 +127,7 @@ template <class T>
 struct DepthwiseKernels {
   void (*depthwise_rows[kDepthwiseKernels][kDepthwiseStrides])(
       const DepthwiseRows<T>&);                               // [(K - 3) / 2][S - 1]; not 7, 2
+  int resident_taps;                                          // of windows whose weights stay in registers there
   void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);  // [outputs - 1]
   void (*lane_rows)(const LaneRows<T>&);
   void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);  // [outputs - 1]

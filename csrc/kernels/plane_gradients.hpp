@@ -35,13 +35,6 @@ inline Vector<T> without_first(Vector<T> v, std::ptrdiff_t n) {
   return lane < broadcast(static_cast<T>(n)) ? Vector<T>{} : v;
 }
 
-// The lanes whose bits are set in `kept`, zeros in the others.
-template <class T>
-inline Vector<T> keep(Vector<T> v, const T* kept) {
-  using Bits = decltype(v < v);
-  return reinterpret_cast<Vector<T>>(reinterpret_cast<Bits>(v) & reinterpret_cast<Bits>(load(kept)));
-}
-
 // The row of dY, of those a tile reads, where tap r of row i leads; -1 where it leads to none.
 template <int K, int S>
 constexpr int gradient_row(int i, int r) {

@@ -27,6 +27,13 @@ FASTCONV_INLINE V zip_high(V a, V b, Indices<I...>) {
   return __builtin_shufflevector(a, b, ((n + I) % 2 == 0 ? (n + I) / 2 : n + (n + I) / 2)...);
 }
 
+// The lanes whose bits are set in `kept`, zeros in the others.
+template <class T>
+inline Vector<T> keep(Vector<T> v, const T* kept) {
+  using Bits = decltype(v < v);
+  return reinterpret_cast<Vector<T>>(reinterpret_cast<Bits>(v) & reinterpret_cast<Bits>(load(kept)));
+}
+
 // 0, 1, ...
 template <class P, int... I>
 FASTCONV_INLINE Vector<P> count_up(Indices<I...>) {

@@ -7,6 +7,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#if defined(__AVX512F__)
+#include <immintrin.h>  // nothing of it is ever linked: all of it is always inline
+#endif
 
 namespace {
 
@@ -80,6 +83,35 @@ inline Vector<T> broadcast(T x) {
   return x - Vector<T>{};  // x - 0 keeps -0 and NaN; compilers emit one broadcast
 }
 
+#if defined(__AVX512F__)
+
+// The first n lanes, the others zero; reads nothing behind p[n - 1].
+template <class T>
+inline Vector<T> load_tail(const T* p, int n) {
+  const std::uint32_t lanes = (std::uint32_t{1} << n) - 1;
+  if constexpr (sizeof(T) == 2) {
+    return reinterpret_cast<Vector<T>>(_mm512_maskz_loadu_epi16(lanes, p));
+  } else if constexpr (sizeof(T) == 4) {
+    return reinterpret_cast<Vector<T>>(_mm512_maskz_loadu_epi32(static_cast<__mmask16>(lanes), p));
+  } else {
+    return reinterpret_cast<Vector<T>>(_mm512_maskz_loadu_epi64(static_cast<__mmask8>(lanes), p));
+  }
+}
+
+template <class T>
+inline void store_tail(T* p, Vector<T> v, int n) {
+  const std::uint32_t lanes = (std::uint32_t{1} << n) - 1;
+  if constexpr (sizeof(T) == 2) {
+    _mm512_mask_storeu_epi16(p, lanes, reinterpret_cast<__m512i>(v));
+  } else if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_epi32(p, static_cast<__mmask16>(lanes), reinterpret_cast<__m512i>(v));
+  } else {
+    _mm512_mask_storeu_epi64(p, static_cast<__mmask8>(lanes), reinterpret_cast<__m512i>(v));
+  }
+}
+
+#else
+
 // The first n lanes, the others zero; reads nothing behind p[n - 1].
 template <class T>
 inline Vector<T> load_tail(const T* p, int n) {
@@ -102,6 +134,8 @@ inline void store_tail(T* p, Vector<T> v, int n) {
     from += half;
   }
 }
+
+#endif
 
 // The same value, of which the optimiser knows nothing.
 template <class V>
