@@ -45,6 +45,8 @@ template <class T>
   for (int r = 0; r < rows; ++r, sums += kLanes<T>, y += y_row) store_tail(y, load(sums), static_cast<int>(width));
 }
 
+constexpr std::ptrdiff_t kRowElementsAhead = 1024;  // rows, and mostly planes, follow each other
+
 template <class T, int K, int S>
 struct RowKernel {
   static constexpr int VL = kLanes<T>, NV = kRowVectors<K>;
@@ -76,6 +78,10 @@ struct RowKernel {
 #pragma GCC unroll 24
     for (int q = 0; q < (R - 1) * S + K; ++q) {
       const T* const from = opaque(row[q] + j * S);
+      if (R > 1 && q >= K - S && q < K - S + R * S) {  // each row once
+        __builtin_prefetch(from + kRowElementsAhead);
+        if (S > 1) __builtin_prefetch(from + kRowElementsAhead + VL);
+      }
 #pragma GCC unroll 8
       for (int s = 0; s < K; s += S) {
         Vector<T> x[N][S];
