@@ -8,8 +8,8 @@
 #include "column_products.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
-#include "pointwise_grad_input.hpp"
 #include "store.hpp"
+#include "strided_pointwise.hpp"
 #include "tap_products.hpp"
 #include "weights.hpp"
 
@@ -105,7 +105,7 @@ template <class T>
 void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
                      int threads) {
   if (bias == nullptr && depthwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
-  if (bias == nullptr && pointwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
+  if (bias == nullptr && strided_pointwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
   if (tap_products_grad_input(forward, grad_output, w, bias, grad_input, threads)) return;
   if (column_products_grad_input(forward, grad_output, w, bias, grad_input, threads)) return;
   const Index lanes = kernels().of<T>().lanes;

@@ -8,6 +8,7 @@
 #include "depthwise.hpp"
 #include "grad_weight.hpp"
 #include "grad_weight_raw.hpp"
+#include "strided_pointwise.hpp"
 #include "winograd_grad_weight.hpp"
 
 namespace fastconv {
@@ -141,6 +142,7 @@ void grad_weight_of(const Problem& p, const T* x, const T* grad_output, T* grad_
     return;
   }
   if (grad_weight_of_rows(p, x, grad_output, grad_weight, threads)) return;
+  if (strided_pointwise_grad_weight(p, x, grad_output, grad_weight, threads)) return;
   if (better_swapped<T>(p)) {
     conv_grad_weight(swapped(p), grad_output, x, grad_weight, threads);
     return;

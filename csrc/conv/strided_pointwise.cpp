@@ -1,20 +1,23 @@
-// The gradient of the input of a strided pointwise convolution: a pointwise convolution of dY, whose pixels are spread
-// over dx with zeros between them.
+// The gradients of a strided pointwise convolution, which meets every second pixel, say, of x: both are those of a
+// plain pointwise one over these pixels alone, side by side in a scratch array as such a convolution likes to find
+// them.
 //
-// Only one stride phase (problem.hpp) has a tap. Its pixels come into a scratch array side by side, as a convolution
-// likes to write them, and from there dx is written once, whole rows at a time, zeros included.
+// dx is computed there, and then written once, whole rows at a time, with the zeros in between. For dW the pixels of x
+// are copied there.
 #include <algorithm>
 
+#include "../cpu.hpp"
 #include "../memory.hpp"
 #include "../parallel.hpp"
 #include "conv.hpp"
-#include "pointwise_grad_input.hpp"
+#include "strided_pointwise.hpp"
 
 namespace fastconv {
 namespace {
 
-constexpr Index kScratchBytes = Index{1} << 20;      // as many images as that many bytes hold,
-constexpr Index kMostScratchBytes = Index{8} << 20;  // and no image beyond so many
+constexpr Index kScratchBytes = Index{1} << 20;      // dx: as many images as that many bytes hold,
+constexpr Index kMostScratchBytes = Index{8} << 20;  // and no image beyond so many; dW: no batch
+constexpr Index kFewestOutputs = 64;                 // for which pixels of x are copied
 
 bool strided_pointwise(const Problem& forward) {
   bool strided = false;
@@ -65,7 +68,8 @@ void spread_plane(const Problem& forward, const Problem& phase, const T* from, T
 }  // namespace
 
 template <class T>
-bool pointwise_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input, int threads) {
+bool strided_pointwise_grad_input(const Problem& forward, const T* grad_output, const T* w, T* grad_input,
+                                  int threads) {
   if (!strided_pointwise(forward)) return false;
   Problem phase = grad_input_phase(forward, 0).problem;
   const Index channels = phase.groups * phase.outputs, pixels = phase.pixels();
@@ -93,7 +97,43 @@ bool pointwise_grad_input(const Problem& forward, const T* grad_output, const T*
   return true;
 }
 
-template bool pointwise_grad_input(const Problem&, const float*, const float*, float*, int);
-template bool pointwise_grad_input(const Problem&, const double*, const double*, double*, int);
+template <class T>
+bool strided_pointwise_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
+                                   int threads) {
+  if (!strided_pointwise(forward) || forward.padded() || forward.outputs < kFewestOutputs) return false;
+  Problem p = forward;
+  for (Axis& a : p.axis) {
+    a.in = a.out;
+    a.stride = 1;
+  }
+  const Axis &h = p.height(), &w = p.width();
+  p.x = dense_strides(p.groups, p.channels, {p.depth().out, h.out, w.out}, false);
+  const Index channels = p.groups * p.channels, planes = p.batch * channels, pixels = p.pixels();
+  if (pixels > kMostScratchBytes / static_cast<Index>(sizeof(T)) / planes) return false;
+  const RecycledBlock scratch(static_cast<std::size_t>(planes * pixels) * sizeof(T));
+  const Kernels<T>& k = kernels().of<T>();
+  const double cost = static_cast<double>(planes) * static_cast<double>(pixels);
+  parallel_for(useful_threads(cost, planes, threads), planes, [&](Index i) {
+    const Index n = i / channels, c = i % channels;
+    const T* from = x + n * forward.x.batch + c / p.channels * forward.x.group + c % p.channels * forward.x.channel;
+    StageRows<T> rows{};
+    rows.step = forward.width().stride;
+    rows.src_row = forward.height().stride * forward.x.space[kHeight];
+    rows.rows = h.out;
+    rows.count = rows.dst_row = w.out;
+    for (Index d = 0; d < p.depth().out; ++d) {
+      rows.src = from + d * forward.depth().stride * forward.x.space[kDepth];
+      rows.dst = scratch.as<T>() + i * pixels + d * h.out * w.out;
+      k.stage_rows(rows);
+    }
+  });
+  conv_grad_weight<T>(p, scratch.as<const T>(), grad_output, grad_weight, threads);
+  return true;
+}
+
+template bool strided_pointwise_grad_input(const Problem&, const float*, const float*, float*, int);
+template bool strided_pointwise_grad_input(const Problem&, const double*, const double*, double*, int);
+template bool strided_pointwise_grad_weight(const Problem&, const float*, const float*, float*, int);
+template bool strided_pointwise_grad_weight(const Problem&, const double*, const double*, double*, int);
 
 }  // namespace fastconv
