@@ -7,6 +7,7 @@ have none, more groups than fill the lanes and fewer.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -325,6 +326,35 @@ def test_nan_and_inf_reach_exactly_their_outputs(case, data_format):
             cases.backward(case, a), cases.expected_backward(case, a), strict=True
         ):
             cases.assert_exact(grad, wanted, case)
+
+
+BESIDE = [
+    make_case(size, (1, outputs), window, padding)
+    for size, outputs, window, padding in itertools.product(
+        [(7, 7, 3), (14, 14, 2), (9, 37, 2), (3, 140, 2)],
+        (1, 2),
+        SQUARE[:5],
+        (0, 1, ((3, 0), (0, 4))),
+    )
+]
+BESIDE = [case for case in BESIDE if min(case.output) > 0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", BESIDE, ids=str)
+def test_what_lies_beside_rows_neither_counts_nor_changes(case, dtype):
+    """Rows are read and written by vectors that reach over their ends."""
+    case = case.replace(dtype=dtype)
+    arrays, expected, _ = cases.integer_problem(case)
+    inside = (..., slice(1, -1), slice(5, -3), slice(2, -1))
+    around = [(0, 0), (1, 1), (5, 3), (2, 1)]
+    x = np.pad(arrays.input, around, constant_values=np.nan)[inside]
+    frame = np.full_like(np.pad(expected, around), 7, dtype=dtype)
+    cases.assert_exact(
+        cases.conv(case, dataclasses.replace(arrays, input=x), out=frame[inside]), expected
+    )
+    frame[inside] = 7
+    assert (frame == 7).all()
 
 
 # ---- memory and threads -------------------------------------------------------------------------

@@ -96,6 +96,27 @@ def test_adjoint_identities(case):
     assert inner_product(gw, a.weight) == wanted
 
 
+STRIDED_POINTWISE = [
+    ConvCase("one_image_at_a_time", (3, 300, 61, 60), (70, 300, 1, 1), stride=2),
+    ConvCase("several_images", (7, 40, 63, 62), (64, 40, 1, 1), stride=2),
+    ConvCase("rows_only", (2, 19, 10, 9), (65, 19, 1, 1), stride=(3, 1)),
+    ConvCase("columns_only", (2, 19, 9, 13), (65, 19, 1, 1), stride=(1, 2)),
+    ConvCase("stride_3", (2, 19, 10, 41), (65, 19, 1, 1), stride=3),
+    ConvCase("grouped", (2, 10, 9, 35), (132, 5, 1, 1), stride=2, groups=2),
+    ConvCase("stride_beyond_image", (2, 20, 1, 1), (64, 20, 1, 1), stride=2),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", STRIDED_POINTWISE, ids=str)
+def test_strided_pointwise_layers(case, dtype, threads):
+    """The pixels that are met, side by side, and zeros between them in grad_input."""
+    case = case.replace(dtype=dtype)
+    arrays, _, expected = cases.integer_problem(case)
+    for name, grad, exact in zip(NAMES, cases.backward(case, arrays), expected, strict=True):
+        cases.assert_exact(grad, exact, f"{name} of {case!r}")
+
+
 FINITE_CASES = [
     ConvCase("plain", (2, 2, 4, 5), (3, 2, 3, 3), padding=1),
     ConvCase("strided", (1, 2, 6, 5), (2, 2, 3, 2), stride=(2, 3), padding=((1, 0), (0, 2))),

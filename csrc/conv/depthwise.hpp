@@ -1,8 +1,8 @@
 // Depthwise and narrow-group convolution: few channels in a group, so that a GEMM would have nothing to reuse.
 //
-// The planes of one group are copied to L1 with their padding, block by block (plane_stage.hpp), and convolved by
-// shifted loads: windows of 3, 5 or 7 rows over one channel by the kernel of kernels/depthwise_rows.hpp, all others by
-// that of kernels/shifted_tile.hpp.
+// Windows of 3, 5 or 7 rows over one channel read rows of the image where they lie (plane_rows.hpp), by the kernel of
+// kernels/depthwise_rows.hpp. All others are convolved by shifted loads from a padded copy of the planes of a group in
+// L1, block by block (plane_stage.hpp, kernels/shifted_tile.hpp).
 #pragma once
 
 #include <string>
