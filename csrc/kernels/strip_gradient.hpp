@@ -237,8 +237,8 @@ bool walk_strips(const StripGradient<T>& given) {
     for (std::ptrdiff_t next = lanes_of<S>(t) - VL, lane = VL; lane > 0; next -= step) {
       lane = next > 0 ? next : 0;
       const std::ptrdiff_t left = lane * S - Pad;
-      // Of 2x2 taps, padded windows are seldom many.
-      if (K > 2 && left >= 0 && left + (VL - 1) * S + K <= t.width && lane + VL <= t.n) {
+      // Of 2x2 taps, or without padding before them, vectors at the edges are no slower.
+      if (K > 2 && Pad > 0 && left >= 0 && left + (VL - 1) * S + K <= t.width && lane + VL <= t.n) {
         walk(GradientStrip<T, K, S, Pad, false>(t, lane), plane);
       } else {
         walk(GradientStrip<T, K, S, Pad, true>(t, lane), plane);
