@@ -17,8 +17,8 @@ from cases import PoolCase
 from fastconv import reference
 
 DTYPES = ("float32", "float64")
-SMALL = [(2, 2, 1), (3, 1, 0), (3, 1, 1), (3, 1, 2), (3, 2, 0), (3, 2, 1), (3, 2, 2)]
-SPECIALS = ("integers", "ties", "nan", "least", "zeros")
+SMALL = [(2, 2, 0), (2, 2, 1), (3, 1, 0), (3, 1, 1), (3, 1, 2), (3, 2, 0), (3, 2, 1), (3, 2, 2)]
+SPECIALS = ("integers", "ties", "nan", "least", "infinite", "zeros")
 
 
 def plane_data(shape, dtype, what, seed=0):
@@ -32,6 +32,9 @@ def plane_data(shape, dtype, what, seed=0):
         x[rng.random(shape) < 0.2] = np.inf
     elif what == "least":
         x[rng.random(shape) < 0.9] = -np.inf
+    elif what == "infinite":
+        x[rng.random(shape) < 0.3] = -np.inf
+        x[rng.random(shape) < 0.2] = np.inf
     elif what == "zeros":
         x = np.where(rng.random(shape) < 0.5, dtype(-0.0), dtype(0.0))
     return x

@@ -102,6 +102,24 @@ struct RollGradient {
   std::ptrdiff_t pitch;
 };
 
+// The same of maxima that are found from x, of windows of stride 2 and at most one row and column of padding before the
+// input, without a place for anything: false if some element is NaN (or if there is inf as well as -inf).
+template <class T>
+struct StripGradient {
+  const T* x;  // row 0, column 0 of the first plane
+  std::ptrdiff_t x_plane, x_row, height, width, pad_top, pad_left;
+  const T *x_begin, *x_end;  // of what may be read
+  T padding;                 // -inf
+  const T* dy;               // row 0 of the first plane
+  std::ptrdiff_t dy_plane, dy_row;
+  const T* dy_end;  // of what may be read
+  T* dx;            // row 0 of the first plane
+  std::ptrdiff_t dx_plane, dx_row;
+  T* dx_end;  // up to here whole vectors may be written, since later rows lie there
+  std::ptrdiff_t planes, first, rows, out_rows, n;
+  const T* pad_row;  // the kernel's own
+};
+
 // Channels in the lanes, without cells. A row of windows whose `taps` lie tap_step apart, windows step apart: the
 // maximum of each, and its place, the earliest of equal ones, where a tap's place is the one at `place`, laid out as
 // value, or 0 if that is null, plus tap_place for each tap, plus first_place and window_place for each window. best may
@@ -186,6 +204,7 @@ struct CellKernels {
   void (*tell_winners)(const TellWinners<T>&);
   void (*deliver)(const Deliver<T>&);
   bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
+  bool (*strip_gradient[kRollGradientWindows])(const StripGradient<T>&);  // null where roll_gradient finds maxima
   void (*lane_winners)(const LaneWinners<T>&);
   bool (*saved_lanes)(const SavedLanes<T>&);  // whether every window's place is one of its elements, or -1
   void (*gather_lanes)(const LaneGather<T>&);

@@ -15,6 +15,10 @@ namespace {
 using fastconv::PlaceOf;
 using fastconv::RollGradient;
 
+// Windows whose maxima strip_gradient.hpp finds: of single precision, and of 3x3 taps where vectors are long.
+template <class T, int K, int S>
+inline constexpr bool kByStrips = sizeof(T) == sizeof(float) && S == 2 && kVectorBytes >= (K == 2 ? 32 : 64);
+
 // Asks for the rows of dx that a row of windows comes to first, in the columns of L windows from `lane` on: strips of
 // dx are nothing that the hardware foresees.
 template <int L, int K, int S, class T>
@@ -137,6 +141,7 @@ FASTCONV_INLINE void find_rows(const RollGradient<T>& t, const WindowRows<T, K, 
       return;
     }
   }
+  if constexpr (kByStrips<T, K, S>) return;
   P* const place = t.place + (rows.begin - rows.first) * t.pitch;
   T* const share = t.share + (rows.begin - rows.first) * t.pitch;
   for (std::ptrdiff_t next = 0; next < t.n; next += VL) {
@@ -256,6 +261,7 @@ bool roll_planes(const RollGradient<T>& given) {
 
 template <class T, int K, int S>
 bool roll_gradient(const RollGradient<T>& t) {
+  if (kByStrips<T, K, S> && t.indices == nullptr) return false;
   if (S == 1 || t.pad_left % S == 0) return roll_planes<T, K, S, 0>(t);
   return roll_planes<T, K, S, S - 1>(t);
 }

@@ -55,28 +55,35 @@ FASTCONV_INLINE Vector<T> sum_of(std::ptrdiff_t n, F&& part) {
   return sum;
 }
 
-template <class T>
-FASTCONV_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {  // or NaN
+// Careful: NaN if one of them is.
+template <bool Careful, class T>
+FASTCONV_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
   const Vector<T> most = opaque<Vector<T>>(b > a ? b : a);
+  if constexpr (!Careful) return most;
   return b == b ? most : b;
 }
 
-// The maxima of `planes` planes, at most VL.
-template <class T>
-FASTCONV_INLINE Vector<T> maxima(const WholePlanes<T>& t, const T* x, int planes) {
+// The maxima of `planes` planes, at most VL. Unless Careful, NaN may be missed, but not by `total`, which then has one.
+template <bool Careful, class T>
+FASTCONV_INLINE Vector<T> maxima(const WholePlanes<T>& t, const T* x, int planes, Vector<T>& total) {
   constexpr int VL = kLanes<T>;
   Vector<T> v[VL];
   for (int p = 0; p < VL; ++p) {
     const T* const plane = x + (p < planes ? p : 0) * t.x_plane;
     Vector<T> most = load(plane + last_vector<T>(t.size));
-    for (std::ptrdiff_t i = vector_before<T>(t.size); i >= 0; i -= VL) most = larger<T>(most, load(plane + i));
+    if constexpr (!Careful) total += most;
+    for (std::ptrdiff_t i = vector_before<T>(t.size); i >= 0; i -= VL) {
+      const Vector<T> next = load(plane + i);
+      most = larger<Careful, T>(most, next);
+      if constexpr (!Careful) total += next;
+    }
     v[p] = most;
   }
-  return fold_lanes_of<T>(v, [](Vector<T> a, Vector<T> b) { return larger<T>(a, b); });
+  return fold_lanes_of<T>(v, [](Vector<T> a, Vector<T> b) { return larger<Careful, T>(a, b); });
 }
 
-// The first elements that equal `most`, or are NaN if it is.
-template <class T>
+// The first elements that equal `most`; or if Careful, are NaN if it is.
+template <bool Careful, class T>
 FASTCONV_INLINE Vector<PlaceOf<T>> first_places(const WholePlanes<T>& t, const T* x, const T* most, int planes) {
   using P = PlaceOf<T>;
   constexpr int VL = kLanes<T>;
@@ -87,13 +94,23 @@ FASTCONV_INLINE Vector<PlaceOf<T>> first_places(const WholePlanes<T>& t, const T
     const Vector<T> best = broadcast(most[p]);
     const auto look = [&](std::ptrdiff_t i) {
       const Vector<T> v = load(plane + i);
-      first = ((v == best) | (v != v)) ? lane_places<P>(i, 1) : first;
+      const auto found = Careful ? (v == best) | (v != v) : v == best;
+      first = found ? lane_places<P>(i, 1) : first;
     };
     look(last_vector<T>(t.size));
     for (std::ptrdiff_t i = vector_before<T>(t.size); i >= 0; i -= VL) look(i);
     place[p] = first;
   }
   return fold_lanes_of<P>(place, [](Vector<P> a, Vector<P> b) { return a < b ? a : b; });
+}
+
+// Both, of planes with NaN, or several zeros.
+template <class T>
+__attribute__((noinline)) void careful_maxima(const WholePlanes<T>& t, const T* x, int planes, T* most,
+                                              PlaceOf<T>* place) {
+  Vector<T> unused{};
+  store(most, maxima<true>(t, x, planes, unused));
+  store(place, first_places<true>(t, x, most, planes));
 }
 
 template <class T>
@@ -106,13 +123,17 @@ void whole_plane_maxima(const WholePlanes<T>& given) {
     const T* const x = t.x + first * t.x_plane;
     alignas(kVectorBytes) T most[VL];
     alignas(kVectorBytes) P place[VL];
-    const Vector<T> m = maxima(t, x, planes);
+    Vector<T> total{};
+    const Vector<T> m = maxima<false>(t, x, planes, total);
     store(most, m);
-    // Of several zeros, or NaNs, the first one is the result.
-    if (t.indices != nullptr || any_lane<P>((m != m) | (m == Vector<T>{}))) {
-      store(place, first_places(t, x, most, planes));
-      for (int p = 0; p < planes; ++p) most[p] = x[p * t.x_plane + place[p]];
+    const bool unsure = any_lane<P>((total != total) | (m == Vector<T>{}));
+    if (unsure) {
+      careful_maxima(t, x, planes, most, place);
+    } else if (t.indices != nullptr) {
+      store(place, first_places<false>(t, x, most, planes));
     }
+    // Of several zeros, or NaNs, the first one is the result.
+    for (int p = 0; p < planes && unsure; ++p) most[p] = x[p * t.x_plane + place[p]];
     for (int p = 0; p < planes; ++p) t.y[first + p] = most[p];
     for (int p = 0; p < planes && t.indices != nullptr; ++p) t.indices[first + p] = place[p];
   }
@@ -182,8 +203,8 @@ void whole_plane_gradient(const WholePlanes<T>& given) {
     T* const dx = t.dx + first * t.dx_plane;
     alignas(kVectorBytes) T most[VL];
     alignas(kVectorBytes) P place[VL];
-    const Vector<T> m = maxima(t, x, planes);
-    store(most, m);
+    Vector<T> total{};
+    store(most, maxima<false>(t, x, planes, total));
     Vector<P> found{};  // minus the number
     for (int p = 0; p < planes; ++p) {
       const Vector<T> best = broadcast(most[p]), share = broadcast(dy[p * t.dy_step] + T(0));
@@ -197,11 +218,11 @@ void whole_plane_gradient(const WholePlanes<T>& given) {
       found += give(last) & unseen;
       for (std::ptrdiff_t i = before; i >= 0; i -= VL) found += give(i);
     }
-    store(place, found);
+    store(place, found - ((total != total) & (1 << 20)));
     std::ptrdiff_t extra = -planes;
     for (const P lane : place) extra -= lane;
-    if (extra == 0 && !any_lane<P>(m != m)) continue;
-    store(place, first_places(t, x, most, planes));
+    if (extra == 0) continue;
+    careful_maxima(t, x, planes, most, place);
     for (int p = 0; p < planes; ++p) {
       T* const to = dx + p * t.dx_plane;
       for (std::ptrdiff_t i = 0; i < last; i += VL) store(to + i, Vector<T>{});

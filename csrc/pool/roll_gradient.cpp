@@ -10,6 +10,7 @@ namespace fastconv {
 namespace {
 
 constexpr Index kComfortable = 8 << 10;   // bytes of winners, and of dy, that stay in L1
+constexpr Index kClose = 64 << 10;        // bytes of x and dx that stay close to the core
 constexpr Index kTaskElements = 1 << 14;  // of dx
 
 std::optional<RollGradientWindow> gradient_window(const PoolProblem& p) {
@@ -34,6 +35,49 @@ struct Margins {
 
 Index window_rows(const Axis& h, Index rows) { return (rows - 1) / h.stride + (h.kernel - 1) / h.stride + 2; }
 
+// What each task of so many rows of planes has of an array.
+template <class T>
+const T* end_of(const T* first, const ImageStrides& at, Index planes, Index height, Index width) {
+  return first + (planes - 1) * at.channel + (height - 1) * at.space[kHeight] + width;
+}
+
+// Without places.
+template <class T>
+bool strip_gradient(const PoolProblem& p, const GradientArrays<T>& a, RollGradientWindow window, int threads) {
+  const Axis &h = p.height(), &w = p.width();
+  Index rows = h.in;
+  while (rows > 4 * h.kernel && 2 * rows * w.in * static_cast<Index>(sizeof(T)) > kClose) rows = ceil_div(rows, 2);
+  const Panels row_panels(h.in, rows);
+  Index planes = 1;
+  if (row_panels.count == 1) {
+    planes = std::clamp<Index>(kTaskElements / p.plane_size(), 1, std::max<Index>(1, p.channels / (4 * threads)));
+  }
+  const Panels plane_panels(p.channels, planes);
+  StripGradient<T> t{};
+  t.x_plane = p.x.channel, t.x_row = p.x.space[kHeight];
+  t.height = h.in, t.width = w.in, t.pad_top = h.pad, t.pad_left = w.pad;
+  t.padding = -std::numeric_limits<T>::infinity();
+  t.dy_plane = p.y.channel, t.dy_row = p.y.space[kHeight];
+  t.dx_plane = p.gradient.channel, t.dx_row = p.gradient.space[kHeight];
+  t.out_rows = h.out, t.n = w.out;
+  const bool dense = p.gradient.space[kHeight] == w.in && p.gradient.channel == p.plane_size();
+  std::atomic<bool> valid{true};
+  parallel_for(threads, p.batch * plane_panels.count * row_panels.count, [&](Index task) {
+    const Index row = task % row_panels.count, rest = task / row_panels.count;
+    const Index batch = rest / plane_panels.count, panel = rest % plane_panels.count, plane = plane_panels.start(panel);
+    StripGradient<T> r = t;
+    r.planes = plane_panels.size(panel), r.first = row_panels.start(row), r.rows = row_panels.size(row);
+    r.x = r.x_begin = a.x + batch * p.x.batch + plane * p.x.channel;
+    r.x_end = end_of(r.x, p.x, r.planes, h.in, w.in);
+    r.dy = a.dy + batch * p.y.batch + plane * p.y.channel;
+    r.dy_end = end_of(r.dy, p.y, r.planes, h.out, w.out);
+    r.dx = a.dx + batch * p.gradient.batch + plane * p.gradient.channel;
+    if (dense) r.dx_end = r.dx + (r.planes - 1) * r.dx_plane + (r.first + r.rows) * w.in;
+    if (!kernels().of<T>().strip_gradient[window](r)) valid.store(false, std::memory_order_relaxed);
+  });
+  return valid.load();
+}
+
 }  // namespace
 
 template <class T>
@@ -50,6 +94,10 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
   const auto upwards = [](const ImageStrides& at) { return at.channel >= 0 && at.space[kHeight] >= 0; };
   if ((!saved && !upwards(p.x)) || !upwards(p.y) || p.plane_size() > std::numeric_limits<std::int32_t>::max())
     return false;
+
+  if (!saved && k.strip_gradient[*window] != nullptr) {
+    return h.pad <= 1 && w.pad <= 1 && strip_gradient(p, a, *window, threads);
+  }
 
   const Margins margins(w);
   const Index pitch = margins.pitch(w);
@@ -96,12 +144,9 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
     r.dy = a.dy + batch * p.y.batch + plane * p.y.channel;
     r.dx = a.dx + batch * p.gradient.batch + plane * p.gradient.channel;
     r.planes = plane_panels.size(panel), r.first = row_panels.start(row), r.rows = row_panels.size(row);
-    const auto end = [&](const T* first, const ImageStrides& at, Index height, Index width) {
-      return first + (r.planes - 1) * at.channel + (height - 1) * at.space[kHeight] + width;
-    };
     r.x_begin = r.x;
-    r.x_end = end(r.x, p.x, h.in, w.in);
-    r.dy_end = end(r.dy, p.y, h.out, w.out);
+    r.x_end = end_of(r.x, p.x, r.planes, h.in, w.in);
+    r.dy_end = end_of(r.dy, p.y, r.planes, h.out, w.out);
     if (dense) r.dx_end = r.dx + (r.planes - 1) * r.dx_plane + (r.first + r.rows) * w.in;
     if (!k.roll_gradient[*window](r)) valid.store(false, std::memory_order_relaxed);
   });
