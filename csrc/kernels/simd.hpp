@@ -80,6 +80,53 @@ inline Vector<T> broadcast(T x) {
   return x - Vector<T>{};  // x - 0 keeps -0 and NaN; compilers emit one broadcast
 }
 
+#if defined(__AVX512F__)
+
+// A bit for each lane that exists. Memory of the others is neither read nor written. What is stored so reaches no load
+// before it reaches the cache, which is why store_tail does without.
+template <int Bytes>
+struct LaneMaskOf {
+  using type = unsigned short;
+};
+template <>
+struct LaneMaskOf<8> {
+  using type = unsigned char;
+};
+template <class T>
+using LaneMask = typename LaneMaskOf<static_cast<int>(sizeof(T))>::type;
+
+// n <= kLanes<T>
+template <class T>
+inline LaneMask<T> first_lanes(std::ptrdiff_t n) {
+  return static_cast<LaneMask<T>>((1U << n) - 1);
+}
+
+// Lanes of `others` where the mask has none.
+template <class T>
+inline Vector<T> load_lanes(const T* p, LaneMask<T> mask, Vector<T> others = Vector<T>{}) {
+  if constexpr (sizeof(T) == 4) {
+    const auto from = reinterpret_cast<const float*>(p);
+    return reinterpret_cast<Vector<T>>(
+        __builtin_ia32_loadups512_mask(from, reinterpret_cast<Vector<float>>(others), mask));
+  } else {
+    static_assert(sizeof(T) == 8);
+    const auto from = reinterpret_cast<const double*>(p);
+    return reinterpret_cast<Vector<T>>(
+        __builtin_ia32_loadupd512_mask(from, reinterpret_cast<Vector<double>>(others), mask));
+  }
+}
+template <class T>
+inline void store_lanes(T* p, Vector<T> v, LaneMask<T> mask) {
+  if constexpr (sizeof(T) == 4) {
+    __builtin_ia32_storeups512_mask(reinterpret_cast<float*>(p), reinterpret_cast<Vector<float>>(v), mask);
+  } else {
+    static_assert(sizeof(T) == 8);
+    __builtin_ia32_storeupd512_mask(reinterpret_cast<double*>(p), reinterpret_cast<Vector<double>>(v), mask);
+  }
+}
+
+#endif
+
 // The first n lanes, the others zero; reads nothing behind p[n - 1].
 template <class T>
 inline Vector<T> load_tail(const T* p, int n) {
