@@ -7,8 +7,8 @@ namespace fastconv {
 template <class T>
 void conv_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads) {
   const bool sweep = a.dx != nullptr || a.dw != nullptr;
-  if (sweep && (depthwise_plane_gradients(p, a, threads) || depthwise_lane_gradients(p, a, threads) ||
-                narrow_gradients(p, a, threads))) {
+  if (sweep && (depthwise_rolling_gradients(p, a, threads) || depthwise_plane_gradients(p, a, threads) ||
+                depthwise_lane_gradients(p, a, threads) || narrow_gradients(p, a, threads))) {
     return;
   }
   if (a.dx != nullptr) conv_grad_input<T>(p.input, a.dy, a.w, nullptr, a.dx, threads);

@@ -23,8 +23,11 @@ template <class T>
 void conv_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 
 // The same in one sweep, of which at least one of dx and dw is wanted; false where other roads are as good. Depthwise
-// convolutions: pixels in the lanes, where 'same' padding gives dY rows that match those of x; and groups in the lanes,
-// for channels-last arrays and other small planes. Narrow groups: their channels in the lanes.
+// convolutions: rows of 3 x 3 taps that roll through registers; pixels in the lanes, where 'same' padding gives dY rows
+// that match those of x; and groups in the lanes, for channels-last arrays and other small planes. Narrow groups: their
+// channels in the lanes.
+template <class T>
+bool depthwise_rolling_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 template <class T>
 bool depthwise_plane_gradients(const GradientProblem& p, const GradientOperands<T>& a, int threads);
 template <class T>

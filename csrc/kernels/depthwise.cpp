@@ -4,6 +4,8 @@
 #include "narrow_tile.hpp"
 #include "part.hpp"
 #include "plane_gradients.hpp"
+#include "reduce.hpp"
+#include "rolling_gradients.hpp"
 #include "shifted_tile.hpp"
 #include "tap_sums.hpp"
 
@@ -41,6 +43,15 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   fill_gradients<T, 3>(k.plane_gradients[0]);
   fill_gradients<T, 5>(k.plane_gradients[1]);
   fill_gradients<T, 7>(k.plane_gradients[2]);
+#if defined(__AVX512F__)
+  k.rolling_gradients[0][0] = rolling_gradients<T, 1, 1>;
+  k.rolling_gradients[1][0] = rolling_gradients<T, 2, 1>;
+  if constexpr (sizeof(T) == 4) {  // planes as narrow as half a vector of doubles are rare
+    k.sum_half_lanes = sum_half_lanes<T>;
+    k.rolling_gradients[0][1] = rolling_gradients<T, 1, 2>;
+    k.rolling_gradients[1][1] = rolling_gradients<T, 2, 2>;
+  }
+#endif
   k.narrow_pixels[0] = narrow_pixels<T, 1, 1>;
   k.narrow_pixels[1] = narrow_pixels<T, 2, 1>;
   k.narrow_taps[0] = narrow_pixels<T, 1, 2>;

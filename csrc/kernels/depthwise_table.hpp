@@ -90,6 +90,24 @@ struct PlaneGradients {
   T* sums;
 };
 
+// Planes of a 3 x 3 depthwise convolution of the kernel's stride, padded by one, as PlanesOf describes each array's.
+// The weights are [plane][tap]; sums[(v * 9 + tap) * lanes + l] += what is counted for dW in lane l of plane v, or for
+// the v-th two planes in the lower and the upper half of them. One of dx and sums may be null.
+template <class T>
+struct PlanesOf {
+  T* first;
+  std::ptrdiff_t plane, row;  // from one to the next
+  std::ptrdiff_t rows, width;
+};
+template <class T>
+struct RollingGradients {
+  std::ptrdiff_t planes;
+  PlanesOf<const T> dy, x;
+  PlanesOf<T> dx;
+  const T* w;
+  T* sums;
+};
+
 // sums[row * sums_row + j * sums_vector + l] (+)= sum over i < outer and k < inner of a[a_offset[i] + row * (1 or
 // lanes)
 // + k * a_step] * b[b_offset[i] + k * b_step + j * b_vector + l]; see narrow_tile.hpp. Rows are rounded up to those of
@@ -122,6 +140,7 @@ constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
 constexpr int kDepthwiseStrides = 2;
 constexpr int kMaxRunOutputs = 4;
 constexpr int kMostGradientRows = 4;
+constexpr int kMostRollingPlanes = 2;
 
 template <class T>
 struct DepthwiseKernels {
@@ -132,9 +151,12 @@ struct DepthwiseKernels {
   void (*lane_rows)(const LaneRows<T>&);
   void (*tap_sums[kMaxTapOutputs])(const TapSums<T>&);  // [outputs - 1]
   void (*plane_gradients[kDepthwiseKernels][kDepthwiseStrides])(
-      const PlaneGradients<T>&);                                  // [(K - 3) / 2][S - 1]; some are null
-  void (*narrow_pixels[kMaxPixelVectors])(const NarrowTile<T>&);  // [vectors - 1]
-  void (*narrow_taps[kMaxNarrowTaps - 1])(const NarrowTile<T>&);  // [taps - 2]
+      const PlaneGradients<T>&);  // [(K - 3) / 2][S - 1]; some are null
+  void (*rolling_gradients[kDepthwiseStrides][kMostRollingPlanes])(
+      const RollingGradients<T>&);  // [S - 1][planes of a vector - 1]; some are null
+  void (*sum_half_lanes)(const T* vectors, std::ptrdiff_t n, T* lower, T* upper);  // of n vectors, or null
+  void (*narrow_pixels[kMaxPixelVectors])(const NarrowTile<T>&);                   // [vectors - 1]
+  void (*narrow_taps[kMaxNarrowTaps - 1])(const NarrowTile<T>&);                   // [taps - 2]
   void (*narrow_channels[kMaxChannelVectors])(const NarrowTile<T>&);
 };
 

@@ -28,21 +28,32 @@ Vector<T> sum_in_lanes(const T* src, std::ptrdiff_t n) {
   return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
-// The lanes of VL vectors added up, by transposing them: totals[i] is the sum of v[i], for i < n.
-template <class T>
-inline void add_lanes(Vector<T> (&v)[kLanes<T>], std::ptrdiff_t n, T* totals) {
-  constexpr int VL = kLanes<T>;
-  transpose<T>(v);
+// v[0] becomes the sum of the first N vectors.
+template <class T, int N>
+inline void add_vectors(Vector<T>* v) {
 #pragma GCC unroll 4
-  for (int half = VL / 2; half > 0; half /= 2) {
+  for (int half = N / 2; half > 0; half /= 2) {
 #pragma GCC unroll 8
     for (int i = 0; i < half; ++i) v[i] += v[i + half];
   }
-  if (n >= VL) {
-    store(totals, v[0]);
+}
+
+// The first n elements of a vector, or all of them.
+template <class T>
+inline void store_first(T* to, Vector<T> v, std::ptrdiff_t n) {
+  if (n >= kLanes<T>) {
+    store(to, v);
   } else {
-    store_tail(totals, v[0], static_cast<int>(n));
+    store_tail(to, v, static_cast<int>(n));
   }
+}
+
+// The lanes of VL vectors added up, by transposing them: totals[i] is the sum of v[i], for i < n.
+template <class T>
+inline void add_lanes(Vector<T> (&v)[kLanes<T>], std::ptrdiff_t n, T* totals) {
+  transpose<T>(v);
+  add_vectors<T, kLanes<T>>(v);
+  store_first(totals, v[0], n);
 }
 
 template <class T>
@@ -64,6 +75,22 @@ void sum_lanes(const T* vectors, std::ptrdiff_t n, T* totals) {
 #pragma GCC unroll 16
     for (int i = 0; i < VL; ++i) v[i] = first + i < n ? load(vectors + (first + i) * VL) : Vector<T>{};
     add_lanes<T>(v, n - first, totals + first);
+  }
+}
+
+// The same of the lower and of the upper half of each vector.
+template <class T>
+void sum_half_lanes(const T* vectors, std::ptrdiff_t n, T* lower, T* upper) {
+  constexpr int VL = kLanes<T>;
+  for (std::ptrdiff_t first = 0; first < n; first += VL) {
+    Vector<T> v[VL];
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; ++i) v[i] = first + i < n ? load(vectors + (first + i) * VL) : Vector<T>{};
+    transpose<T>(v);
+    add_vectors<T, VL / 2>(v);
+    add_vectors<T, VL / 2>(v + VL / 2);
+    store_first(lower + first, v[0], n - first);
+    store_first(upper + first, v[VL / 2], n - first);
   }
 }
 

@@ -7,9 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#if defined(__AVX512F__)
-#include <immintrin.h>  // nothing of it is ever linked: all of it is always inline
-#endif
 
 namespace {
 
@@ -85,36 +82,57 @@ inline Vector<T> broadcast(T x) {
 
 #if defined(__AVX512F__)
 
-// The first n lanes, the others zero; reads nothing behind p[n - 1].
+// A bit for each lane that exists. Memory of the others is neither read nor written. What is stored so reaches no load
+// before it reaches the cache, which is why store_tail does without.
+template <int Bytes>
+struct LaneMaskOf {
+  using type = unsigned short;
+};
+template <>
+struct LaneMaskOf<8> {
+  using type = unsigned char;
+};
 template <class T>
-inline Vector<T> load_tail(const T* p, int n) {
-  const std::uint32_t lanes = (std::uint32_t{1} << n) - 1;
-  if constexpr (sizeof(T) == 2) {
-    return reinterpret_cast<Vector<T>>(_mm512_maskz_loadu_epi16(lanes, p));
-  } else if constexpr (sizeof(T) == 4) {
-    return reinterpret_cast<Vector<T>>(_mm512_maskz_loadu_epi32(static_cast<__mmask16>(lanes), p));
+using LaneMask = typename LaneMaskOf<static_cast<int>(sizeof(T))>::type;
+
+// n <= kLanes<T>
+template <class T>
+inline LaneMask<T> first_lanes(std::ptrdiff_t n) {
+  return static_cast<LaneMask<T>>((1U << n) - 1);
+}
+
+// Lanes of `others` where the mask has none.
+template <class T>
+inline Vector<T> load_lanes(const T* p, LaneMask<T> mask, Vector<T> others = Vector<T>{}) {
+  if constexpr (sizeof(T) == 4) {
+    const auto from = reinterpret_cast<const float*>(p);
+    return reinterpret_cast<Vector<T>>(
+        __builtin_ia32_loadups512_mask(from, reinterpret_cast<Vector<float>>(others), mask));
   } else {
-    return reinterpret_cast<Vector<T>>(_mm512_maskz_loadu_epi64(static_cast<__mmask8>(lanes), p));
+    static_assert(sizeof(T) == 8);
+    const auto from = reinterpret_cast<const double*>(p);
+    return reinterpret_cast<Vector<T>>(
+        __builtin_ia32_loadupd512_mask(from, reinterpret_cast<Vector<double>>(others), mask));
+  }
+}
+template <class T>
+inline void store_lanes(T* p, Vector<T> v, LaneMask<T> mask) {
+  if constexpr (sizeof(T) == 4) {
+    __builtin_ia32_storeups512_mask(reinterpret_cast<float*>(p), reinterpret_cast<Vector<float>>(v), mask);
+  } else {
+    static_assert(sizeof(T) == 8);
+    __builtin_ia32_storeupd512_mask(reinterpret_cast<double*>(p), reinterpret_cast<Vector<double>>(v), mask);
   }
 }
 
-template <class T>
-inline void store_tail(T* p, Vector<T> v, int n) {
-  const std::uint32_t lanes = (std::uint32_t{1} << n) - 1;
-  if constexpr (sizeof(T) == 2) {
-    _mm512_mask_storeu_epi16(p, lanes, reinterpret_cast<__m512i>(v));
-  } else if constexpr (sizeof(T) == 4) {
-    _mm512_mask_storeu_epi32(p, static_cast<__mmask16>(lanes), reinterpret_cast<__m512i>(v));
-  } else {
-    _mm512_mask_storeu_epi64(p, static_cast<__mmask8>(lanes), reinterpret_cast<__m512i>(v));
-  }
-}
-
-#else
+#endif
 
 // The first n lanes, the others zero; reads nothing behind p[n - 1].
 template <class T>
 inline Vector<T> load_tail(const T* p, int n) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) >= 4) return load_lanes(p, first_lanes<T>(n));
+#endif
   alignas(kVectorBytes) T lane[kLanes<T>] = {};
   for (int i = 0; i < n; ++i) lane[i] = p[i];
   return load(lane);
@@ -134,8 +152,6 @@ inline void store_tail(T* p, Vector<T> v, int n) {
     from += half;
   }
 }
-
-#endif
 
 // The same value, of which the optimiser knows nothing.
 template <class V>
