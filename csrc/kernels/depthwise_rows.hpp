@@ -141,7 +141,8 @@ struct RowKernel {
 #pragma GCC unroll 2
       for (int v = 0; v < N; ++v) acc[r][v] = bias;
     }
-    if (!kMasks<K> || (j * S >= t.first && (j + N * VL - 1) * S + K <= t.end)) {
+    // (Few rows are not worth code of their own.)
+    if (!kMasks<K> || (R > 1 && j * S >= t.first && (j + N * VL - 1) * S + K <= t.end)) {
       tile<R, N, false>(t.row + i * S, j, acc);
     } else if constexpr (kMasks<K>) {
       tile<R, N, true>(t.row + i * S, j, acc);

@@ -24,7 +24,11 @@ Vector<T> sum_in_lanes(const T* src, std::ptrdiff_t n) {
     for (int j = 0; j < 4; ++j) part[j] += load(src + i + j * VL);
   }
   for (; i + VL <= n; i += VL) part[0] += load(src + i);
+#if defined(__AVX512F__)
+  if (i < n) part[1] += load_lanes(src + i, first_lanes<T>(n - i));
+#else
   if (i < n) part[1] += load_tail(src + i, static_cast<int>(n - i));
+#endif
   return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
