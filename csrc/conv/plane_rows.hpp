@@ -64,7 +64,7 @@ class PlaneRows {
     const Index top = oh * p_.height().stride - p_.height().pad, count = rows(p_, height);
     if (oh != oh_ || ow != ow_) {
       columns_ = {w.pad - ow * w.stride, w.pad - ow * w.stride + w.in};
-      if (!always_copies()) keep_columns();
+      keep_columns();
       image_ = {std::clamp<Index>(-top, 0, count), std::clamp<Index>(p_.height().in - top, 0, count)};
       std::fill_n(row_, count, zeros_);
     }
@@ -104,13 +104,14 @@ class PlaneRows {
     }
   }
 
-  // All bits set, or none: what the kernel's masks are.
+  // All bits set, or none: what the kernel's masks are. Copies have their zeros.
   void keep_columns() {
     T* to = kept_;
     for (Index s = 0; s < p_.width().kernel; ++s, to += kept_row_) {
       for (Index j = 0; j < kept_row_; ++j) {
         const Index column = j * p_.width().stride + s;
-        std::memset(to + j, column >= columns_.first && column < columns_.last ? 0xff : 0, sizeof(T));
+        const bool inside = column >= columns_.first && column < columns_.last;
+        std::memset(to + j, inside || always_copies() ? 0xff : 0, sizeof(T));
       }
     }
   }
