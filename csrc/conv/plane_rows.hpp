@@ -62,9 +62,11 @@ class PlaneRows {
     t.kept = kept_;
     t.kept_row = kept_row_;
     const Index top = oh * p_.height().stride - p_.height().pad, count = rows(p_, height);
-    if (oh != oh_ || ow != ow_) {
+    if (ow != ow_) {
       columns_ = {w.pad - ow * w.stride, w.pad - ow * w.stride + w.in};
       keep_columns();
+    }
+    if (oh != oh_ || ow != ow_) {
       image_ = {std::clamp<Index>(-top, 0, count), std::clamp<Index>(p_.height().in - top, 0, count)};
       std::fill_n(row_, count, zeros_);
     }
