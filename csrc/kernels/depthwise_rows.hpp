@@ -113,6 +113,7 @@ struct RowKernel {
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
       for (int v = 0; v < N; ++v) {
+        acc[r][v] += bias;  // last, as in other kernels: the bits do not depend on how arrays lie
         acc[r][v] = acc[r][v] < least ? least : acc[r][v];  // NaN stays
       }
     }
@@ -135,12 +136,7 @@ struct RowKernel {
   template <int R, int N>
   FASTCONV_INLINE void place(std::ptrdiff_t i, std::ptrdiff_t j) const {
     i = opaque(i), j = opaque(j);
-    Vector<T> acc[R][N];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
-      for (int v = 0; v < N; ++v) acc[r][v] = bias;
-    }
+    Vector<T> acc[R][N] = {};
     // (Few rows are not worth code of their own.)
     if (!kMasks<K> || (R > 1 && j * S >= t.first && (j + N * VL - 1) * S + K <= t.end)) {
       tile<R, N, false>(t.row + i * S, j, acc);
