@@ -76,36 +76,10 @@ struct Deliver {
 };
 
 // Square windows of planes whose rows are contiguous, without cells: rows [first, first + rows) of dx, from the windows
-// that hold them. Meanwhile each window's winner and dy lie at `place` and `share`, the rows of windows `pitch` apart:
-// the first one that holds row `first`, in column 0, is there. Between rows lies -1 as the place of what is no window.
-// Winners are found from x, or taken from `indices` unless that is null: false if one is no element of its window.
-// Of 3x3 windows only vectors of kFollowedLanes and more take indices: shorter ones are no quicker than following them.
-constexpr int kFollowedLanes = 16;
+// that hold them.
 enum RollGradientWindow { kGradient2x2Stride2, kGradient3x3, kGradient3x3Stride2, kRollGradientWindows };
 template <class T>
-struct RollGradient {
-  const T* x;  // row 0, column 0 of the first plane
-  std::ptrdiff_t x_plane, x_row, height, width, pad_top, pad_left;
-  const T *x_begin, *x_end;  // of what may be read
-  T padding;                 // -inf
-  const std::int64_t* indices;
-  std::ptrdiff_t indices_plane, indices_row;
-  const T* dy;  // row 0 of the first plane
-  std::ptrdiff_t dy_plane, dy_row;
-  const T* dy_end;  // of what may be read
-  T* dx;            // row 0 of the first plane
-  std::ptrdiff_t dx_plane, dx_row;
-  T* dx_end;  // up to here whole vectors may be written, since later rows lie there
-  std::ptrdiff_t planes, first, rows, out_rows, n;
-  PlaceOf<T>* place;
-  T* share;
-  std::ptrdiff_t pitch;
-};
-
-// The same of maxima that are found from x, of windows of stride 2 and at most one row and column of padding before the
-// input, without a place for anything: false if some element is NaN (or if there is inf as well as -inf).
-template <class T>
-struct StripGradient {
+struct GradientPlanes {
   const T* x;  // row 0, column 0 of the first plane
   std::ptrdiff_t x_plane, x_row, height, width, pad_top, pad_left;
   const T *x_begin, *x_end;  // of what may be read
@@ -117,6 +91,26 @@ struct StripGradient {
   std::ptrdiff_t dx_plane, dx_row;
   T* dx_end;  // up to here whole vectors may be written, since later rows lie there
   std::ptrdiff_t planes, first, rows, out_rows, n;
+};
+
+// Each window's winner and dy lie at `place` and `share` meanwhile, the rows of windows `pitch` apart: the first one
+// that holds row `first`, in column 0, is there. Between rows lies -1 as the place of what is no window. Winners are
+// found from x, or taken from `indices` unless that is null: false if one is no element of its window.
+// Of 3x3 windows only vectors of kFollowedLanes and more take indices: shorter ones are no quicker than following them.
+constexpr int kFollowedLanes = 16;
+template <class T>
+struct RollGradient : GradientPlanes<T> {
+  const std::int64_t* indices;
+  std::ptrdiff_t indices_plane, indices_row;
+  PlaceOf<T>* place;
+  T* share;
+  std::ptrdiff_t pitch;
+};
+
+// Maxima found from x, windows of stride 2 and at most one row and column of padding before the input, without a place
+// for anything: false if some element is NaN (or if there is inf as well as -inf).
+template <class T>
+struct StripGradient : GradientPlanes<T> {
   const T* pad_row;  // the kernel's own
 };
 

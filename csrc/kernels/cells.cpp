@@ -25,8 +25,8 @@ constexpr fastconv::CellKernels<T> cells() {
   k.roll_gradient[fastconv::kGradient2x2Stride2] = roll_gradient<T, 2, 2>;
   k.roll_gradient[fastconv::kGradient3x3] = roll_gradient<T, 3, 1>;
   k.roll_gradient[fastconv::kGradient3x3Stride2] = roll_gradient<T, 3, 2>;
-  if constexpr (kByStrips<T, 2, 2>) k.strip_gradient[fastconv::kGradient2x2Stride2] = strip_gradient<T, 2, 2>;
-  if constexpr (kByStrips<T, 3, 2>) k.strip_gradient[fastconv::kGradient3x3Stride2] = strip_gradient<T, 3, 2>;
+  if constexpr (kByStrips<T, 2, 2>) k.strip_gradient[fastconv::kGradient2x2Stride2] = strip_gradient<T, 2>;
+  if constexpr (kByStrips<T, 3, 2>) k.strip_gradient[fastconv::kGradient3x3Stride2] = strip_gradient<T, 3>;
   k.lane_winners = lane_winners<T>;
   k.saved_lanes = saved_lanes<T>;
   k.gather_lanes = gather_lanes<T>;

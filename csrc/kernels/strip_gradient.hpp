@@ -56,23 +56,20 @@ FASTCONV_INLINE auto from_the_right(V a, V b, Indices<I...>) {
   return __builtin_shufflevector(a, b, (N + I)...);
 }
 
-// Lanes of windows that elements are held by, but the first one of them.
-template <int K, int S>
-inline constexpr int kUnknownLanes = (K - 1) / S;
-
 // Windows that hold elements, and those behind them that would be the first to hold the last elements.
-template <int S, class T>
+template <class T>
 FASTCONV_INLINE std::ptrdiff_t lanes_of(const StripGradient<T>& t) {
-  return (t.width - 1 + t.pad_left) / S + 1;
+  return (t.width - 1 + t.pad_left) / 2 + 1;
 }
 
 // The windows of lanes [lane, lane + VL), with KxK taps, behind `Pad` columns of padding. Edge: some of them leave the
-// rows of x, or do not exist. Saved: their maxima are known.
-template <class T, int K, int S, int Pad, bool Edge>
+// rows of x, or do not exist.
+template <class T, int K, int Pad, bool Edge>
 struct GradientStrip {
   using P = PlaceOf<T>;
   using Order = typename MakeIndices<kLanes<T>>::type;
-  static constexpr int VL = kLanes<T>, kKept = K > S ? K - S : 0;
+  static constexpr int VL = kLanes<T>;
+  static constexpr bool kKeeps = K == 3;  // a row that the next window needs, too
   // Maxima along a row, and in which column they are.
   struct Row {
     Vector<T> value;
@@ -81,13 +78,13 @@ struct GradientStrip {
 
   const StripGradient<T>& t;
   std::ptrdiff_t lane;
-  RowTaps<T, K, S, Edge> taps;
+  RowTaps<T, K, 2, Edge> taps;
   Vector<P> exists;
   Vector<T> total{};      // NaN, if some element is
-  Vector<T> sum[K][S]{};  // of the rows that a window holds
+  Vector<T> sum[K][2]{};  // of the rows that a window holds, their even and odd elements
 
   FASTCONV_INLINE GradientStrip(const StripGradient<T>& gradient, std::ptrdiff_t first)
-      : t(gradient), lane(first), taps(first * S - Pad, t.width) {
+      : t(gradient), lane(first), taps(first * 2 - Pad, t.width) {
     exists = lane_places<P>(0, 1) < broadcast(static_cast<P>(t.n - lane));
   }
 
@@ -101,11 +98,11 @@ struct GradientStrip {
       p = readable;
     }
     Vector<T> tap[K];
-    load_taps<K, S>(p, tap);
+    load_taps<K, 2>(p, tap);
     for (int k = 0; k < K && Edge; ++k) tap[k] = taps.outside[k] ? broadcast(t.padding) : tap[k];
     Row s;
     s.column.second = tap[1] > tap[0];
-    if (Edge && Pad > 0) s.column.second |= lane_places<P>(taps.column, S) < Vector<P>{};
+    if (Edge && Pad > 0) s.column.second |= lane_places<P>(taps.column, 2) < Vector<P>{};
     s.value = opaque<Vector<T>>(tap[0] > tap[1] ? tap[0] : tap[1]);
     total += tap[0] + tap[1];
     if constexpr (K == 3) {
@@ -127,70 +124,50 @@ struct GradientStrip {
   FASTCONV_INLINE void add_row(Vector<T> share, const Later<P>& column) {
     Vector<T> tap[3];
     take_apart<K, T>(share, column, tap);
-    const auto add = [&](int e, Vector<T> v, bool first) __attribute__((always_inline)) {
-      sum[R][e] = first && R >= kKept ? v : sum[R][e] + v;
-    };
-    if constexpr (K == 3 && S == 1) {
-      add(0, from_the_left<2>(tap[2], Order{}), true);
-      add(0, from_the_left<1>(tap[1], Order{}), false);
-      add(0, tap[0], false);
+    const bool joins = R == 0 && kKeeps;  // the windows above hold this row, too, and come first
+    const auto add = [&](int e, Vector<T> v) __attribute__((always_inline)) { sum[R][e] = joins ? sum[R][e] + v : v; };
+    if constexpr (K == 3) {
+      add(0, from_the_left<1>(tap[2], Order{}));
+      sum[R][0] += tap[0];
     } else {
-      if constexpr (K == 3) add(0, from_the_left<1>(tap[2], Order{}), true);
-      add(0, tap[0], K == 2);
-      add(1, tap[1], true);
+      add(0, tap[0]);
     }
+    add(1, tap[1]);
   }
 
-  // Columns from lane * S - Pad on, of which those before column 0 do not exist: what is shifted there is written
+  // Columns from 2 * lane - Pad on, of which those before column 0 do not exist: what is shifted there is written
   // twice.
-  FASTCONV_INLINE void store_row(const Vector<T> (&v)[S], T* dx) const {
-    const std::ptrdiff_t column = lane * S - Pad, n = t.width - column;
+  FASTCONV_INLINE void store_row(const Vector<T> (&v)[2], T* dx) const {
+    const std::ptrdiff_t column = 2 * lane - Pad, n = t.width - column;
     T* const to = dx + column;
-    const bool first = Edge && Pad > 0 && lane == 0;
-    if constexpr (S == 1) {
-      if (!first) return store_first(to, v[0], t.dx_end, n);
-      if (__builtin_expect(n < VL && to + VL > t.dx_end, 0)) return store_inside(v[0], to, n);
-      constexpr int half = VL / 2;
-      store_lanes<half>(dx, from_the_right<Pad>(v[0], v[0], typename MakeIndices<half>::type{}));
-      store_lanes<half>(to + half, from_the_right<half>(v[0], v[0], typename MakeIndices<half>::type{}));
-    } else {
-      const Vector<T> a = zip_low(v[0], v[1], Order{}), b = zip_high(v[0], v[1], Order{});
-      if (!first) {
-        store_first(to, a, t.dx_end, n);
-        return store_first(to + VL, b, t.dx_end, n - VL);
-      }
+    const Vector<T> a = zip_low(v[0], v[1], Order{}), b = zip_high(v[0], v[1], Order{});
+    if (Edge && Pad > 0 && lane == 0) {
       store_first(dx, from_the_right<Pad>(a, b, Order{}), t.dx_end, t.width);
-      store_first(to + VL, b, t.dx_end, n - VL);
+    } else {
+      store_first(to, a, t.dx_end, n);
     }
-  }
-  static __attribute__((noinline)) void store_inside(Vector<T> v, T* to, std::ptrdiff_t n) {
-    alignas(kVectorBytes) T lanes[VL];
-    store(lanes, v);
-    for (std::ptrdiff_t i = Pad; i < n && i < VL; ++i) to[i] = lanes[i];
+    store_first(to + VL, b, t.dx_end, n - VL);
   }
 
   // Rows [t.first, t.first + t.rows) of dx.
   FASTCONV_INLINE void walk(std::ptrdiff_t plane) {
     const T* const x = t.x + plane * t.x_plane;
     const std::ptrdiff_t end = t.first + t.rows;
-    std::ptrdiff_t o = (t.first + t.pad_top) / S - (K - 1) / S;
+    std::ptrdiff_t o = (t.first + t.pad_top) / 2 - (K - 1) / 2;
     if (o < 0) o = 0;
-    std::ptrdiff_t h = o * S - t.pad_top;
+    std::ptrdiff_t h = 2 * o - t.pad_top;
     const T* dy = t.dy + plane * t.dy_plane + o * t.dy_row + lane;
     T* dx = t.dx + plane * t.dx_plane + h * t.dx_row;
     for (std::ptrdiff_t before = t.first; before < h; ++before) {  // rows above the first window
       store_row(sum[0], t.dx + plane * t.dx_plane + before * t.dx_row);
     }
-    Row kept[2];  // rows that the next window needs, too
-    if constexpr (kKept > 0) kept[0] = row(x, h);
-    if constexpr (kKept > 1) kept[1] = row(x, h + 1);
+    Row kept;
+    if constexpr (kKeeps) kept = row(x, h);
     for (; h < end; ++o, dy += t.dy_row) {
       if (o < t.out_rows) {
         Vector<T> share[3];
-        Row top = kKept > 0 ? kept[0] : row(x, h), middle = kKept > 1 ? kept[1] : row(x, h + 1), bottom = middle;
-        if constexpr (K == 3) bottom = row(x, h + 2);
-        if constexpr (kKept == 1) kept[0] = bottom;
-        if constexpr (kKept == 2) kept[0] = middle, kept[1] = bottom;
+        Row top = kKeeps ? kept : row(x, h), middle = row(x, h + 1), bottom = middle;
+        if constexpr (K == 3) kept = bottom = row(x, h + 2);
         // A row above the plane loses against anything that comes later, as NaN.
         const Vector<T> first = top.value + broadcast(h < 0 ? t.padding - t.padding : T(0));
         Later<P> row;
@@ -203,28 +180,23 @@ struct GradientStrip {
         add_row<1>(share[1], middle.column);
         if constexpr (K == 3) add_row<2>(share[2], bottom.column);
       } else {
-        for (int r = kKept; r < K; ++r) {
-          for (int e = 0; e < S; ++e) sum[r][e] = Vector<T>{};
-        }
+        for (int r = kKeeps; r < K; ++r) sum[r][0] = sum[r][1] = Vector<T>{};
       }
 #pragma GCC unroll 2
-      for (int r = 0; r < S; ++r, ++h, dx += t.dx_row) {
+      for (int r = 0; r < 2; ++r, ++h, dx += t.dx_row) {
         if (h >= t.first && h < end) store_row(sum[r], dx);
       }
-      for (int e = 0; e < S; ++e) {
-        sum[0][e] = kKept > 0 ? sum[K > S ? S : 0][e] : Vector<T>{};
-        if constexpr (kKept > 1) sum[1][e] = sum[2][e];
-      }
+      for (int e = 0; e < 2; ++e) sum[0][e] = kKeeps ? sum[K - 1][e] : Vector<T>{};
     }
   }
 };
 
-template <class T, int K, int S, int Pad>
+template <class T, int K, int Pad>
 bool walk_strips(const StripGradient<T>& given) {
   using P = PlaceOf<T>;
-  constexpr std::ptrdiff_t VL = kLanes<T>, step = VL > 2 ? VL - kUnknownLanes<K, S> : 1;
+  constexpr std::ptrdiff_t VL = kLanes<T>, step = VL > 2 ? VL - (K - 1) / 2 : 1;
   StripGradient<T> t = given;  // which no store can change
-  T pad_row[kTapReach<T, K, S>];
+  T pad_row[kTapReach<T, K, 2>];
   for (T& v : pad_row) v = t.padding;
   t.pad_row = pad_row;
   Vector<P> wrong{};
@@ -234,14 +206,14 @@ bool walk_strips(const StripGradient<T>& given) {
   };
   for (std::ptrdiff_t plane = 0; plane < t.planes; ++plane) {
     // From right to left: what a strip writes beyond a row is in the way of no other.
-    for (std::ptrdiff_t next = lanes_of<S>(t) - VL, lane = VL; lane > 0; next -= step) {
+    for (std::ptrdiff_t next = lanes_of(t) - VL, lane = VL; lane > 0; next -= step) {
       lane = next > 0 ? next : 0;
-      const std::ptrdiff_t left = lane * S - Pad;
+      const std::ptrdiff_t left = 2 * lane - Pad;
       // Of 2x2 taps, or without padding before them, vectors at the edges are no slower.
-      if (K > 2 && Pad > 0 && left >= 0 && left + (VL - 1) * S + K <= t.width && lane + VL <= t.n) {
-        walk(GradientStrip<T, K, S, Pad, false>(t, lane), plane);
+      if (K > 2 && Pad > 0 && left >= 0 && left + 2 * (VL - 1) + K <= t.width && lane + VL <= t.n) {
+        walk(GradientStrip<T, K, Pad, false>(t, lane), plane);
       } else {
-        walk(GradientStrip<T, K, S, Pad, true>(t, lane), plane);
+        walk(GradientStrip<T, K, Pad, true>(t, lane), plane);
       }
     }
   }
@@ -252,9 +224,9 @@ bool walk_strips(const StripGradient<T>& given) {
   return any == 0;
 }
 
-template <class T, int K, int S>
+template <class T, int K>
 bool strip_gradient(const StripGradient<T>& t) {
-  return t.pad_left == 0 ? walk_strips<T, K, S, 0>(t) : walk_strips<T, K, S, 1>(t);
+  return t.pad_left == 0 ? walk_strips<T, K, 0>(t) : walk_strips<T, K, 1>(t);
 }
 
 }  // namespace

@@ -35,54 +35,112 @@ struct Margins {
 
 Index window_rows(const Axis& h, Index rows) { return (rows - 1) / h.stride + (h.kernel - 1) / h.stride + 2; }
 
-// What each task of so many rows of planes has of an array.
+// Some planes at a time, or some rows of one, where more than `rows` are too many.
 template <class T>
-const T* end_of(const T* first, const ImageStrides& at, Index planes, Index height, Index width) {
-  return first + (planes - 1) * at.channel + (height - 1) * at.space[kHeight] + width;
+class GradientTasks {
+ public:
+  GradientTasks(const PoolProblem& p, const GradientArrays<T>& a, Index rows, int threads)
+      : p_(p), a_(a), rows_(p.height().in, rows), planes_(p.channels, planes(p, rows_.count, threads)) {
+    const Axis &h = p.height(), &w = p.width();
+    all_.x_plane = p.x.channel, all_.x_row = p.x.space[kHeight];
+    all_.height = h.in, all_.width = w.in, all_.pad_top = h.pad, all_.pad_left = w.pad;
+    all_.padding = -std::numeric_limits<T>::infinity();
+    all_.dy_plane = p.y.channel, all_.dy_row = p.y.space[kHeight];
+    all_.dx_plane = p.gradient.channel, all_.dx_row = p.gradient.space[kHeight];
+    all_.out_rows = h.out, all_.n = w.out;
+  }
+
+  // gradient(planes, batch, the first of the planes) for each task: false if one of them was.
+  template <class F>
+  bool run(int threads, const F& gradient) const {
+    std::atomic<bool> valid{true};
+    parallel_for(threads, p_.batch * planes_.count * rows_.count, [&](Index task) {
+      const Index row = task % rows_.count, rest = task / rows_.count;
+      const Index batch = rest / planes_.count, panel = rest % planes_.count;
+      if (!gradient(some(batch, panel, row), batch, planes_.start(panel)))
+        valid.store(false, std::memory_order_relaxed);
+    });
+    return valid.load();
+  }
+
+ private:
+  static Index planes(const PoolProblem& p, Index row_panels, int threads) {
+    if (row_panels > 1) return 1;
+    return std::clamp<Index>(kTaskElements / p.plane_size(), 1, std::max<Index>(1, p.channels / (4 * threads)));
+  }
+
+  GradientPlanes<T> some(Index batch, Index panel, Index row) const {
+    const Axis &h = p_.height(), &w = p_.width();
+    const Index plane = planes_.start(panel);
+    GradientPlanes<T> t = all_;
+    t.planes = planes_.size(panel), t.first = rows_.start(row), t.rows = rows_.size(row);
+    t.x = t.x_begin = a_.x + batch * p_.x.batch + plane * p_.x.channel;
+    t.x_end = end_of(t.x, p_.x, t.planes, h.in, w.in);
+    t.dy = a_.dy + batch * p_.y.batch + plane * p_.y.channel;
+    t.dy_end = end_of(t.dy, p_.y, t.planes, h.out, w.out);
+    t.dx = a_.dx + batch * p_.gradient.batch + plane * p_.gradient.channel;
+    const bool dense = p_.gradient.space[kHeight] == w.in && p_.gradient.channel == p_.plane_size();
+    if (dense) t.dx_end = t.dx + (t.planes - 1) * t.dx_plane + (t.first + t.rows) * w.in;
+    return t;
+  }
+  static const T* end_of(const T* first, const ImageStrides& at, Index planes, Index height, Index width) {
+    return first + (planes - 1) * at.channel + (height - 1) * at.space[kHeight] + width;
+  }
+
+  const PoolProblem& p_;
+  const GradientArrays<T>& a_;
+  const Panels rows_, planes_;
+  GradientPlanes<T> all_{};
+};
+
+// The fewest halvings of the rows of dx that `fits`.
+template <class F>
+Index rows_at_once(const Axis& h, const F& fits) {
+  Index rows = h.in;
+  while (rows > 4 * h.kernel && !fits(rows)) rows = ceil_div(rows, 2);
+  return rows;
 }
 
 // Without places.
 template <class T>
 bool strip_gradient(const PoolProblem& p, const GradientArrays<T>& a, RollGradientWindow window, int threads) {
-  const Axis &h = p.height(), &w = p.width();
-  Index rows = h.in;
-  while (rows > 4 * h.kernel && 2 * rows * w.in * static_cast<Index>(sizeof(T)) > kClose) rows = ceil_div(rows, 2);
-  const Panels row_panels(h.in, rows);
-  Index planes = 1;
-  if (row_panels.count == 1) {
-    planes = std::clamp<Index>(kTaskElements / p.plane_size(), 1, std::max<Index>(1, p.channels / (4 * threads)));
-  }
-  const Panels plane_panels(p.channels, planes);
-  StripGradient<T> t{};
-  t.x_plane = p.x.channel, t.x_row = p.x.space[kHeight];
-  t.height = h.in, t.width = w.in, t.pad_top = h.pad, t.pad_left = w.pad;
-  t.padding = -std::numeric_limits<T>::infinity();
-  t.dy_plane = p.y.channel, t.dy_row = p.y.space[kHeight];
-  t.dx_plane = p.gradient.channel, t.dx_row = p.gradient.space[kHeight];
-  t.out_rows = h.out, t.n = w.out;
-  const bool dense = p.gradient.space[kHeight] == w.in && p.gradient.channel == p.plane_size();
-  std::atomic<bool> valid{true};
-  parallel_for(threads, p.batch * plane_panels.count * row_panels.count, [&](Index task) {
-    const Index row = task % row_panels.count, rest = task / row_panels.count;
-    const Index batch = rest / plane_panels.count, panel = rest % plane_panels.count, plane = plane_panels.start(panel);
-    StripGradient<T> r = t;
-    r.planes = plane_panels.size(panel), r.first = row_panels.start(row), r.rows = row_panels.size(row);
-    r.x = r.x_begin = a.x + batch * p.x.batch + plane * p.x.channel;
-    r.x_end = end_of(r.x, p.x, r.planes, h.in, w.in);
-    r.dy = a.dy + batch * p.y.batch + plane * p.y.channel;
-    r.dy_end = end_of(r.dy, p.y, r.planes, h.out, w.out);
-    r.dx = a.dx + batch * p.gradient.batch + plane * p.gradient.channel;
-    if (dense) r.dx_end = r.dx + (r.planes - 1) * r.dx_plane + (r.first + r.rows) * w.in;
-    if (!kernels().of<T>().strip_gradient[window](r)) valid.store(false, std::memory_order_relaxed);
+  const auto close = [&](Index rows) { return 2 * rows * p.width().in * static_cast<Index>(sizeof(T)) <= kClose; };
+  const GradientTasks<T> tasks(p, a, rows_at_once(p.height(), close), threads);
+  return tasks.run(threads, [&](const GradientPlanes<T>& planes, Index, Index) {
+    return kernels().of<T>().strip_gradient[window]({planes, nullptr});
   });
-  return valid.load();
+}
+
+// With the windows' places in memory, found or saved.
+template <class T>
+bool place_gradient(const PoolProblem& p, const GradientArrays<T>& a, RollGradientWindow window, int threads) {
+  using P = PlaceOf<T>;
+  const Kernels<T>& k = kernels().of<T>();
+  const Axis &h = p.height(), &w = p.width();
+  const Margins margins(w);
+  const Index pitch = margins.pitch(w);
+  const Index rows = rows_at_once(
+      h, [&](Index some) { return window_rows(h, some) * pitch * static_cast<Index>(sizeof(T)) <= kComfortable; });
+  const Index size = margins.left + window_rows(h, rows) * pitch + 3 * k.lanes;
+  const std::size_t bytes = Workspace::piece_bytes<P>(size) + Workspace::piece_bytes<T>(size);
+  if (bytes > kMaxWorkspace) return false;
+  const GradientTasks<T> tasks(p, a, rows, threads);
+  return tasks.run(threads, [&](const GradientPlanes<T>& planes, Index batch, Index plane) {
+    Workspace workspace(bytes);
+    RollGradient<T> r{planes, nullptr, p.indices.channel, p.indices.space[kHeight], nullptr, nullptr, pitch};
+    if (a.indices != nullptr) r.indices = a.indices + batch * p.indices.batch + plane * p.indices.channel;
+    P* const place = workspace.take<P>(size);
+    std::fill_n(place, size, P{-1});
+    r.place = place + margins.left;
+    r.share = workspace.take<T>(size) + margins.left;
+    return k.roll_gradient[window](r);
+  });
 }
 
 }  // namespace
 
 template <class T>
 bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  using P = PlaceOf<T>;
   const std::optional<RollGradientWindow> window = gradient_window(p);
   const Axis &h = p.height(), &w = p.width();
   const auto rows_follow = [](const ImageStrides& s, Index width) { return width == 1 || s.space[kWidth] == 1; };
@@ -94,63 +152,8 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
   const auto upwards = [](const ImageStrides& at) { return at.channel >= 0 && at.space[kHeight] >= 0; };
   if ((!saved && !upwards(p.x)) || !upwards(p.y) || p.plane_size() > std::numeric_limits<std::int32_t>::max())
     return false;
-
-  if (!saved && k.strip_gradient[*window] != nullptr) {
-    return h.pad <= 1 && w.pad <= 1 && strip_gradient(p, a, *window, threads);
-  }
-
-  const Margins margins(w);
-  const Index pitch = margins.pitch(w);
-  Index rows = h.in;
-  while (rows > 4 * h.kernel && window_rows(h, rows) * pitch * static_cast<Index>(sizeof(T)) > kComfortable) {
-    rows = ceil_div(rows, 2);
-  }
-  const Index size = window_rows(h, rows) * pitch + 3 * k.lanes;
-  const std::size_t bytes =
-      Workspace::piece_bytes<P>(margins.left + size) + Workspace::piece_bytes<T>(margins.left + size);
-  if (bytes > kMaxWorkspace) return false;
-
-  const Panels row_panels(h.in, rows);
-  Index planes = 1;
-  if (row_panels.count == 1) {
-    planes = std::clamp<Index>(kTaskElements / p.plane_size(), 1, std::max<Index>(1, p.channels / (4 * threads)));
-  }
-  const Panels plane_panels(p.channels, planes);
-
-  RollGradient<T> t{};
-  t.x_plane = p.x.channel, t.x_row = p.x.space[kHeight];
-  t.height = h.in, t.width = w.in, t.pad_top = h.pad, t.pad_left = w.pad;
-  t.padding = -std::numeric_limits<T>::infinity();
-  t.dy_plane = p.y.channel, t.dy_row = p.y.space[kHeight];
-  t.dx_plane = p.gradient.channel, t.dx_row = p.gradient.space[kHeight];
-  t.out_rows = h.out, t.n = w.out, t.pitch = pitch;
-  const bool dense = p.gradient.space[kHeight] == w.in && p.gradient.channel == p.plane_size();
-
-  std::atomic<bool> valid{true};
-  parallel_for(threads, p.batch * plane_panels.count * row_panels.count, [&](Index task) {
-    const Index row = task % row_panels.count, rest = task / row_panels.count;
-    const Index batch = rest / plane_panels.count, panel = rest % plane_panels.count, plane = plane_panels.start(panel);
-    Workspace workspace(bytes);
-    RollGradient<T> r = t;
-    r.place = workspace.take<P>(margins.left + size);
-    r.share = workspace.take<T>(margins.left + size) + margins.left;
-    std::fill_n(r.place, margins.left + size, P{-1});
-    r.place += margins.left;
-    r.x = a.x + batch * p.x.batch + plane * p.x.channel;
-    if (saved) {
-      r.indices = a.indices + batch * p.indices.batch + plane * p.indices.channel;
-      r.indices_plane = p.indices.channel, r.indices_row = p.indices.space[kHeight];
-    }
-    r.dy = a.dy + batch * p.y.batch + plane * p.y.channel;
-    r.dx = a.dx + batch * p.gradient.batch + plane * p.gradient.channel;
-    r.planes = plane_panels.size(panel), r.first = row_panels.start(row), r.rows = row_panels.size(row);
-    r.x_begin = r.x;
-    r.x_end = end_of(r.x, p.x, r.planes, h.in, w.in);
-    r.dy_end = end_of(r.dy, p.y, r.planes, h.out, w.out);
-    if (dense) r.dx_end = r.dx + (r.planes - 1) * r.dx_plane + (r.first + r.rows) * w.in;
-    if (!k.roll_gradient[*window](r)) valid.store(false, std::memory_order_relaxed);
-  });
-  return valid.load();
+  if (saved || k.strip_gradient[*window] == nullptr) return place_gradient(p, a, *window, threads);
+  return h.pad <= 1 && w.pad <= 1 && strip_gradient(p, a, *window, threads);
 }
 
 template bool roll_gradient(const PoolProblem&, const GradientArrays<float>&, int);
