@@ -31,12 +31,12 @@ struct Isa {
   bool runs;
 };
 
-#define FASTCONV_TABLE(isa)                                                             \
-  KernelTable {                                                                         \
-    #isa, {dense_##isa.f32, moves_##isa.f32, winograd_##isa.f32,   depthwise_##isa.f32, \
-           pool_##isa.f32,  cells_##isa.f32, elementwise_##isa.f32},                    \
-        {dense_##isa.f64, moves_##isa.f64, winograd_##isa.f64,   depthwise_##isa.f64,   \
-         pool_##isa.f64,  cells_##isa.f64, elementwise_##isa.f64},                      \
+#define FASTCONV_TABLE(isa)                                                               \
+  KernelTable {                                                                           \
+    #isa, {dense_##isa.f32, moves_##isa.f32,  winograd_##isa.f32, depthwise_##isa.f32,    \
+           pool_##isa.f32,  unpool_##isa.f32, cells_##isa.f32,    elementwise_##isa.f32}, \
+        {dense_##isa.f64, moves_##isa.f64,  winograd_##isa.f64, depthwise_##isa.f64,      \
+         pool_##isa.f64,  unpool_##isa.f64, cells_##isa.f64,    elementwise_##isa.f64},   \
   }
 
 const std::vector<Isa>& built() {

@@ -15,7 +15,8 @@ std::string repr(PyObject* object) {
     return "an object of type " + type_name(object);
   }
   std::string result(utf8);
-  return result.size() > 80 ? result.substr(0, 77) + "..." : result;
+  if (result.size() > 80) result.replace(77, std::string::npos, "...");
+  return result;
 }
 
 bool is_sequence(PyObject* object) {

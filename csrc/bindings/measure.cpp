@@ -1,7 +1,5 @@
 #include "measure.hpp"
 
-#include <pybind11/pybind11.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -10,6 +8,7 @@
 #include "../cpu.hpp"
 #include "../parallel.hpp"
 #include "../workspace.hpp"
+#include "python.hpp"
 
 namespace fastconv {
 namespace {
@@ -19,7 +18,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 // The best rate of `work`, which returns its amount, repeated for `seconds`.
 template <class F>
 double best_rate(double seconds, const F& work) {
-  const pybind11::gil_scoped_release release;
+  const ReleaseGil release(true);
   const double end = now() + seconds;
   double best = 0;
   do {

@@ -5,7 +5,6 @@
 #include "pool_fold.hpp"
 #include "pool_pixels.hpp"
 #include "pool_roll.hpp"
-#include "unpool.hpp"
 
 namespace {
 
@@ -30,8 +29,6 @@ constexpr fastconv::PoolKernels<T> pool() {
   k.fold[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kDense, MaximaWithPlaces>;
   k.fold[fastconv::kFoldSum] = fold<T, Leaf::kDense, Sums>;
   k.fold_zip = fold_zip<T, Sums>;
-  k.unpool = unpool<T>;
-  k.unpool_pairs = unpool_pairs<T>;
   k.fold_pairs[fastconv::kFoldMax] = fold<T, Leaf::kPairs, Maxima>;
   k.fold_pairs[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kPairs, MaximaWithPlaces>;
   k.fold_pairs[fastconv::kFoldSum] = fold<T, Leaf::kPairs, Sums>;

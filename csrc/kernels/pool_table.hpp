@@ -160,6 +160,10 @@ struct PoolKernels {
   void (*fold[kFoldKinds])(const Fold<T>&);
   void (*fold_pairs[kFoldKinds])(const Fold<T>&);
   void (*fold_zip)(const Fold<T>&);  // sums
+};
+
+template <class T>
+struct UnpoolKernels {
   // Whether each saved index is -1 or lies in its own window. In the kernel for pairs the lanes' windows are two
   // elements apart and two wide, and nothing is added.
   bool (*unpool)(const Unpool<T>&);

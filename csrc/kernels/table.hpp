@@ -1,4 +1,4 @@
-// What a driver may ask of an ISA: function pointers for each element type, in seven parts.
+// What a driver may ask of an ISA: function pointers for each element type, in eight parts.
 //
 // Each part has a source file, which is compiled once for each ISA and leaves one constant-initialised Part behind and
 // nothing else; ../cpu.cpp puts the parts of an ISA together.
@@ -20,6 +20,7 @@ struct Kernels : DenseKernels<T>,
                  WinogradKernels<T>,
                  DepthwiseKernels<T>,
                  PoolKernels<T>,
+                 UnpoolKernels<T>,
                  CellKernels<T>,
                  ElementwiseKernels<T> {};
 
@@ -50,6 +51,7 @@ struct KernelTable {
   extern const Part<WinogradKernels> winograd_##isa;   \
   extern const Part<DepthwiseKernels> depthwise_##isa; \
   extern const Part<PoolKernels> pool_##isa;           \
+  extern const Part<UnpoolKernels> unpool_##isa;       \
   extern const Part<CellKernels> cells_##isa;          \
   extern const Part<ElementwiseKernels> elementwise_##isa;
 FASTCONV_DECLARE_PARTS(scalar)
