@@ -14,7 +14,7 @@ namespace fastconv {
 using Index = std::int64_t;
 
 constexpr int kSpatial = 3;
-enum SpatialAxis : int { kDepth = 0, kHeight = 1, kWidth = 2 };
+enum SpatialAxis : std::size_t { kDepth = 0, kHeight = 1, kWidth = 2 };
 
 struct Axis {
   Index in = 1;

@@ -19,7 +19,7 @@ inline std::vector<GradInputPhase> gradient_phases(const Problem& forward) {
 inline Problem with_margins(const Problem& forward, const std::vector<GradInputPhase>& phases) {
   Problem p = forward;
   p.x = forward.y;
-  for (const std::size_t s : {kHeight, kWidth}) {
+  for (const SpatialAxis s : {kHeight, kWidth}) {
     const Index size = forward.axis[s].out;
     Index before = 0, end = size;
     for (const GradInputPhase& phase : phases) {

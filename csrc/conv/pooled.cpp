@@ -91,7 +91,7 @@ class Bands {
 Problem with_pool(Problem p, OutputPool pool, bool direct, const ImageStrides& y) {
   p.pool = pool;
   p.y = y;
-  for (const std::size_t s : {kHeight, kWidth}) {
+  for (const SpatialAxis s : {kHeight, kWidth}) {
     if (direct) p.axis[s].out -= p.axis[s].out % 2;
   }
   return p;

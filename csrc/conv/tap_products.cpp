@@ -74,7 +74,7 @@ class TapProducts {
  public:
   explicit TapProducts(std::vector<Phase> phases)
       : phases_(std::move(phases)), hull_(phases_.front().problem()), k_(kernels().of<T>()) {
-    for (const std::size_t s : {kHeight, kWidth}) hull_.axis[s] = hull(phases_, s);
+    for (const SpatialAxis s : {kHeight, kWidth}) hull_.axis[s] = hull(phases_, s);
     for (Phase& f : phases_) {
       f.first_row = rows_;
       rows_ += channels() * f.plane_taps();

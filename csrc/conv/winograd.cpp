@@ -34,7 +34,7 @@ struct Call {
         layout(problem, chosen, kernels.lanes),
         rooms(chosen),
         grid(problem) {
-    for (const std::size_t s : {kHeight, kWidth}) {
+    for (const SpatialAxis s : {kHeight, kWidth}) {
       grid.axis[s].out = grid_size(p.axis[s]);
       grid.y.space[s] *= winograd_grids(p.axis[s]);
     }

@@ -148,10 +148,11 @@ void gemm_tile(const Tile<T>& t) {
     } else {
       const char* ahead = static_cast<const char*>(t.ahead != nullptr ? t.ahead : t.a) + n * t.next.ahead;
       const std::ptrdiff_t ahead_step = t.ahead_step;
-      for (; k + 2 <= depth; ahead += ahead_step) {
+      while (k + 2 <= depth) {
         __builtin_prefetch(ahead, 0, 2);
         step();
         step();
+        ahead += ahead_step;
       }
       if (k < depth) step();
     }
