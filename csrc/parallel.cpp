@@ -49,12 +49,6 @@ int leading_number(const char* text, bool whole) {
 
 }  // namespace
 
-int num_threads() {
-  return forked.load(std::memory_order_relaxed) ? 1 : chosen_threads.load(std::memory_order_relaxed);
-}
-
-void set_num_threads(int n) { chosen_threads.store(n, std::memory_order_relaxed); }
-
 bool built_with_openmp() {
 #ifdef _OPENMP
   return true;
@@ -62,6 +56,13 @@ bool built_with_openmp() {
   return false;
 #endif
 }
+
+int num_threads() {
+  if (!built_with_openmp() || forked.load(std::memory_order_relaxed)) return 1;
+  return chosen_threads.load(std::memory_order_relaxed);
+}
+
+void set_num_threads(int n) { chosen_threads.store(n, std::memory_order_relaxed); }
 
 void init_threads() {
   int n = 0;
