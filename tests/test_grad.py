@@ -99,6 +99,7 @@ def test_adjoint_identities(case):
 STRIDED_POINTWISE = [
     ConvCase("one_image_at_a_time", (3, 300, 61, 60), (70, 300, 1, 1), stride=2),
     ConvCase("several_images", (7, 40, 63, 62), (64, 40, 1, 1), stride=2),
+    ConvCase("some_channels_at_a_time", (8, 200, 61, 121), (64, 200, 1, 1), stride=2),
     ConvCase("rows_only", (2, 19, 10, 9), (65, 19, 1, 1), stride=(3, 1)),
     ConvCase("columns_only", (2, 19, 9, 13), (65, 19, 1, 1), stride=(1, 2)),
     ConvCase("stride_3", (2, 19, 10, 41), (65, 19, 1, 1), stride=3),

@@ -104,7 +104,8 @@ Problem swapped(Problem p) {
 // (Parts of the raw one's sums need a dense dW, see p.w.)
 template <class T>
 bool takes_raw(const Problem& p) {
-  return p.w.in == p.taps() && one_stage_holds_windows(p) && grad_weight_raw_wins<T>(p);
+  return p.w.in == p.taps() && p.w.out == p.channels * p.w.in && one_stage_holds_windows(p) &&
+         grad_weight_raw_wins<T>(p);
 }
 
 // The algorithms that read dY where it lies, and can sum it meanwhile.

@@ -81,7 +81,7 @@ bool worth_staging(const Problem& p) {
 
 // Whether dW has no gaps: partial sums are laid out as it is.
 bool dense_gradient(const Problem& p) {
-  if (p.w.in == p.taps()) return true;
+  if (p.w.in == p.taps() && p.w.out == p.channels * p.w.in) return true;
   return p.taps() == 1 && p.w.out == 1 && p.w.in == p.outputs;  // the transposed one of pointwise layers
 }
 

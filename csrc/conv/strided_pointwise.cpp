@@ -3,21 +3,22 @@
 // them.
 //
 // dx is computed there, and then written once, whole rows at a time, with the zeros in between. For dW the pixels of x
-// are copied there.
+// are copied there, of some channels after the other where all are too many.
 #include <algorithm>
 
 #include "../cpu.hpp"
 #include "../memory.hpp"
 #include "../parallel.hpp"
 #include "conv.hpp"
+#include "plan.hpp"
 #include "strided_pointwise.hpp"
 
 namespace fastconv {
 namespace {
 
-constexpr Index kScratchBytes = Index{1} << 20;      // dx: as many images as that many bytes hold,
-constexpr Index kMostScratchBytes = Index{8} << 20;  // and no image beyond so many; dW: no batch
-constexpr Index kFewestOutputs = 64;                 // for which pixels of x are copied
+constexpr Index kScratchBytes = Index{1} << 20;             // dx: as many images as that many bytes hold,
+constexpr Index kMostScratchBytes = Index{8} << 20;         // and no image beyond so many; dW: as many channels
+constexpr Index kFewestOutputs = 64, kFewestChannels = 64;  // for which pixels of x are copied
 
 bool strided_pointwise(const Problem& forward) {
   bool strided = false;
@@ -80,11 +81,18 @@ bool strided_pointwise_grad_input(const Problem& forward, const T* grad_output, 
   phase.y =
       dense_strides(phase.groups, phase.outputs, {phase.depth().out, phase.height().out, phase.width().out}, false);
   const RecycledBlock scratch(static_cast<std::size_t>(images * image) * sizeof(T));
+  phase.batch = images;
+  const Problem whole = simplified(phase);
+  const bool again = images < forward.batch;  // then the weights are packed once
+  const ConvPlan plan = plan_conv<T>(whole, again, threads);
+  const Index packed_size = again && packed_form(plan) >= 0 ? packed_elements<T>(whole, plan) : 0;
+  const RecycledBlock packed(static_cast<std::size_t>(packed_size) * sizeof(T));
+  if (packed_size > 0) pack<T>(whole, plan, w, packed.as<T>());
   for (Index first = 0; first < forward.batch; first += images) {
     phase.batch = std::min(images, forward.batch - first);
     const Problem p = simplified(phase);
-    conv_forward<T>(p, plan_conv<T>(p, false, threads),
-                    {grad_output + first * phase.x.batch, w, nullptr, scratch.as<T>()}, nullptr);
+    conv_forward<T>(p, again ? plan_part<T>(p, plan, threads) : plan,
+                    {grad_output + first * phase.x.batch, w, nullptr, scratch.as<T>()}, packed.as<const T>());
     const Index planes = phase.batch * channels;
     const double cost = static_cast<double>(planes) * static_cast<double>(pixels);
     parallel_for(useful_threads(cost, planes, threads), planes, [&](Index i) {
@@ -98,36 +106,40 @@ bool strided_pointwise_grad_input(const Problem& forward, const T* grad_output, 
 }
 
 template <class T>
-bool strided_pointwise_grad_weight(const Problem& forward, const T* x, const T* grad_output, T* grad_weight,
+bool strided_pointwise_grad_weight(const Problem& pointwise, const T* x, const T* grad_output, T* grad_weight,
                                    int threads) {
-  if (!strided_pointwise(forward) || forward.padded() || forward.outputs < kFewestOutputs) return false;
-  Problem p = forward;
-  for (Axis& a : p.axis) {
-    a.in = a.out;
-    a.stride = 1;
-  }
-  const Axis &h = p.height(), &w = p.width();
-  p.x = dense_strides(p.groups, p.channels, {p.depth().out, h.out, w.out}, false);
-  const Index channels = p.groups * p.channels, planes = p.batch * channels, pixels = p.pixels();
-  if (pixels > kMostScratchBytes / static_cast<Index>(sizeof(T)) / planes) return false;
-  const RecycledBlock scratch(static_cast<std::size_t>(planes * pixels) * sizeof(T));
+  const ImageStrides& from = pointwise.x;
+  const Index apart = from.space[kWidth];
+  if (!pointwise.pointwise() || apart <= 1 || from.channel <= apart || pointwise.outputs < kFewestOutputs) return false;
+  const Axis &d = pointwise.depth(), &h = pointwise.height(), &w = pointwise.width();
+  const Index pixels = pointwise.pixels(), all = pointwise.batch * pointwise.groups * pixels;  // of a channel
+  const Index room = kMostScratchBytes / static_cast<Index>(sizeof(T)) / all;
+  if (room < std::min(pointwise.channels, kFewestChannels)) return false;
+
+  const Panels some(pointwise.channels, std::min(pointwise.channels, room / kFewestChannels * kFewestChannels));
+  const RecycledBlock scratch(static_cast<std::size_t>(some.size(0) * all) * sizeof(T));
   const Kernels<T>& k = kernels().of<T>();
-  const double cost = static_cast<double>(planes) * static_cast<double>(pixels);
-  parallel_for(useful_threads(cost, planes, threads), planes, [&](Index i) {
-    const Index n = i / channels, c = i % channels;
-    const T* from = x + n * forward.x.batch + c / p.channels * forward.x.group + c % p.channels * forward.x.channel;
-    StageRows<T> rows{};
-    rows.step = forward.width().stride;
-    rows.src_row = forward.height().stride * forward.x.space[kHeight];
-    rows.rows = h.out;
-    rows.count = rows.dst_row = w.out;
-    for (Index d = 0; d < p.depth().out; ++d) {
-      rows.src = from + d * forward.depth().stride * forward.x.space[kDepth];
-      rows.dst = scratch.as<T>() + i * pixels + d * h.out * w.out;
-      k.stage_rows(rows);
-    }
-  });
-  conv_grad_weight<T>(p, scratch.as<const T>(), grad_output, grad_weight, threads);
+  for (Index part = 0; part < some.count; ++part) {
+    Problem p = pointwise;
+    p.channels = some.size(part);
+    p.x = dense_strides(p.groups, p.channels, {d.out, h.out, w.out}, false);
+    const Index planes = p.batch * p.groups * p.channels;
+    const double cost = static_cast<double>(planes) * static_cast<double>(pixels);
+    parallel_for(useful_threads(cost, planes, threads), planes, [&](Index i) {
+      const Index n = i / p.channels / p.groups, g = i / p.channels % p.groups, c = some.start(part) + i % p.channels;
+      StageRows<T> rows{};
+      rows.step = apart;
+      rows.src_row = from.space[kHeight];
+      rows.rows = h.out;
+      rows.count = rows.dst_row = w.out;
+      for (Index z = 0; z < d.out; ++z) {
+        rows.src = x + n * from.batch + g * from.group + c * from.channel + z * from.space[kDepth];
+        rows.dst = scratch.as<T>() + i * pixels + z * h.out * w.out;
+        k.stage_rows(rows);
+      }
+    });
+    conv_grad_weight<T>(p, scratch.as<const T>(), grad_output, grad_weight + some.start(part) * p.w.in, threads);
+  }
   return true;
 }
 
