@@ -26,6 +26,8 @@ namespace fastconv {
 namespace {
 
 constexpr Index kSumsElements = Index{128} << 10;  // of a task: half a megabyte of float32, in L2
+constexpr Index kFewRows = 128;                    // of a task, for which packing dy takes a while,
+constexpr Index kFewestRows = 64;                  // and fewer than which no task gets
 
 struct GradWeightPlan {
   Index lanes;
@@ -118,13 +120,19 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
            ceil_div(plan.outputs.count, plan.panels_per_task);
   };
   if (dense_gradient(p)) plan.parts = parts_of_gradient<T>(p, plan.pixel_blocks(p), 1);
-  const Index target = threads > 1 ? 3 * threads : 1;
   // Windows that are read in place cost nothing more if some panels of dy pass by at a time.
-  while (tasks() < target && plan.panels_per_task > 1 && !plan.staged) --plan.panels_per_task;
-  while (tasks() < target && plan.channels_per_task > 1 && plan.channels_per_task * p.taps() > 64) {
+  const Index many = threads > 1 ? 3 * threads : 1;
+  while (tasks() < many && plan.panels_per_task > 1 && !plan.staged) --plan.panels_per_task;
+  // But each range of channels packs dy for itself: as many tasks as threads will do, if they come out even.
+  const auto rows = [&] { return plan.channels_per_task * p.taps(); };
+  const auto enough = [&] {
+    const bool even = tasks() % threads == 0;
+    return tasks() >= many || (even && (plan.staged || rows() < 2 * kFewRows));
+  };
+  while (!enough() && plan.channels_per_task > 1 && rows() > kFewestRows) {
     plan.channels_per_task = ceil_div(plan.channels_per_task, 2);
   }
-  while (tasks() < target && plan.panels_per_task > 1) --plan.panels_per_task;
+  while (!enough() && plan.panels_per_task > 1) --plan.panels_per_task;
   plan.channel_tasks = ceil_div(p.channels, plan.channels_per_task);
   plan.channels_per_task = ceil_div(p.channels, plan.channel_tasks);
   plan.output_tasks = ceil_div(plan.outputs.count, plan.panels_per_task);
