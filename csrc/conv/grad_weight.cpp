@@ -26,6 +26,7 @@ namespace fastconv {
 namespace {
 
 constexpr Index kSumsElements = Index{128} << 10;  // of a task: half a megabyte of float32, in L2
+constexpr Index kFewestPixels = 64;                // of several images, that pay for the way over all sums
 constexpr Index kFewRows = 128;                    // of a task, for which packing dy takes a while,
 constexpr Index kFewestRows = 64;                  // and fewer than which no task gets
 
@@ -58,7 +59,8 @@ Index channel_stage(const Problem& p, Index height, Index width) {
 
 void choose_pixel_block(const Problem& p, Index depth, GradWeightPlan& plan) {
   const Index oh = p.height().out, ow = p.width().out;
-  plan.images = std::clamp<Index>(depth / (oh * ow), 1, p.batch);
+  const Index most = depth / (oh * ow), fewer = depth * 3 / 4 / (oh * ow);  // x wants some room in L1, too
+  plan.images = std::clamp<Index>(fewer * oh * ow >= kFewestPixels ? fewer : most, 1, p.batch);
   plan.blocks_w = ceil_div(ow, depth);
   plan.width = ceil_div(ow, plan.blocks_w);
   plan.height = std::clamp<Index>(depth / plan.width, 1, oh);
