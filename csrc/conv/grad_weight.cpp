@@ -27,17 +27,14 @@ namespace {
 
 constexpr Index kSumsElements = Index{128} << 10;  // of a task: half a megabyte of float32, in L2
 constexpr Index kFewestPixels = 64;                // of several images, that pay for the way over all sums
-constexpr Index kFewRows = 128;                    // of a task, for which packing dy takes a while,
-constexpr Index kFewestRows = 64;                  // and fewer than which no task gets
 
 struct GradWeightPlan {
   Index lanes;
-  Panels outputs;  // vectors of output channels
-  Index panels_per_task, output_tasks;
-  Index channels_per_task, channel_tasks;
-  Index taps_per_task, tap_tasks;  // all of them, but for enormous windows
-  Index images;                    // of a pixel block; more than one where planes are small
-  Index height, width;             // of a pixel block
+  Panels outputs;                      // vectors of output channels
+  Panels output_tasks, channel_tasks;  // panels and channels of a task
+  Index taps_per_task, tap_tasks;      // all of them, but for enormous windows
+  Index images;                        // of a pixel block; more than one where planes are small
+  Index height, width;                 // of a pixel block
   Index blocks_n, blocks_h, blocks_w;
   Index pixels_together;  // of a block, that meet all rows before the others do
   Index parts;            // of the reduction
@@ -46,7 +43,6 @@ struct GradWeightPlan {
   Index pixel_blocks(const Problem& p) const { return blocks_n * p.depth().out * blocks_h * blocks_w; }
   Index most_pixels() const { return images * height * width; }
   Index padded_outputs() const { return outputs.total * lanes; }
-  Index task_width() const { return std::min(panels_per_task * (outputs.base + 1), outputs.total) * lanes; }
 };
 
 // A block's windows, for one channel, must fit the workspace. Enormous windows do not; then
@@ -89,6 +85,38 @@ bool dense_gradient(const Problem& p) {
   return p.taps() == 1 && p.w.out == 1 && p.w.in == p.outputs;  // the transposed one of pointwise layers
 }
 
+// As many ranges of channels and of outputs as the threads finish soonest with. A task of many vectors of outputs reads
+// x once for them all, one of many channels packs dY once for them all.
+void split_among(int threads, const Problem& p, GradWeightPlan& plan) {
+  constexpr double kReadX = 1.5;    // in products of a row with a vector; where x is copied first, for each channel
+  constexpr double kPackDy = 20;    // in products of a vector with a row
+  constexpr double kWorthIt = .97;  // of the time with fewer tasks
+  const Index others = p.groups * plan.parts * plan.tap_tasks;
+  const auto time = [&](Index channel_tasks, Index output_tasks) {
+    const double channels = static_cast<double>(ceil_div(p.channels, channel_tasks));
+    const double rows = channels * static_cast<double>(plan.taps_per_task);
+    const double vectors =
+        static_cast<double>(ceil_div(plan.outputs.count, output_tasks)) * static_cast<double>(plan.outputs.base);
+    const double read = plan.staged ? 2 * kReadX * channels : kReadX * rows;
+    const Index rounds = ceil_div(others * channel_tasks * output_tasks, threads);
+    return static_cast<double>(rounds) * (rows * vectors + read + kPackDy * vectors);
+  };
+  const Index first_channels = plan.channel_tasks.count, first_outputs = plan.output_tasks.count;
+  const Index most_channels = std::min(p.channels, first_channels + 2 * threads);
+  const Index most_outputs = std::min(plan.outputs.count, first_outputs + 2 * threads);
+  Index best_channels = first_channels, best_outputs = first_outputs;
+  double best = time(first_channels, first_outputs);
+  for (Index o = first_outputs; o <= most_outputs; ++o) {
+    for (Index c = first_channels; c <= most_channels; ++c) {
+      const double t = time(c, o);
+      if (t >= kWorthIt * best) continue;
+      best = t, best_channels = c, best_outputs = o;
+    }
+  }
+  plan.channel_tasks = Panels(p.channels, ceil_div(p.channels, best_channels));
+  plan.output_tasks = Panels(plan.outputs.count, ceil_div(plan.outputs.count, best_outputs));
+}
+
 template <class T>
 GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   const Kernels<T>& k = kernels().of<T>();
@@ -99,45 +127,27 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   const int widest = plan.outputs.total == 1 ? 1 : k.tile_vectors;  // a narrow panel of dY may be longer
   choose_pixel_block(p, reduction_depth(widest, sizeof(T) * static_cast<std::size_t>(k.lanes)), plan);
 
-  plan.panels_per_task = std::min<Index>(plan.outputs.count, 4);
-  const Index width = plan.panels_per_task * k.tile_vectors * plan.lanes;
+  const Index panels = std::min<Index>(plan.outputs.count, 4);
+  const Index width = panels * k.tile_vectors * plan.lanes;
   plan.tap_tasks = ceil_div(p.taps(), std::max<Index>(1, 4 * kSumsElements / width));
   plan.taps_per_task = ceil_div(p.taps(), plan.tap_tasks);
   const Index stage = channel_stage(p, plan.height, plan.width) * plan.images;
   const Index per_channel = std::max(plan.taps_per_task * width, 2 * stage);
-  plan.channels_per_task = plan.tap_tasks > 1 ? 1 : std::clamp<Index>(kSumsElements / per_channel, 1, p.channels);
+  const Index channels = plan.tap_tasks > 1 ? 1 : std::clamp<Index>(kSumsElements / per_channel, 1, p.channels);
 
   // A whole block of dY would fill L1. Where x and dY come from beyond the caches, half of it at a time is worth
   // another round over the sums.
   const double bytes =
       p.flops() * (1.0 / static_cast<double>(p.channels) + 1.0 / static_cast<double>(p.outputs)) / 2 * sizeof(T);
-  const bool far = p.taps() == 1 && bytes > 6 * static_cast<double>(caches().l2) &&
-                   plan.channels_per_task * width <= kSumsElements / 2;
+  const bool far =
+      p.taps() == 1 && bytes > 6 * static_cast<double>(caches().l2) && channels * width <= kSumsElements / 2;
   plan.pixels_together = far ? ceil_div(plan.most_pixels(), 2) : plan.most_pixels();
 
   // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
-  plan.parts = 1;
-  const auto tasks = [&] {
-    return p.groups * plan.parts * plan.tap_tasks * ceil_div(p.channels, plan.channels_per_task) *
-           ceil_div(plan.outputs.count, plan.panels_per_task);
-  };
-  if (dense_gradient(p)) plan.parts = parts_of_gradient<T>(p, plan.pixel_blocks(p), 1);
-  // Windows that are read in place cost nothing more if some panels of dy pass by at a time.
-  const Index many = threads > 1 ? 3 * threads : 1;
-  while (tasks() < many && plan.panels_per_task > 1 && !plan.staged) --plan.panels_per_task;
-  // But each range of channels packs dy for itself: as many tasks as threads will do, if they come out even.
-  const auto rows = [&] { return plan.channels_per_task * p.taps(); };
-  const auto enough = [&] {
-    const bool even = tasks() % threads == 0;
-    return tasks() >= many || (even && (plan.staged || rows() < 2 * kFewRows));
-  };
-  while (!enough() && plan.channels_per_task > 1 && rows() > kFewestRows) {
-    plan.channels_per_task = ceil_div(plan.channels_per_task, 2);
-  }
-  while (!enough() && plan.panels_per_task > 1) --plan.panels_per_task;
-  plan.channel_tasks = ceil_div(p.channels, plan.channels_per_task);
-  plan.channels_per_task = ceil_div(p.channels, plan.channel_tasks);
-  plan.output_tasks = ceil_div(plan.outputs.count, plan.panels_per_task);
+  plan.parts = dense_gradient(p) ? parts_of_gradient<T>(p, plan.pixel_blocks(p), 1) : 1;
+  plan.output_tasks = Panels(plan.outputs.count, panels);
+  plan.channel_tasks = Panels(p.channels, channels);
+  if (threads > 1) split_among(threads, p, plan);
   return plan;
 }
 
@@ -383,16 +393,17 @@ void grad_weight_by_tiles(const Problem& p, const T* x, const T* grad_output, T*
   const GradWeightPlan plan = plan_grad_weight<T>(p, threads);
   const Call<T> call{p, plan, x, grad_output, kernels().of<T>()};
   const RecycledBlock partial(plan.parts > 1 ? static_cast<std::size_t>(plan.parts * elements) * sizeof(T) : 0);
-  const Index tasks = p.groups * plan.parts * plan.tap_tasks * plan.channel_tasks * plan.output_tasks;
+  const Index tasks = p.groups * plan.parts * plan.tap_tasks * plan.channel_tasks.count * plan.output_tasks.count;
   parallel_for(threads, tasks, [&](Index i) {
     Task t{};
-    const Index panels = i % plan.output_tasks;
-    t.first_panel = panels * plan.panels_per_task;
-    t.end_panel = std::min(plan.outputs.count, t.first_panel + plan.panels_per_task);
-    i /= plan.output_tasks;
-    t.channel = i % plan.channel_tasks * plan.channels_per_task;
-    t.channels = std::min(plan.channels_per_task, p.channels - t.channel);
-    i /= plan.channel_tasks;
+    const Index panels = i % plan.output_tasks.count;
+    t.first_panel = plan.output_tasks.start(panels);
+    t.end_panel = t.first_panel + plan.output_tasks.size(panels);
+    i /= plan.output_tasks.count;
+    const Index channels = i % plan.channel_tasks.count;
+    t.channel = plan.channel_tasks.start(channels);
+    t.channels = plan.channel_tasks.size(channels);
+    i /= plan.channel_tasks.count;
     t.tap = i % plan.tap_tasks * plan.taps_per_task;
     t.taps = std::min(plan.taps_per_task, p.taps() - t.tap);
     i /= plan.tap_tasks;
