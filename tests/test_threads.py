@@ -18,6 +18,7 @@ from cases import ConvCase, PoolCase
 
 COUNTS = (1, 2, 3, 4)
 OPENMP = bool(fastconv.show_config(mode="dicts")["threads"]["openmp"])
+GNU_OPENMP = OPENMP and "gcc" in fastconv.show_config(mode="dicts")["compiler"]
 FORMATS = ("NCHW", "NHWC")
 
 # Large enough to be worth several threads, each with another axis to split.
@@ -323,6 +324,22 @@ def test_environment_sets_the_count(ours, openmps, expected, run_python):
     env = {"FASTCONV_NUM_THREADS": ours, "OMP_NUM_THREADS": openmps}
     done = run_python(source=SHOW, env=env)
     assert done.stdout.split() == [str(expected)], done.stderr
+
+
+@pytest.mark.skipif(not GNU_OPENMP, reason="built without GNU's OpenMP runtime")
+@pytest.mark.parametrize(
+    ("name", "value", "spins"),
+    [(None, None, "3000"), ("GOMP_SPINCOUNT", "77", "77"), ("OMP_WAIT_POLICY", "passive", "0")],
+)
+def test_idle_threads_sleep_soon_unless_the_environment_says_otherwise(
+    name, value, spins, run_python
+):
+    env = {"GOMP_SPINCOUNT": None, "OMP_WAIT_POLICY": None, "OMP_DISPLAY_ENV": "verbose"}
+    env |= {} if name is None else {name: value}
+    source = "import os, fastconv; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = run_python(source=source, env=env)
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
+    assert done.stdout.split() == [value if name == "GOMP_SPINCOUNT" else "None"]
 
 
 @pytest.mark.parametrize("value", ["zero", "0", "-2", "2.5", "2 threads", "99999999999999999999"])

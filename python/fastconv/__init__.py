@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from fastconv import _openmp  # noqa: F401  (before all that loads the core)
 from fastconv._core import (
     PackedConv1d,
     PackedConv2d,
