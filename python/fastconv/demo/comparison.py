@@ -30,7 +30,7 @@ def compare(
     images: Array,
     labels: Array,
     lr: float,
-    rounds: int = 4,
+    rounds: int = 10,
     steps: int = 4,
 ) -> Comparison:
     """Train two copies of a network on one batch, on fastconv and on fastconv.reference.
