@@ -6,6 +6,7 @@
 #include "column_products.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
+#include "grad_parts.hpp"
 #include "grad_weight.hpp"
 #include "grad_weight_raw.hpp"
 #include "strided_pointwise.hpp"
@@ -101,11 +102,9 @@ Problem swapped(Problem p) {
   return p;
 }
 
-// (Parts of the raw one's sums need a dense dW, see p.w.)
 template <class T>
 bool takes_raw(const Problem& p) {
-  return p.w.in == p.taps() && p.w.out == p.channels * p.w.in && one_stage_holds_windows(p) &&
-         grad_weight_raw_wins<T>(p);
+  return dense_gradient(p) && one_stage_holds_windows(p) && grad_weight_raw_wins<T>(p);
 }
 
 // The algorithms that read dY where it lies, and can sum it meanwhile.

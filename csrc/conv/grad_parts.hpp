@@ -11,6 +11,9 @@ namespace fastconv {
 
 constexpr Index kPartialBytes = Index{4} << 20;  // for all parts together
 
+// Whether dW has no gaps, taps fastest: the sums of parts are laid out as it is.
+inline bool dense_gradient(const Problem& p) { return p.w.in == p.taps() && p.w.out == p.channels * p.w.in; }
+
 // How many parts the reduction over `blocks` of pixels is split into: many where dW is small, since nothing else could
 // keep many threads busy; else at most `few`.
 template <class T>

@@ -42,7 +42,6 @@ struct GradWeightPlan {
 
   Index pixel_blocks(const Problem& p) const { return blocks_n * p.depth().out * blocks_h * blocks_w; }
   Index most_pixels() const { return images * height * width; }
-  Index padded_outputs() const { return outputs.total * lanes; }
 };
 
 // A block's windows, for one channel, must fit the workspace. Enormous windows do not; then
@@ -79,10 +78,9 @@ bool worth_staging(const Problem& p) {
   return p.x.channel * static_cast<Index>(sizeof(T)) % 2048 == 0 && p.x.channel > 1;
 }
 
-// Whether dW has no gaps: partial sums are laid out as it is.
-bool dense_gradient(const Problem& p) {
-  if (p.w.in == p.taps() && p.w.out == p.channels * p.w.in) return true;
-  return p.taps() == 1 && p.w.out == 1 && p.w.in == p.outputs;  // the transposed one of pointwise layers
+// dW^T of pointwise layers has no gaps either.
+bool takes_parts(const Problem& p) {
+  return dense_gradient(p) || (p.taps() == 1 && p.w.out == 1 && p.w.in == p.outputs);
 }
 
 // As many ranges of channels and of outputs as the threads finish soonest with. A task of many vectors of outputs reads
@@ -144,7 +142,7 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   plan.pixels_together = far ? ceil_div(plan.most_pixels(), 2) : plan.most_pixels();
 
   // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
-  plan.parts = dense_gradient(p) ? parts_of_gradient<T>(p, plan.pixel_blocks(p), 1) : 1;
+  plan.parts = takes_parts(p) ? parts_of_gradient<T>(p, plan.pixel_blocks(p), 1) : 1;
   plan.output_tasks = Panels(plan.outputs.count, panels);
   plan.channel_tasks = Panels(p.channels, channels);
   if (threads > 1) split_among(threads, p, plan);

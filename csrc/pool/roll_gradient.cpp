@@ -93,7 +93,7 @@ class GradientTasks {
   GradientPlanes<T> all_{};
 };
 
-// The fewest halvings of the rows of dx that `fits`.
+// All rows of dx, halved until they fit.
 template <class F>
 Index rows_at_once(const Axis& h, const F& fits) {
   Index rows = h.in;
