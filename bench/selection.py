@@ -8,9 +8,9 @@ from pathlib import Path
 
 import layers
 from adapters import DEFAULT
-from workload import Work
+from workload import GRADIENTS, Work
 
-DIRECTIONS = ("forward", "prepacked", "backward")
+DIRECTIONS = ("forward", "prepacked", *GRADIENTS)
 POOLS = ("max", "max_indices", "avg")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import layers
+import selection
 from oracle import truth
 from workload import TOLERANCE, Data, Work, error
 
@@ -38,7 +39,7 @@ def _works() -> list[Work]:
     return [
         *(
             Work(layer, "conv", direction, "float32")
-            for direction in ("forward", "prepacked", "backward")
+            for direction in selection.DIRECTIONS
             for layer in convs
         ),
         *(

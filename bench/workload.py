@@ -1,9 +1,9 @@
 """One thing to measure: a layer, what is done with it, its arrays, its cost and its right answer.
 
 A convolution costs 2·N·O·OH·OW·(C/groups)·KH·KW flops forward (padding counted, as is usual; the
-same figure whatever the algorithm, so Winograd may exceed the machine's peak) and twice that for
-the gradients of input and weight together. A pool costs one operation per window element. Bytes
-are those of every array read and written once.
+same figure whatever the algorithm, so Winograd may exceed the machine's peak), the same again for
+the gradient of the input or of the weight, and twice that for both. A pool costs one operation per
+window element. Bytes are those of every array read and written once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,15 @@ from numpy.typing import NDArray
 from layers import KINDS, Convolution, Layer, Pool
 
 Array = NDArray[Any]
+
+# Which gradients a direction computes, of input, weight and bias: the mask that `conv2d_backward`
+# and PyTorch's operator take. A network's first layer needs none of its input, a frozen one none of
+# its weight.
+GRADIENTS = {
+    "backward": (True, True, True),
+    "grad_input": (True, False, False),
+    "grad_weight": (False, True, False),
+}
 
 # Where the difference to the float64 answer, relative to its RMS, says "another function" and not
 # "another order of summation". Weight gradients add up to a million products, hence no tighter.
@@ -36,7 +45,8 @@ class Work:
     op
         "conv", "max", "max_indices" (indices returned, or used by the backward pass) or "avg".
     direction
-        "forward", "prepacked" (constant weights) or "backward" (all gradients).
+        "forward", "prepacked" (constant weights), "backward" (all gradients), "grad_input" or
+        "grad_weight" (that one alone).
     dtype
         "float32" or "float64".
     """
@@ -52,24 +62,34 @@ class Work:
         return f"{self.layer.suite}/{self.layer.name}{suffix}"
 
     @property
+    def gradients(self) -> tuple[bool, ...]:
+        """The mask of the gradients that are computed; empty, so false, where none is."""
+        return GRADIENTS.get(self.direction, ())
+
+    @property
+    def _passes(self) -> int:
+        """How often the products are computed: each gradient costs as much as forward."""
+        # That of the bias is a mere sum.
+        return sum(self.gradients[:2]) or 1
+
+    @property
     def flops(self) -> int:
         if isinstance(self.layer, Pool):
             return prod(self.layer.output_shape) * self.layer.k**2
-        forward = 2 * self.layer.products
-        return 2 * forward if self.direction == "backward" else forward
+        return 2 * self.layer.products * self._passes
 
     @property
     def bytes(self) -> int:
         item = np.dtype(self.dtype).itemsize
         size_in, size_out = prod(self.layer.input_shape), prod(self.layer.output_shape)
-        backward = self.direction == "backward"
         if isinstance(self.layer, Convolution):
-            elements = size_in + size_out + prod(self.layer.weight_shape)
-            # Read input, weight and grad_output; write a gradient for each of the first two.
-            return item * (2 * elements - size_out if backward else elements)
+            # Of input, weight and output, or their gradients, a pass reads two and writes the
+            # third. Both gradients share one reading of grad_output.
+            once = size_in + prod(self.layer.weight_shape)
+            return item * (self._passes * once + size_out)
         indices = 8 * size_out if self.op == "max_indices" else 0
         # The gradient of max needs the input again, unless the indices were saved.
-        rereads = size_in if backward and self.op == "max" else 0
+        rereads = size_in if self.gradients and self.op == "max" else 0
         return item * (size_in + size_out + rereads) + indices
 
     def to_json(self) -> dict[str, Any]:

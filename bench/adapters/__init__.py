@@ -18,7 +18,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from workload import Array, Data, Work
+from workload import GRADIENTS, Array, Data, Work
 
 
 class Unsupported(Exception):
@@ -56,13 +56,15 @@ ENTRANTS = {
 }
 
 # Who runs when nobody is named: those that promise the same service. Plain NCHW arrays and
-# weights that may change at every call; constant weights in whatever layout; all gradients.
+# weights that may change at every call; constant weights in whatever layout; gradients.
 DEFAULT = {
     ("conv", "forward"): ("torch-nchw", "jax", "reference"),
     ("conv", "prepacked"): ("torch-cl", "onnxruntime", "openvino"),
-    ("conv", "backward"): ("torch-nchw", "torch-cl", "jax", "reference"),
+    **{
+        ("conv", gradient): ("torch-nchw", "torch-cl", "jax", "reference") for gradient in GRADIENTS
+    },
     ("nd", "forward"): ("torch-nchw", "jax"),
-    ("nd", "backward"): ("torch-nchw", "jax"),
+    **{("nd", gradient): ("torch-nchw", "jax") for gradient in GRADIENTS},
     ("pool", "forward"): ("fastconv-nhwc", "torch-nchw", "torch-cl", "onnxruntime", "reference"),
     ("pool", "backward"): ("fastconv-nhwc", "torch-nchw", "torch-cl", "reference"),
 }

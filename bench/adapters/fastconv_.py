@@ -26,7 +26,7 @@ def version() -> str:
 
 def algorithm(work: Work) -> str:
     """What the plan says will run; nothing for pools and gradients, which no plan describes."""
-    if isinstance(work.layer, Pool) or work.layer.transposed or work.direction == "backward":
+    if isinstance(work.layer, Pool) or work.layer.transposed or work.gradients:
         return ""
     plan = getattr(fastconv, conv_name(work.layer) + "_plan")(
         work.layer.input_shape,
@@ -49,9 +49,12 @@ def module_calls(module: ModuleType, work: Work, data: Data, variant: str) -> li
 
     def arrays(result: Any) -> tuple[Array, ...]:
         parts = result if isinstance(result, tuple) else (result,)
-        if work.op == "conv" and work.direction == "backward":
-            return layout.back(parts[0]), *parts[1:]
-        return tuple(layout.back(part) for part in parts)
+        # A data format is one of images: gradients of weight and bias have none.
+        images = 1 if work.op == "conv" else len(parts)
+        backs = [layout.back] * images + [np.asarray] * (len(parts) - images)
+        return tuple(
+            back(part) for back, part in zip(backs, parts, strict=True) if part is not None
+        )
 
     return [Call(run, arrays)]
 
@@ -78,9 +81,11 @@ def _conv(module: ModuleType, work: Work, data: Data, layout: Layout) -> Callabl
     assert isinstance(work.layer, Convolution)
     name = conv_name(work.layer)
     args, x, keywords = conv_args(work.layer), layout.lay(data.input), layout.keywords
-    if work.direction == "backward":
-        grad = layout.lay(data.grad_output)
-        return partial(getattr(module, name + "_backward"), grad, x, data.weight, *args, **keywords)
+    if work.gradients:
+        # Whoever wants all of them names no mask.
+        mask = {} if all(work.gradients) else {"output_mask": work.gradients}
+        backward = partial(getattr(module, name + "_backward"), **keywords, **mask)
+        return partial(backward, layout.lay(data.grad_output), x, data.weight, *args)
     if work.direction == "prepacked":
         prepack = getattr(module, name + "_prepack")
         return partial(prepack(data.weight, None, *args, **keywords), x)

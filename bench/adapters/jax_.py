@@ -5,7 +5,9 @@ NCHW is what a NumPy user has; NHWC, which XLA prefers on a CPU, runs only when 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import jax
@@ -35,8 +37,9 @@ def calls(work: Work, data: Data, variant: str) -> list[Call]:
         raise Unsupported("channels last is for 2-D")
     conv = partial(_conv, layer=work.layer, variant=variant)
     x, weight = _lay(data.input, variant), _lay_weight(data.weight, variant)
-    if work.direction == "backward":
-        return [_backward(conv, x, weight, _lay(data.grad_output, variant), variant)]
+    if work.gradients:
+        grad = _lay(data.grad_output, variant)
+        return [_backward(conv, x, weight, grad, work.gradients, variant)]
     forward = jax.jit(conv)
     return [
         Call(
@@ -46,27 +49,33 @@ def calls(work: Work, data: Data, variant: str) -> list[Call]:
     ]
 
 
-def _backward(conv: Any, x: Any, weight: Any, grad: Any, variant: str) -> Call:
+def _backward(
+    conv: Any, x: Any, weight: Any, grad: Any, mask: tuple[bool, ...], variant: str
+) -> Call:
     @jax.jit
     def gradients(x: Any, weight: Any, bias: Any, grad: Any) -> Any:
         shape = [1] * x.ndim
         shape[1 if variant == "NCHW" else -1] = -1
         _, pull = jax.vjp(lambda x, w, b: conv(x, w) + b.reshape(shape), x, weight, bias)
-        return pull(grad)
+        # What is not returned XLA does not compute, as it does not compute the convolution itself.
+        return tuple(compress(pull(grad), mask))
 
     bias = jax.numpy.zeros(grad.shape[1 if variant == "NCHW" else 3], grad.dtype)
 
     def run() -> Any:
         result = gradients(x, weight, bias, grad)
-        # One computation makes all three, so waiting for one is waiting for all, and cheaper.
+        # One computation makes all of them, so waiting for one is waiting for all, and cheaper.
         result[0].block_until_ready()
         return result
 
     def arrays(result: Any) -> tuple[Array, ...]:
-        grad_weight = np.asarray(result[1])
-        if variant == "NHWC":
-            grad_weight = grad_weight.transpose(3, 2, 0, 1)
-        return _back(result[0], variant), grad_weight, np.asarray(result[2])
+        backs: tuple[Callable[[Any], Array], ...] = (
+            partial(_back, variant=variant),
+            partial(_back_weight, variant=variant),
+            np.asarray,
+        )
+        wanted = compress(backs, mask)
+        return tuple(back(part) for back, part in zip(wanted, result, strict=True))
 
     return Call(run, arrays)
 
@@ -110,3 +119,8 @@ def _lay_weight(weight: Array, variant: str) -> Any:
 def _back(array: Any, variant: str) -> Array:
     result = np.asarray(array)
     return result if variant == "NCHW" else result.transpose(0, 3, 1, 2)
+
+
+def _back_weight(array: Any, variant: str) -> Array:
+    result = np.asarray(array)
+    return result if variant == "NCHW" else result.transpose(3, 2, 0, 1)

@@ -31,7 +31,7 @@ def version() -> str:
 
 
 def calls(work: Work, data: Data, variant: str) -> list[Call]:
-    if work.direction == "backward":
+    if work.gradients:
         raise Unsupported("it computes no gradients")
     if work.dtype != "float32":
         raise Unsupported("its CPU kernels are float32 only")

@@ -41,19 +41,20 @@ def calls(work: Work, data: Data, variant: str) -> list[Call]:
     if variant != "NCHW" and data.input.ndim not in CHANNELS_LAST:
         raise Unsupported("channels_last is for 2-D and 3-D")
     if isinstance(work.layer, Pool):
-        pool = _pool_backward if work.direction == "backward" else _pool
+        pool = _pool_backward if work.gradients else _pool
         return [Call(pool(work, data, lay), _arrays)]
-    if work.direction == "backward":
+    if work.gradients:
         if variant == "packed":
             raise Unsupported("gradients have no constant weights")
-        return [Call(_conv_backward(work.layer, data, lay), _arrays)]
+        return [Call(_conv_backward(work.layer, work.gradients, data, lay), _arrays)]
     conv = _packed if variant == "packed" else _conv
     return [Call(conv(work.layer, data, lay), _arrays)]
 
 
 def _arrays(result: Any) -> tuple[Array, ...]:
     parts = result if isinstance(result, tuple) else (result,)
-    return tuple(part.numpy() for part in parts)
+    # None stands for a gradient that was not wanted.
+    return tuple(part.numpy() for part in parts if part is not None)
 
 
 Lay = Callable[[Array], torch.Tensor]
@@ -81,12 +82,14 @@ def _lists(layer: Convolution) -> tuple[list[int], list[int], list[int]]:
     return list(layer.padding), list(layer.stride), list(layer.dilation)
 
 
-def _conv_backward(layer: Convolution, data: Data, lay: Lay) -> Callable[[], Any]:
+def _conv_backward(
+    layer: Convolution, mask: tuple[bool, ...], data: Data, lay: Lay
+) -> Callable[[], Any]:
     # What autograd calls, without autograd's own bookkeeping: quicker for PyTorch.
     padding, stride, dilation = _lists(layer)
     tensors = (lay(data.grad_output), lay(data.input), lay(data.weight))
     kind = (bool(layer.transposed), [0] * len(stride), layer.groups)
-    args = (stride, padding, dilation, *kind, [True, True, True])
+    args = (stride, padding, dilation, *kind, list(mask))
     return partial(aten.convolution_backward.default, *tensors, [layer.oc], *args)
 
 
