@@ -80,6 +80,15 @@ void split_dilated_rows(Problem& p) {
   }
 }
 
+// A kernel with depth but without height: the two axes change places, since algorithms know more of the second one.
+Problem depth_as_height(Problem p) {
+  if (!p.height().pointwise() || p.depth().kernel == 1) return p;
+  std::swap(p.axis[kDepth], p.axis[kHeight]);
+  for (ImageStrides* s : {&p.x, &p.y}) std::swap(s->space[kDepth], s->space[kHeight]);
+  std::swap(p.w.space[kDepth], p.w.space[kHeight]);
+  return p;
+}
+
 }  // namespace
 
 Problem simplified(Problem p) {
@@ -88,11 +97,11 @@ Problem simplified(Problem p) {
   Axis& width = p.axis[kWidth];
   for (const std::size_t outer : {kHeight, kDepth}) {
     Axis& a = p.axis[outer];
-    if (!a.pointwise() || !width.pointwise()) return p;
+    if (!a.pointwise() || !width.pointwise()) return depth_as_height(p);
     if (a.out == 1) continue;
     const bool even =
         p.x.space[outer] == width.out * p.x.space[kWidth] && p.y.space[outer] == width.out * p.y.space[kWidth];
-    if (width.out != 1 && !even) return p;
+    if (width.out != 1 && !even) return depth_as_height(p);
     if (width.out == 1) {
       p.x.space[kWidth] = p.x.space[outer];
       p.y.space[kWidth] = p.y.space[outer];

@@ -212,11 +212,14 @@ class ConvCase:
     def may_use_winograd(self) -> bool:
         """Whether an algorithm with irrational points may serve it, so that integers may round."""
         kernel, stride = self.weight[2:], each(self.stride, self.axes)
-        square = ((3, 3), (5, 5))
-        applies = kernel[-2:] in square and set(stride[-2:]) == {1}
-        thin = tuple(k for k in kernel if k > 1) in square and set(stride) == {1}  # 3x1x3 in space
+        served = ([3], [5], [7], [3, 3], [5, 5])  # a stride is nothing where there is one tap
+        axes = [(k, s) for k, s in zip(kernel, stride, strict=True) if k > 1]
+        applies = any(
+            [k for k, _ in some] in served and all(s == 1 for _, s in some)
+            for some in (axes, axes[-2:], axes[-1:])  # the last: 3x1x3 in space
+        )
         channels = min(self.weight[1], self.weight[0] // max(self.groups, 1))
-        return (applies or thin) and channels >= 8
+        return applies and channels >= 8
 
     def terms(self) -> tuple[int, int, int]:
         """How many products an element of the output, grad_input and grad_weight sums, at most."""

@@ -47,6 +47,8 @@ ROADS = (
     ConvCase("tiles_of_4", (1, 64, 23, 30), (64, 64, 3, 3), padding=1, activation="relu"),
     ConvCase("tiles_of_2", (1, 256, 6, 5), (70, 256, 3, 3), padding=1),
     ConvCase("tiles_5x5", (3, 16, 13, 14), (24, 16, 5, 5), padding=2, activation="relu"),
+    ConvCase("lines", (1, 64, 23, 30), (64, 64, 1, 5), padding=(0, 2), activation="relu"),
+    ConvCase("lines_down", (1, 64, 31, 130), (64, 64, 7, 1), padding=(3, 0)),
     ConvCase("channel_lanes", (1, 20, 33, 31), (33, 20, 3, 3), stride=2, activation="relu"),
     ConvCase("small_images", (9, 20, 9, 10), (33, 20, 2, 4), activation="relu"),
     ConvCase("raw_pixels", (2, 1, 28, 28), (32, 1, 5, 5), padding="same", activation="relu"),
@@ -109,8 +111,21 @@ def test_one_and_three_dimensions(axes, last, name, threads):
         check(case, case.normal(), name)
 
 
-def test_a_long_signal_is_cut_into_bands(threads):
-    case = ConvCase("", (1, 4, 200_001), (8, 4, 9), stride=2, padding=4, data_format="NCL")
+def test_a_kernel_through_time(threads):
+    case = ConvCase("", (1, 64, 19, 40, 40), (64, 64, 3, 1, 1), padding=(1, 0, 0))
+    case = case.replace(data_format="NCDHW")
+    check(case, case.normal(), "max")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ConvCase("strided", (1, 4, 200_001), (8, 4, 9), stride=2, padding=4, data_format="NCL"),
+        ConvCase("winograd", (1, 64, 5331), (64, 64, 5), padding=2, data_format="NCL"),
+    ],
+    ids=str,
+)
+def test_a_long_signal_is_cut_into_bands(case, threads):
     check(case, case.normal(), "max")
 
 

@@ -47,6 +47,23 @@ CASES = [
     ConvCase("depth_dilated", (1, 32, 9, 8, 8), (24, 16, 3, 5, 5), padding=2, dilation=(3, 1, 2),
              groups=2, **VOLUME),
     ConvCase("depth_blocks", (1, 208, 3, 6, 6), (70, 208, 3, 3, 3), padding=1, **VOLUME),
+    ConvCase("row_3", (2, 17, 13, 11), (19, 17, 1, 3), padding=(0, 1), activation="relu"),
+    ConvCase("row_5", (1, 9, 6, 14), (13, 9, 1, 5), padding=(1, 2)),
+    ConvCase("row_7", (3, 24, 9, 18), (40, 24, 1, 7), padding=(0, 3)),
+    ConvCase("row_of_rows", (1, 12, 30, 9), (10, 12, 1, 7), padding=(2, 9), stride=(1, 1)),
+    ConvCase("column_3", (2, 17, 13, 11), (19, 17, 3, 1), padding=(1, 0), activation="relu"),
+    ConvCase("column_5", (1, 9, 14, 6), (13, 9, 5, 1), padding=((3, 1), (0, 1))),
+    ConvCase("column_7", (3, 24, 18, 9), (40, 24, 7, 1), padding=(3, 0), bias=False),
+    ConvCase("column_strided_across", (2, 24, 18, 9), (16, 24, 7, 1), stride=(1, 2)),
+    ConvCase("lines_groups", (2, 40, 12, 9), (64, 10, 1, 5), padding=(0, 2), groups=4),
+    ConvCase("lines_dilated", (2, 9, 13, 31), (11, 9, 1, 7), padding=(0, 6), dilation=(1, 3)),
+    ConvCase("lines_dilated_across", (2, 9, 13, 31), (11, 9, 5, 1), dilation=(2, 3)),
+    ConvCase("lines_channel_blocks", (1, 530, 2, 16), (70, 530, 1, 3), padding=(0, 1)),
+    ConvCase("lines_depth", (1, 32, 5, 9, 11), (19, 32, 3, 7, 1), padding=1, **VOLUME),
+    ConvCase("time", (2, 24, 9, 4, 7), (40, 24, 3, 1, 1), padding=(1, 0, 0), **VOLUME),
+    ConvCase("time_strided_across", (1, 9, 14, 5, 6), (10, 9, 7, 1, 1), stride=(1, 2, 1), **VOLUME),
+    ConvCase("time_and_width", (2, 17, 9, 4, 11), (12, 17, 3, 1, 3), padding=(1, 0, 1), **VOLUME),
+    ConvCase("sound", (2, 16, 333), (24, 16, 7), padding=3, data_format="NCL"),
     ConvCase("unbatched", (8, 9, 9), (8, 8, 3, 3), padding=1),
     ConvCase("no_batch", (0, 8, 9, 9), (8, 8, 3, 3), padding=1),
 ]  # fmt: skip
@@ -57,7 +74,7 @@ def named(name):
 
 
 def laid_out(case, data_format, dtype):
-    depth = data_format.replace("HW", "DHW") if case.axes == 3 else data_format
+    depth = data_format.replace("HW", {1: "L", 2: "HW", 3: "DHW"}[case.axes])
     return case.replace(data_format=depth, dtype=dtype)
 
 
@@ -133,6 +150,10 @@ def test_a_point_is_a_point():
         (ConvCase("512", (1, 512, 28, 28), (64, 512, 3, 3), padding=1), 3e-5),
         (ConvCase("512_small", (1, 512, 7, 7), (64, 512, 3, 3), padding=1), 3e-5),
         (ConvCase("512_5x5", (1, 512, 14, 14), (32, 512, 5, 5), padding=2), 3e-5),
+        (ConvCase("512_row_3", (4, 512, 17, 17), (64, 512, 1, 3), padding=(0, 1)), 3e-5),
+        (ConvCase("512_row_5", (4, 512, 17, 17), (64, 512, 1, 5), padding=(0, 2)), 3e-5),
+        (ConvCase("512_row_7", (4, 512, 17, 17), (64, 512, 1, 7), padding=(0, 3)), 3e-5),
+        (ConvCase("512_column_7", (4, 512, 17, 17), (64, 512, 7, 1), padding=(3, 0)), 3e-5),
     ],
     ids=str,
 )
@@ -148,7 +169,11 @@ def test_error(case, bound, threads):
 
 
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("case", [named("odd"), named("5x5"), named("dilated")], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [named(n) for n in ("odd", "5x5", "dilated", "row_3", "column_3")],
+    ids=str,
+)
 def test_special_values_reach_what_they_should(case, special):
     case = case.replace(activation=None)
     a = case.normal()
@@ -187,7 +212,15 @@ def plan_of(case, **kwargs):
         ((1, 64, 1, 1), (64, 64, 3, 3), "direct", "direct"),
         # 5x5
         ((1, 64, 28, 28), (64, 64, 5, 5), "winograd", "winograd"),
+        # one row or column
+        ((1, 128, 17, 17), (128, 128, 1, 7), "winograd", "winograd"),
+        ((1, 128, 17, 17), (192, 128, 7, 1), "winograd", "winograd"),
+        ((1, 384, 8, 8), (384, 384, 1, 3), "winograd", "winograd"),
+        ((1, 64, 35, 35), (64, 64, 5, 1), "winograd", "winograd"),
+        ((1, 8, 35, 35), (8, 8, 1, 3), "direct", "direct"),
+        ((1, 512, 1, 4), (512, 512, 1, 3), "direct", "direct"),
         # kernels and strides that it knows nothing of
+        ((1, 64, 56, 56), (64, 64, 1, 9), "direct", "direct"),
         ((1, 64, 56, 56), (64, 64, 1, 1), "direct", "direct"),
         ((1, 64, 56, 56), (64, 64, 7, 7), "direct", "direct"),
         ((1, 64, 56, 56), (64, 64, 3, 5), "direct", "direct"),
@@ -246,9 +279,9 @@ def test_choice_does_not_depend_on_threads(case, prepacked):
 @pytest.mark.parametrize("channels", [8, 64, 500, 2000, 20000])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("prepacked", [False, True])
-@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 3), (7, 1)])
 def test_workspace_is_bounded_for_any_number_of_channels(channels, dtype, kernel, prepacked):
-    case = ConvCase("", (64, channels, 500, 900), (channels, channels, kernel, kernel), dtype=dtype)
+    case = ConvCase("", (64, channels, 500, 900), (channels, channels, *kernel), dtype=dtype)
     for n in (1, 2):
         with cases.thread_count(n):
             plan = plan_of(case, prepacked=prepacked, algorithm="winograd")
@@ -281,6 +314,14 @@ LARGE = [
     ConvCase("5x5", (2, 34, 21, 24), (50, 34, 5, 5), padding=2),
     ConvCase("dilated", (2, 48, 28, 31), (64, 48, 3, 3), padding=2, dilation=2),
     ConvCase("dilated_apart", (4, 64, 19, 20), (48, 64, 3, 3), padding=(3, 5), dilation=(3, 5)),
+    ConvCase("row_3", (3, 34, 21, 24), (50, 34, 1, 3), padding=(0, 1)),
+    ConvCase("row_5", (3, 140, 17, 21), (83, 140, 1, 5), padding=(0, 2)),
+    ConvCase("row_7", (2, 34, 21, 40), (50, 34, 1, 7), padding=(0, 3)),
+    ConvCase("column_5", (2, 64, 40, 24), (200, 64, 5, 1), padding=(2, 0)),
+    ConvCase("column_7", (4, 130, 17, 17), (192, 130, 7, 1), padding=(3, 0)),
+    ConvCase("time", (2, 40, 9, 12, 17), (70, 40, 5, 1, 1), padding=(2, 0, 0), **VOLUME),
+    ConvCase("lines_groups", (4, 64, 18, 37), (96, 32, 1, 3), padding=(0, 1), groups=2),
+    ConvCase("lines_dilated", (2, 48, 28, 61), (64, 48, 1, 3), padding=(0, 2), dilation=(1, 2)),
     ConvCase("depth", (1, 48, 5, 21, 20), (64, 48, 3, 3, 3), padding=1, **VOLUME),
     ConvCase("depth_groups", (2, 64, 4, 18, 17), (96, 32, 2, 3, 3), groups=2, **VOLUME),
 ]  # fmt: skip
@@ -318,8 +359,12 @@ def test_gradients_are_adjoint(case):
     assert abs(np.vdot(a.weight, grad_weight) - wanted) < 1e-12 * scale
 
 
+# Planes without taps become rows where they are dense, so that tiles are summed in another order.
+UNMERGED = [case for case in LARGE if str(case) != "time"]
+
+
 @pytest.mark.parametrize("side", guard.SIDES)
-@pytest.mark.parametrize("case", LARGE, ids=str)
+@pytest.mark.parametrize("case", UNMERGED, ids=str)
 def test_gradient_of_the_weight_between_guard_pages(case, side):
     a = case.normal()
     expected = gradient_of_the_weight(case, a)
@@ -336,7 +381,13 @@ def test_gradient_of_the_weight_between_guard_pages(case, side):
 @pytest.mark.parametrize("side", guard.SIDES)
 @pytest.mark.parametrize(
     "case",
-    [named(n) for n in ("odd", "asymmetric", "5x5", "dilated", "dilated_columns", "depth")],
+    [
+        named(n)
+        for n in (
+            *("odd", "asymmetric", "5x5", "dilated", "dilated_columns", "depth"),
+            *("row_5", "row_7", "column_3", "column_7", "lines_dilated", "sound"),
+        )
+    ],
     ids=str,
 )
 def test_between_guard_pages(case, side, data_format, dtype, threads):

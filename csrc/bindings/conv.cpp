@@ -251,9 +251,11 @@ PackedConv::PackedConv(int dims, const Arguments& a)
   for (int i = 0; i < dims; ++i) {
     const std::size_t s = static_cast<std::size_t>(kSpatial - dims + i);
     axes[s].kernel = weight_shape_[static_cast<std::size_t>(i) + 2];
-    axes[s].stride = options_.stride[s];
+    // Where there is one tap, a stride is no matter of the kernel; see simplified().
+    axes[s].stride = axes[s].kernel == 1 ? 1 : options_.stride[s];
     axes[s].dilation = options_.dilation[s];
   }
+  if (axes[kHeight].kernel == 1) std::swap(axes[kDepth], axes[kHeight]);  // as simplified() does
   check_algorithm(algorithm_, axes);
   if (weight_shape_[0] % options_.groups != 0) {
     throw ValueError("Given groups=" + std::to_string(options_.groups) +

@@ -26,7 +26,8 @@ const char* name_of(Algorithm algorithm) {
 
 void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes) {
   if (wanted != Algorithm::kWinograd || winograd_applies(axes)) return;
-  throw std::invalid_argument("algorithm: 'winograd' needs a 3x3 or 5x5 kernel with stride 1");
+  throw std::invalid_argument(
+      "algorithm: 'winograd' needs a kernel of 3x3, 5x5, or 3, 5 or 7 in one row or column, with stride 1");
 }
 
 void check_algorithm(Algorithm wanted, Index channels, Index outputs, Index depth_taps) {
@@ -92,6 +93,8 @@ ConvPlan plan_part(const Problem& part, const ConvPlan& whole, int threads) {
   return plan_conv<T>(part, true, threads, depthwise ? Algorithm::kAuto : Algorithm::kDirect);
 }
 
+static std::string sizes(Index height, Index width) { return std::to_string(height) + "x" + std::to_string(width); }
+
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan) {
   if (plan.algorithm == Algorithm::kDepthwise) return explain(p, plan.depthwise);
   if (plan.algorithm == Algorithm::kDots) {
@@ -101,11 +104,11 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
   }
   if (plan.algorithm == Algorithm::kWinograd) {
     const WinogradPlan& w = plan.winograd;
-    const std::string outputs = std::to_string(w.tile), taps = std::to_string(w.taps());
-    return {{"tiles", std::to_string(w.tiles) + " of F(" + outputs + "x" + outputs + ", " + taps + "x" + taps + "), " +
-                          std::to_string(w.points) + " products for " +
-                          std::to_string(w.tile * w.tile * w.taps() * w.taps())},
-            {"tiles of a task", std::to_string(w.block_tiles())}};
+    const WinogradAxis &h = w.form.height, &v = w.form.width;
+    return {
+        {"tiles", std::to_string(w.tiles) + " of F(" + sizes(h.tile, v.tile) + ", " + sizes(h.taps, v.taps) + "), " +
+                      std::to_string(w.points) + " products for " + std::to_string(h.tile * v.tile * h.taps * v.taps)},
+        {"tiles of a task", std::to_string(w.block_tiles())}};
   }
   const DirectPlan& direct = plan.direct;
   const bool channels = direct.lanes == Orientation::kChannelLanes;
@@ -121,7 +124,7 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
 
 int packed_form(const ConvPlan& plan) {
   if (plan.algorithm == Algorithm::kDepthwise || plan.algorithm == Algorithm::kDots) return -1;
-  if (plan.algorithm == Algorithm::kWinograd) return 2 + plan.winograd.form;
+  if (plan.algorithm == Algorithm::kWinograd) return 2 + plan.winograd.form.kernels;
   return plan.direct.lanes == Orientation::kChannelLanes ? 0 : 1;
 }
 

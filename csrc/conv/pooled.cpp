@@ -29,8 +29,10 @@ class Bands {
       : p_(p), axis_(static_cast<std::size_t>(kSpatial - dims)) {
     const Index height = p.axis[axis_].out, slice = elements({0, 1, 0, 1});
     // Bands start where Winograd's tiles do, so that tiles are those of the whole image.
-    const bool tiles = whole.algorithm == Algorithm::kWinograd && axis_ == kHeight;
-    const Index step = tiles ? whole.winograd.tile * winograd_grids(p.height()) : 2;
+    const bool tiles = whole.algorithm == Algorithm::kWinograd;
+    const WinogradForm& form = whole.winograd.form;  // its height may be the depth here, see simplified()
+    const Index tile = round_up(axis_ == kWidth ? form.width.tile : form.height.tile, 2);  // windows stay whole
+    const Index step = tiles ? tile * winograd_grids(p.axis[axis_]) : 2;
     const Index units = ceil_div(height, step), most = std::max<Index>(1, budget / (slice * step));
     step_ = step;
     rows_ = Panels(units, most);
@@ -100,7 +102,11 @@ Problem with_pool(Problem p, OutputPool pool, bool direct, const ImageStrides& y
 // Windows of two axes lie within a tile of Winograd's, or within a block that is finished at once.
 bool pools_in_store(const Problem& p, const ConvPlan& plan, int dims) {
   if (dims != 2 || p.channels * p.taps() == 0) return false;
-  if (plan.algorithm == Algorithm::kWinograd) return winograd_grids(p.height()) * winograd_grids(p.width()) == 1;
+  if (plan.algorithm == Algorithm::kWinograd) {
+    const WinogradForm& form = plan.winograd.form;
+    return winograd_grids(p.height()) * winograd_grids(p.width()) == 1 &&
+           std::min(form.height.tile, form.width.tile) > 1;
+  }
   if (plan.algorithm != Algorithm::kDirect) return false;
   return plan.direct.lanes == Orientation::kChannelLanes ||
          (plan.direct.lanes == Orientation::kRawPixels && p.y.space[kWidth] == 1);

@@ -84,17 +84,15 @@ class Task {
   // V of the block of channels that starts with depth d.
   void transform_input(Index d) {
     const WinogradPlan& plan = call_.plan;
-    StagedRows<T> rows(call_.p, plan.tile, plan.span(), call_.a.x + g_ * call_.p.x.group, staged_);
+    StagedRows<T> rows(call_.p, plan.form.height, plan.form.width, call_.a.x + g_ * call_.p.x.group, staged_);
     const Index lanes = call_.kernels.lanes, first = channel(d), end = channel(end_depth(d));
     for (Index c = first; c < end; c += lanes) {
       for_each_run(call_.p, call_.plan, first_tile_, tiles_, [&](const TileRun& run, Index at) {
-        WinogradInput<T> input;
-        rows.stage(run, c, std::min(lanes, end - c), input.rows);
-        input.tiles = run.count;
+        WinogradInput<T> input = rows.stage(run, c, std::min(lanes, end - c));
         input.dst = v_ + at * call_.rooms.channels + (c - first);
         input.point = call_.rooms.v_point;
         input.tile = call_.rooms.channels;
-        call_.kernels.winograd[call_.plan.form].input(input);
+        call_.kernels.winograd[call_.plan.form.kernels].input(input);
       });
     }
   }
@@ -149,14 +147,29 @@ class Task {
       for_each_run(p, call_.plan, first_tile_, tiles_, [&](const TileRun& run, Index at) {
         const Rectangle r = run.outputs(p, call_.plan, g_);
         if (r.height <= 0 || r.width <= 0) return;
-        call_.kernels.winograd[call_.plan.form].output({m_ + at * call_.rooms.outputs + v * lanes, call_.rooms.m_point,
-                                                        call_.rooms.outputs, finished_, r.width * lanes, r.height,
-                                                        r.width});
+        finish(r, m_ + at * call_.rooms.outputs + v * lanes);
         T* const y = call_.a.y + run.grid_h * p.y.space[kHeight] + run.grid_w * p.y.space[kWidth];
         OutputBlock<T>(call_.grid, r, y, output, std::min(lanes, p.outputs - output), bias)
             .store_pixel_rows(finished_, lanes);
       });
     }
+  }
+
+  // The outputs of r, as pixels of one vector.
+  void finish(const Rectangle& r, const T* m) {
+    const WinogradForm& form = call_.plan.form;
+    const Index lanes = call_.kernels.lanes, across = form.width.tile;
+    WinogradOutput<T> output{};
+    output.src = m;
+    output.point = call_.rooms.m_point;
+    output.tile = call_.rooms.outputs;
+    output.dst = finished_;
+    output.row = form.height.span() == 1 ? lanes : r.width * lanes;
+    output.rows = r.height;
+    output.columns = r.width;
+    output.step = across * lanes;
+    output.tiles = ceil_div(r.width, across);
+    call_.kernels.winograd[form.kernels].output(output);
   }
 
   const Call<T>& call_;
@@ -214,8 +227,8 @@ WinogradRooms<T>::WinogradRooms(const WinogradPlan& plan) {
   u = plan.fleeting_weights ? plan.points * u_point : 0;
   v = plan.points * v_point;
   m = plan.points * m_point;
-  staged = StagedRows<T>::elements(plan.tile, plan.span(), run, lanes);
-  finished = plan.tile * run * plan.tile * lanes;
+  staged = StagedRows<T>::elements(plan.form.height, plan.form.width, run, lanes);
+  finished = plan.form.height.tile * run * plan.form.width.tile * lanes;
 }
 
 template <class T>

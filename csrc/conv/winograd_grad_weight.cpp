@@ -6,9 +6,9 @@
 // with V as in the forward, and P * P products of matrices whose reduction runs over tiles: the tile kernel again, rows
 // being channels and lanes outputs.
 //
-// A task owns a block of channels by a panel of outputs, so few that S stays in L2 while all tiles pass by, some at a
-// time. Where dW is so small that there are few tasks, the tiles are split too, into parts that follow from the problem
-// alone; their results are added in order, so the bits do not depend on the threads.
+// A task owns a block of channels by some panels of outputs, so few that S stays in L2 while all tiles pass by, some at
+// a time. Where dW is so small that there are few tasks, the tiles are split too, into parts that follow from the
+// problem alone; their results are added in order, so the bits do not depend on the threads.
 #include "winograd_grad_weight.hpp"
 
 #include <algorithm>
@@ -23,28 +23,35 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kFewest = 16;        // channels, outputs and tiles
-constexpr Index kMostChannels = 64;  // of a task
-constexpr Index kMostTiles = 24;     // that are transformed at a time
-constexpr Index kFewTasks = 4;       // fewer would leave threads idle
+constexpr Index kFewest = 16;  // channels, outputs and tiles
+// Channels of a task and tiles that are transformed at a time; those of a line have few points.
+Index most_channels_of_task(const WinogradForm& f) { return f.line() ? 128 : 64; }
+Index most_tiles_at_once(const WinogradForm& f) { return f.line() ? 96 : 24; }
+constexpr Index kSumsBytes = Index{600} << 10;  // S of a task
+constexpr Index kFewTasks = 4;                  // fewer would leave threads idle
+
+// Tiles of dY are what a tile's outputs are.
+WinogradAxis without_taps(const WinogradAxis& axis) { return {axis.tile, 1}; }
 
 template <class T>
 struct GradPlan {
   WinogradPlan tiles;  // the form and how the tiles lie
-  Panels channels, panels, blocks;
+  Panels channels, panels, panel_tasks, blocks;
   Index parts = 1;
-  Index lanes, width, v_row;  // outputs of the widest panel; V's row
+  Index lanes, width, v_row;  // outputs of the widest task; V's row
   Index v_point, z_point, s_point;
 
-  explicit GradPlan(const Problem& p);
+  GradPlan(const Problem& p, int threads);
   // Points are a cache line apart, too, or they would all fall into one set.
   static Index apart(Index elements) { return round_up(elements, 16) + 16; }
   Index most_channels() const { return WinogradPlan::most(channels); }
   Index most_tiles() const { return WinogradPlan::most(blocks); }
   Index most_run() const { return std::min(most_tiles(), tiles.tile_columns); }
-  Index input_rows() const { return StagedRows<T>::elements(tiles.tile, tiles.span(), most_run(), lanes); }
-  Index gradient_rows() const { return StagedRows<T>::elements(tiles.tile, tiles.tile, most_run(), lanes); }
-  Index finished() const { return most_channels() * tiles.taps() * tiles.taps() * lanes; }
+  Index input_rows() const { return StagedRows<T>::elements(tiles.form.height, tiles.form.width, most_run(), lanes); }
+  Index gradient_rows() const {
+    return StagedRows<T>::elements(without_taps(tiles.form.height), without_taps(tiles.form.width), most_run(), lanes);
+  }
+  Index finished() const { return most_channels() * tiles.form.height.taps * tiles.form.width.taps * lanes; }
   std::size_t bytes() const {
     std::size_t all = 2 * Workspace::piece_bytes<Index>(std::max(most_channels(), most_tiles()));
     for (const Index room : {tiles.points * v_point, tiles.points * z_point, tiles.points * s_point, input_rows(),
@@ -59,29 +66,33 @@ struct GradPlan {
 WinogradPlan tiles_of(const Problem& p) {
   WinogradPlan plan;
   const bool tiny = std::min(grid_size(p.height()), grid_size(p.width())) <= 2;
-  plan.form = p.height().kernel == 5 ? kF2x5 : tiny ? kF2x3 : kF4x3;
-  plan.tile = plan.form == kF4x3 ? 4 : 2;
-  plan.points = plan.span() * plan.span();
-  plan.tile_rows = ceil_div(grid_size(p.height()), plan.tile);
-  plan.tile_columns = ceil_div(grid_size(p.width()), plan.tile);
-  const Index grids = winograd_grids(p.height()) * winograd_grids(p.width());
-  plan.tiles = p.batch * p.depth().out * grids * plan.tile_rows * plan.tile_columns;
+  plan.form = winograd_form(p, tiny);
+  plan.points = plan.form.points();
+  lay_tiles(p, plan);
   return plan;
 }
 
 template <class T>
-GradPlan<T>::GradPlan(const Problem& p) : tiles(tiles_of(p)) {
+GradPlan<T>::GradPlan(const Problem& p, int threads) : tiles(tiles_of(p)) {
   const Kernels<T>& k = kernels().of<T>();
   lanes = k.lanes;
-  channels = Panels(p.channels, kMostChannels);
+  channels = Panels(p.channels, most_channels_of_task(tiles.form));
   panels = Panels(ceil_div(p.outputs, lanes), k.tile_vectors);
-  blocks = Panels(tiles.tiles, kMostTiles);
-  width = WinogradPlan::most(panels) * lanes;
+  blocks = Panels(tiles.tiles, most_tiles_at_once(tiles.form));
+  const Index panel = WinogradPlan::most(panels) * lanes;
+  const Index sums = tiles.points * most_channels() * panel * static_cast<Index>(sizeof(T));
+  panel_tasks = Panels(panels.count, std::max<Index>(1, kSumsBytes / sums));
+  width = WinogradPlan::most(panel_tasks) * panel;
+  parts = parts_of_gradient<T>(p, blocks.count, kFewTasks / (p.groups * channels.count * panel_tasks.count));
+  // Tasks of fewer channels, if that gives every thread the same; the bits do not depend on it.
+  const Index others = parts * p.groups * panel_tasks.count;
+  Index count = channels.count;
+  while (others * count % threads != 0 && others * count < 4 * threads && channels.total / count > 2 * lanes) ++count;
+  channels = Panels(p.channels, ceil_div(p.channels, count));
   v_row = round_up(most_channels(), lanes);
   v_point = apart(most_tiles() * v_row);
   z_point = apart(most_tiles() * width);
   s_point = apart(most_channels() * width);
-  parts = parts_of_gradient<T>(p, blocks.count, kFewTasks / (p.groups * channels.count * panels.count));
 }
 
 // The gradient as an image of its own: its tiles neither overlap nor meet padding, but at the end.
@@ -100,7 +111,7 @@ Problem image_of_gradient(const Problem& p) {
 template <class T>
 class GradTask {
  public:
-  GradTask(const Problem& p, const GradPlan<T>& plan, Index g, Index channels, Index panel)
+  GradTask(const Problem& p, const GradPlan<T>& plan, Index g, Index channels, Index panels)
       : p_(p),
         gradient_(image_of_gradient(p)),
         plan_(plan),
@@ -108,9 +119,10 @@ class GradTask {
         g_(g),
         channel_(plan.channels.start(channels)),
         channels_(plan.channels.size(channels)),
-        output_(plan.panels.start(panel) * plan.lanes),
-        vectors_(plan.panels.size(panel)),
-        width_(vectors_ * plan.lanes),
+        first_panel_(plan.panel_tasks.start(panels)),
+        end_panel_(first_panel_ + plan.panel_tasks.size(panels)),
+        output_(plan.panels.start(first_panel_) * plan.lanes),
+        width_(plan.panels.start(end_panel_) * plan.lanes - output_),
         workspace_(plan.bytes()) {
     v_ = workspace_.take<T>(plan.tiles.points * plan.v_point);
     z_ = workspace_.take<T>(plan.tiles.points * plan.z_point);
@@ -142,9 +154,7 @@ class GradTask {
                  Index point, Index row) {
     for (Index c = first; c < last; c += plan_.lanes) {
       for_each_run(p_, plan_.tiles, first_tile, tiles, [&](const TileRun& run, Index at) {
-        WinogradInput<T> input;
-        rows.stage(run, c, std::min(plan_.lanes, last - c), input.rows);
-        input.tiles = run.count;
+        WinogradInput<T> input = rows.stage(run, c, std::min(plan_.lanes, last - c));
         input.dst = to + at * row + (c - first);
         input.point = point;
         input.tile = row;
@@ -154,42 +164,54 @@ class GradTask {
   }
 
   void transform_input(const T* x, Index first_tile, Index tiles) {
-    StagedRows<T> rows(p_, plan_.tiles.tile, plan_.tiles.span(), x + g_ * p_.x.group, input_rows_);
-    transform(rows, first_tile, tiles, channel_, channel_ + channels_, k_.winograd[plan_.tiles.form].input, v_,
+    const WinogradForm& form = plan_.tiles.form;
+    StagedRows<T> rows(p_, form.height, form.width, x + g_ * p_.x.group, input_rows_);
+    transform(rows, first_tile, tiles, channel_, channel_ + channels_, k_.winograd[form.kernels].input, v_,
               plan_.v_point, plan_.v_row);
   }
 
   void transform_gradient(const T* dy, Index first_tile, Index tiles) {
-    StagedRows<T> rows(gradient_, plan_.tiles.tile, plan_.tiles.tile, dy + g_ * p_.y.group, gradient_rows_);
-    transform(rows, first_tile, tiles, output_, std::min(output_ + width_, p_.outputs),
-              k_.winograd[plan_.tiles.form].output_gradient, z_, plan_.z_point, width_);
+    const WinogradForm& form = plan_.tiles.form;
+    StagedRows<T> rows(gradient_, without_taps(form.height), without_taps(form.width), dy + g_ * p_.y.group,
+                       gradient_rows_);
+    for (Index i = first_panel_; i < end_panel_; ++i) {
+      const Index first = plan_.panels.start(i) * plan_.lanes, width = plan_.panels.size(i) * plan_.lanes;
+      transform(rows, first_tile, tiles, first, std::min(first + width, p_.outputs),
+                k_.winograd[form.kernels].output_gradient, z_ + (first - output_) * plan_.most_tiles(), plan_.z_point,
+                width);
+    }
   }
 
   void multiply(Index tiles, bool accumulate) {
+    for (Index point = 0; point < plan_.tiles.points; ++point) {
+      for (Index i = first_panel_; i < end_panel_; ++i) multiply(tiles, accumulate, point, i);
+    }
+  }
+  void multiply(Index tiles, bool accumulate, Index point, Index panel) {
     const Panels rows(channels_, k_.tile_rows);
+    const Index lane = plan_.panels.start(panel) * plan_.lanes - output_, vectors = plan_.panels.size(panel);
     Tile<T> tile{};
     tile.depth = tiles;
     tile.k_offset = tile_offset_;
     tile.ldc = width_;
-    tile.lanes = width_;
+    tile.lanes = vectors * plan_.lanes;
     tile.accumulate = accumulate;
-    for (Index point = 0; point < plan_.tiles.points; ++point) {
-      tile.a = v_ + point * plan_.v_point;
-      tile.b = z_ + point * plan_.z_point;
-      for (Index i = 0; i < rows.count; i += tile.tiles) {
-        tile.row_offset = row_offset_ + rows.start(i);
-        tile.c = s_ + point * plan_.s_point + rows.start(i) * width_;
-        tile.next.c = rows.size(i) * width_;
-        tile.tiles = rows.end_of_size(i) - i;
-        k_.channel_lanes[rows.size(i) - 1][vectors_ - 1](tile);
-      }
+    tile.a = v_ + point * plan_.v_point;
+    tile.b = z_ + point * plan_.z_point + lane * plan_.most_tiles();
+    for (Index i = 0; i < rows.count; i += tile.tiles) {
+      tile.row_offset = row_offset_ + rows.start(i);
+      tile.c = s_ + point * plan_.s_point + rows.start(i) * width_ + lane;
+      tile.next.c = rows.size(i) * width_;
+      tile.tiles = rows.end_of_size(i) - i;
+      k_.channel_lanes[rows.size(i) - 1][vectors - 1](tile);
     }
   }
 
   void store(T* to) {
     const Index taps = p_.taps(), lanes = plan_.lanes;
-    for (Index v = 0; v < vectors_; ++v) {
-      k_.winograd[plan_.tiles.form].weight_gradient({s_ + v * lanes, plan_.s_point, width_, channels_, finished_});
+    for (Index v = 0; v < width_ / lanes; ++v) {
+      k_.winograd[plan_.tiles.form.kernels].weight_gradient(
+          {s_ + v * lanes, plan_.s_point, width_, channels_, finished_});
       const Index outputs = std::min(lanes, p_.outputs - output_ - v * lanes);
       k_.transpose({finished_, lanes, channels_ * taps, outputs, to + v * lanes * p_.w.out, p_.w.out, nullptr, false});
     }
@@ -199,7 +221,7 @@ class GradTask {
   Problem gradient_;
   const GradPlan<T>& plan_;
   const Kernels<T>& k_;
-  Index g_, channel_, channels_, output_, vectors_, width_;
+  Index g_, channel_, channels_, first_panel_, end_panel_, output_, width_;
   Workspace workspace_;
   T *v_, *z_, *s_, *input_rows_, *gradient_rows_, *finished_;
   Index *row_offset_, *tile_offset_;
@@ -215,31 +237,32 @@ bool winograd_grad_weight_wins(const Problem& p) {
   const WinogradPlan tiles = tiles_of(p);
   if (!winograd_applies(p.axis) || p.depth().kernel > 1 || std::min({p.channels, p.outputs, tiles.tiles}) < kFewest)
     return false;
-  const GradPlan<T> plan(p);
+  const double fma_use = tiles.form.line() ? 0.85 : 0.7;  // longer reductions
+  const GradPlan<T> plan(p, 1);
   const double in = static_cast<double>(ceil_div(p.channels, plan.lanes)), out = static_cast<double>(plan.panels.total);
   const double channels = static_cast<double>(p.channels), taps = static_cast<double>(p.taps());
   const double points = static_cast<double>(tiles.points), count = static_cast<double>(tiles.tiles);
   const double transforms =
       count * points * transform * columns_apart(p) *
-      (in * static_cast<double>(plan.panels.count) + out * static_cast<double>(plan.channels.count));
-  const double products = points * channels * out * (count / 2 / 0.7 + finish);
+      (in * static_cast<double>(plan.panel_tasks.count) + out * static_cast<double>(plan.channels.count));
+  const double products = points * channels * out * (count / 2 / fma_use + finish);
   const double direct = static_cast<double>(p.batch * p.pixels()) * taps * channels * out / 2 / 0.8;
   return transforms + products < 0.9 * direct;
 }
 
 template <class T>
 void winograd_grad_weight(const Problem& p, const T* x, const T* grad_output, T* grad_weight, int threads) {
-  const GradPlan<T> plan(p);
+  const GradPlan<T> plan(p, threads);
   const Index elements = p.groups * p.outputs * p.channels * p.taps();
   const RecycledBlock partial(plan.parts > 1 ? static_cast<std::size_t>(plan.parts * elements) * sizeof(T) : 0);
   const Panels parts(plan.blocks.count, ceil_div(plan.blocks.count, plan.parts));
-  const Index tasks = parts.count * p.groups * plan.channels.count * plan.panels.count;
+  const Index tasks = parts.count * p.groups * plan.channels.count * plan.panel_tasks.count;
   parallel_for(useful_threads(p.flops() / 3, tasks, threads), tasks, [&](Index i) {
-    const Index panel = i % plan.panels.count, channels = i / plan.panels.count % plan.channels.count;
-    const Index group = i / plan.panels.count / plan.channels.count % p.groups;
-    const Index part = i / plan.panels.count / plan.channels.count / p.groups;
+    const Index panels = i % plan.panel_tasks.count, channels = i / plan.panel_tasks.count % plan.channels.count;
+    const Index group = i / plan.panel_tasks.count / plan.channels.count % p.groups;
+    const Index part = i / plan.panel_tasks.count / plan.channels.count / p.groups;
     T* to = plan.parts > 1 ? partial.as<T>() + part * elements : grad_weight;
-    GradTask<T>(p, plan, group, channels, panel).run(x, grad_output, parts.start(part), parts.size(part), to);
+    GradTask<T>(p, plan, group, channels, panels).run(x, grad_output, parts.start(part), parts.size(part), to);
   });
   if (plan.parts > 1) add_parts(partial.as<const T>(), parts.count, elements, grad_weight);
 }

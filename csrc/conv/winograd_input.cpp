@@ -7,18 +7,26 @@
 namespace fastconv {
 
 template <class T>
-void StagedRows<T>::stage(const TileRun& run, Index c, Index channels, const T* (&rows)[kMaxWinogradSpan]) {
-  const Index row = ((run.count - 1) * tile_ + span_) * kernels().of<T>().lanes;
-  const Index held = below_last(run, c) ? span_ - tile_ : 0;
-  for (Index i = 0; i < span_; ++i) {
-    const Index at = run.row * tile_ + i;
-    T* to = ring_ + at % span_ * row;
+WinogradInput<T> StagedRows<T>::stage(const TileRun& run, Index c, Index channels) {
+  const Index lanes = kernels().of<T>().lanes, span = height_.span();
+  const Index row = columns(width_, run.count) * lanes;
+  const Index held = below_last(run, c) ? span - height_.tile : 0;
+  WinogradInput<T> input{};
+  input.tiles = run.count;
+  input.step = width_.tile * lanes;
+  for (Index i = 0; i < span; ++i) {
+    const Index at = run.row * height_.tile + i;
+    T* to = ring_ + at % span * row;
     const Index ih = p_.height().input_of(run.grid_h, at);  // dilation is the step from a row of the grid to the next
     if (i >= held) stage_row(run, ih, c, channels, to);
-    rows[i] = to;
+    input.rows[i] = to;
+  }
+  if (span == 1) {  // a line of columns
+    for (Index i = 1; i < width_.span(); ++i) input.rows[i] = input.rows[0] + i * lanes;
   }
   last_ = run;
   last_channel_ = c;
+  return input;
 }
 
 template <class T>
@@ -30,9 +38,9 @@ bool StagedRows<T>::below_last(const TileRun& run, Index c) const {
 
 template <class T>
 void StagedRows<T>::stage_row(const TileRun& run, Index ih, Index c, Index channels, T* to) const {
-  const Index lanes = kernels().of<T>().lanes, width = (run.count - 1) * tile_ + span_;
+  const Index lanes = kernels().of<T>().lanes, width = columns(width_, run.count);
   const Axis& w = p_.width();
-  const Index step = w.dilation, iw = w.input_of(run.grid_w, run.column * tile_);
+  const Index step = w.dilation, iw = w.input_of(run.grid_w, run.column * width_.tile);
   const Index id = p_.depth().input_of(run.od, c / p_.channels);
   const Index before = std::min(iw < 0 ? ceil_div(-iw, step) : 0, width);
   const Index first = iw + before * step, left = first < w.in ? ceil_div(w.in - first, step) : 0;

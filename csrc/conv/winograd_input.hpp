@@ -12,7 +12,8 @@ struct TileRun {
 
   // In coordinates of the grid; empty where the grid is smaller than the first one and ends before.
   Rectangle outputs(const Problem& p, const WinogradPlan& plan, Index g) const {
-    const Index oh = row * plan.tile, ow = column * plan.tile;
+    const Index tile_h = plan.form.height.tile, tile_w = plan.form.width.tile;
+    const Index oh = row * tile_h, ow = column * tile_w;
     const auto left = [](const Axis& a, Index grid, Index at) {
       return ceil_div(a.out - grid, winograd_grids(a)) - at;
     };
@@ -21,8 +22,8 @@ struct TileRun {
             od,
             oh,
             ow,
-            std::min(plan.tile, left(p.height(), grid_h, oh)),
-            std::min(count * plan.tile, left(p.width(), grid_w, ow))};
+            std::min(tile_h, left(p.height(), grid_h, oh)),
+            std::min(count * tile_w, left(p.width(), grid_w, ow))};
   }
 };
 
@@ -51,28 +52,29 @@ void for_each_run(const Problem& p, const WinogradPlan& plan, Index first, Index
   }
 }
 
-// A ring of input rows, [row % span][column][lane], for tiles that are `tile` apart and read `span`. Tiles below each
+// A ring of input rows, [row % span][column][lane], for tiles that are a tile apart and read `span`. Tiles below each
 // other share span - tile rows, which are staged once.
 template <class T>
 class StagedRows {
  public:
-  StagedRows(const Problem& p, Index tile, Index span, const T* x, T* ring)
-      : p_(p), tile_(tile), span_(span), x_(x), ring_(ring) {}
+  StagedRows(const Problem& p, const WinogradAxis& height, const WinogradAxis& width, const T* x, T* ring)
+      : p_(p), height_(height), width_(width), x_(x), ring_(ring) {}
 
-  static Index elements(Index tile, Index span, Index run, Index lanes) {
-    return span * ((run - 1) * tile + span) * lanes;
+  static Index elements(const WinogradAxis& height, const WinogradAxis& width, Index run, Index lanes) {
+    return height.span() * columns(width, run) * lanes;
   }
 
-  // The rows of a run for channels [c, c + channels) of winograd_channels; lanes beyond hold anything.
-  void stage(const TileRun& run, Index c, Index channels, const T* (&rows)[kMaxWinogradSpan]);
+  // The rows of a run for channels [c, c + channels) of winograd_channels, and its tiles; lanes beyond hold anything.
+  WinogradInput<T> stage(const TileRun& run, Index c, Index channels);
 
  private:
+  static Index columns(const WinogradAxis& width, Index run) { return (run - 1) * width.tile + width.span(); }
   bool below_last(const TileRun& run, Index c) const;
   void stage_row(const TileRun& run, Index ih, Index c, Index channels, T* to) const;
   void copy(const T* src, Index columns, Index channels, T* to) const;
 
   const Problem& p_;
-  Index tile_, span_;
+  WinogradAxis height_, width_;
   const T* x_;
   T* ring_;
   TileRun last_{};

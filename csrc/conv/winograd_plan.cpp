@@ -15,26 +15,21 @@ constexpr Index kBlockChannels = 512;          // bounds V where there are thous
 constexpr Index kBlockOutputs = 64;            // for each of which V is read once
 constexpr Index kPassBytes = Index{10} << 20;  // of weights that are transformed at a time
 constexpr Index kFleetingTiles = 160;
-constexpr Index kFewestTiles = 24;  // in a block; fewer would wait for the weights' way from L3
-constexpr Index kMostTiles = 60;
+constexpr Index kFewestTiles = 24;            // in a block; fewer would wait for the weights' way from L3
 constexpr Index kWorkspace = Index{4} << 20;  // bytes
+// Those of a line have few points, hence little V and M.
+Index most_tiles_of_block(const WinogradForm& f) { return f.line() ? 120 : 60; }
 
-struct Form {
-  WinogradTile form;
-  Index tile, taps;
-  Index points() const { return (tile + taps - 1) * (tile + taps - 1); }
-};
-constexpr Form kForms[] = {{kF4x3, 4, 3}, {kF2x3, 2, 3}, {kF2x5, 2, 5}};
-
-Index tiles_of(const Problem& p, const Form& f) {
-  const Axis &h = p.height(), &w = p.width();
-  return p.batch * p.depth().out * winograd_grids(h) * winograd_grids(w) * ceil_div(grid_size(h), f.tile) *
-         ceil_div(grid_size(w), f.tile);
+Index tiles_of(const Problem& p, const WinogradForm& f) {
+  WinogradPlan plan;
+  plan.form = f;
+  lay_tiles(p, plan);
+  return plan.tiles;
 }
 
 // Weights that are not packed beforehand and serve few tiles, or of which not even one panel fits a pass.
 template <class T>
-bool fleeting_weights(const Problem& p, const Form& f, bool prepacked) {
+bool fleeting_weights(const Problem& p, const WinogradForm& f, bool prepacked) {
   const Kernels<T>& k = kernels().of<T>();
   const double panel =
       static_cast<double>(f.points() * k.tile_vectors * k.lanes) * static_cast<double>(winograd_channels(p));
@@ -74,11 +69,11 @@ double read_cycles(double vectors, double bytes, double times) {
 }
 
 template <class T>
-double winograd_cycles(const Problem& p, const Form& f, bool prepacked) {
+double winograd_cycles(const Problem& p, const WinogradForm& f, bool prepacked) {
   const Vectors v = vectors_of<T>(p);
   const double points = static_cast<double>(f.points()), tiles = static_cast<double>(tiles_of(p, f));
   const double weights = points * static_cast<double>(winograd_channels(p)) * v.out;
-  const double blocks = std::ceil(tiles / static_cast<double>(kMostTiles));
+  const double blocks = std::ceil(tiles / static_cast<double>(most_tiles_of_block(f)));
   const bool fleeting = fleeting_weights<T>(p, f, prepacked);
   const double starts = std::ceil(tiles / 6) * points * std::ceil(v.out / 4) * kTileStart;
   const double products = tiles * weights / 2 / fma_use(v.out) + starts;
@@ -105,10 +100,9 @@ double direct_cycles(const Problem& p, bool prepacked) {
 }
 
 template <class T>
-Form cheapest(const Problem& p, bool prepacked) {
-  if (p.height().kernel == 5) return kForms[kF2x5];
-  const bool large = winograd_cycles<T>(p, kForms[kF4x3], prepacked) <= winograd_cycles<T>(p, kForms[kF2x3], prepacked);
-  return kForms[large ? kF4x3 : kF2x3];
+WinogradForm cheapest(const Problem& p, bool prepacked) {
+  const WinogradForm large = winograd_form(p), small = winograd_form(p, true);
+  return winograd_cycles<T>(p, large, prepacked) <= winograd_cycles<T>(p, small, prepacked) ? large : small;
 }
 
 // ---- blocks -------------------------------------------------------------------------------------
@@ -139,7 +133,7 @@ Index most_tiles(const Problem& p, const WinogradPlan& plan, Index width) {
   const double weights =
       static_cast<double>(pair * width) * static_cast<double>(winograd_channels(p) * plan.panels.count);
   const bool small = weights < static_cast<double>(l2) * 0.6;
-  return std::clamp((small ? l2 / 2 : kWorkspace) / tile, kFewestTiles, kMostTiles);
+  return std::clamp((small ? l2 / 2 : kWorkspace) / tile, kFewestTiles, most_tiles_of_block(plan.form));
 }
 
 // Whole rows of tiles where there are many blocks, for the sake of long runs. Where there are few, as even as possible
@@ -185,7 +179,28 @@ void choose_passes(const Problem& p, bool prepacked, Index width, WinogradPlan& 
 
 bool winograd_applies(const std::array<Axis, kSpatial>& axes) {
   const Axis &h = axes[kHeight], &w = axes[kWidth];
-  return h.kernel == w.kernel && (h.kernel == 3 || h.kernel == 5) && h.stride == 1 && w.stride == 1;
+  const Index taps = std::max(h.kernel, w.kernel);
+  const bool square = h.kernel == w.kernel, line = std::min(h.kernel, w.kernel) == 1;
+  return (taps == 3 || taps == 5 || (line && taps == 7)) && (square || line) && h.stride == 1 && w.stride == 1;
+}
+
+WinogradForm winograd_form(const Problem& p, bool small) {
+  const Axis &h = p.height(), &w = p.width();
+  const Index taps = std::max(h.kernel, w.kernel);
+  if (h.kernel == w.kernel) {
+    const WinogradAxis axis{taps == 3 && !small ? 4 : 2, taps};
+    return {taps == 5 ? kF2x5 : small ? kF2x3 : kF4x3, axis, axis};
+  }
+  const WinogradTile kernels = taps == 3 ? kLine4x3 : taps == 5 ? kLine4x5 : kLine2x7;
+  const WinogradAxis line{taps == 7 ? 2 : 4, taps};
+  return h.kernel > 1 ? WinogradForm{kernels, line, {}} : WinogradForm{kernels, {}, line};
+}
+
+void lay_tiles(const Problem& p, WinogradPlan& plan) {
+  const Axis &h = p.height(), &w = p.width();
+  plan.tile_rows = ceil_div(grid_size(h), plan.form.height.tile);
+  plan.tile_columns = ceil_div(grid_size(w), plan.form.width.tile);
+  plan.tiles = p.batch * p.depth().out * winograd_grids(h) * winograd_grids(w) * plan.tile_rows * plan.tile_columns;
 }
 
 bool winograd_applies(Index channels, Index outputs, Index depth_taps) {
@@ -200,21 +215,17 @@ bool winograd_wins(const Problem& p, bool prepacked) {
 
 template <class T>
 WinogradPlan plan_winograd(const Problem& p, bool prepacked, int threads) {
-  return plan_winograd<T>(p, cheapest<T>(p, prepacked).form, prepacked, threads);
+  return plan_winograd<T>(p, cheapest<T>(p, prepacked), prepacked, threads);
 }
 
 template <class T>
-WinogradPlan plan_winograd(const Problem& p, WinogradTile tile, bool prepacked, int threads) {
+WinogradPlan plan_winograd(const Problem& p, const WinogradForm& form, bool prepacked, int threads) {
   const Kernels<T>& k = kernels().of<T>();
-  const Form form = kForms[tile];
   WinogradPlan plan;
-  plan.form = form.form;
-  plan.tile = form.tile;
+  plan.form = form;
   plan.points = form.points();
   if (p.flops() == 0) return plan;
-  plan.tile_rows = ceil_div(grid_size(p.height()), form.tile);
-  plan.tile_columns = ceil_div(grid_size(p.width()), form.tile);
-  plan.tiles = tiles_of(p, form);
+  lay_tiles(p, plan);
   plan.panels = Panels(ceil_div(p.outputs, k.lanes), k.tile_vectors);
   const Index width = WinogradPlan::most(plan.panels) * k.lanes;
   plan.fleeting_weights = fleeting_weights<T>(p, form, prepacked);
@@ -232,7 +243,7 @@ template bool winograd_wins<float>(const Problem&, bool);
 template bool winograd_wins<double>(const Problem&, bool);
 template WinogradPlan plan_winograd<float>(const Problem&, bool, int);
 template WinogradPlan plan_winograd<double>(const Problem&, bool, int);
-template WinogradPlan plan_winograd<float>(const Problem&, WinogradTile, bool, int);
-template WinogradPlan plan_winograd<double>(const Problem&, WinogradTile, bool, int);
+template WinogradPlan plan_winograd<float>(const Problem&, const WinogradForm&, bool, int);
+template WinogradPlan plan_winograd<double>(const Problem&, const WinogradForm&, bool, int);
 
 }  // namespace fastconv

@@ -2,7 +2,7 @@
 // blocks.
 //
 // A tile is m x m outputs and needs P x P inputs, P = m + r - 1. Its work is P * P products for each pair of channels
-// instead of m * m * r * r, as P * P matrix products over all tiles:
+// instead of m * m * r * r, as P * P matrix products over all tiles (along a line, F(m, r): P instead of m * r):
 //
 //   V[point][tile][c] = B^T d B     M[point][tile][o] = sum over c of V[point][tile][c] * U[point][c][o]     y = A^T M
 //   A
@@ -20,10 +20,22 @@
 
 namespace fastconv {
 
+// Outputs of a tile and taps of the kernel along an axis. Both are 1 across a line.
+struct WinogradAxis {
+  Index tile = 1, taps = 1;
+  Index span() const { return tile + taps - 1; }
+};
+
+struct WinogradForm {
+  WinogradTile kernels = kF4x3;
+  WinogradAxis height, width;
+  Index points() const { return height.span() * width.span(); }
+  bool line() const { return height.taps == 1 || width.taps == 1; }
+};
+
 struct WinogradPlan {
-  WinogradTile form = kF4x3;
-  Index tile = 0;                         // m: outputs of a tile along an axis
-  Index points = 0;                       // P * P
+  WinogradForm form;
+  Index points = 0;
   Index tile_rows = 0, tile_columns = 0;  // of a grid
   Index tiles = 0;                        // of all grids of all planes
   Index tiles_per_unit = 1;               // a row of them, or one
@@ -43,8 +55,6 @@ struct WinogradPlan {
   std::size_t workspace = 0;  // bytes for each thread
   std::size_t shared = 0;     // bytes for the call
 
-  Index taps() const { return form == kF2x5 ? 5 : 3; }
-  Index span() const { return tile + taps() - 1; }
   Index block_tiles() const { return most(tile_blocks) * tiles_per_unit; }
   Index block_channels() const { return depths_per_block * depth; }
 
@@ -71,6 +81,12 @@ bool winograd_applies(const std::array<Axis, kSpatial>& axes);
 bool winograd_applies(Index channels, Index outputs, Index depth_taps);
 constexpr Index kWinogradUnit = 16;
 
+// The form for these kernels; `small`: of two outputs along an axis, where there is a choice.
+WinogradForm winograd_form(const Problem& p, bool small = false);
+
+// How many tiles there are and how they lie, in plan's form.
+void lay_tiles(const Problem& p, WinogradPlan& plan);
+
 // Whether it would be faster than the direct convolution. Depends on the problem, the ISA and `prepacked` alone.
 template <class T>
 bool winograd_wins(const Problem& p, bool prepacked);
@@ -79,6 +95,6 @@ template <class T>
 WinogradPlan plan_winograd(const Problem& p, bool prepacked, int threads);
 // With tiles that were chosen already.
 template <class T>
-WinogradPlan plan_winograd(const Problem& p, WinogradTile tile, bool prepacked, int threads);
+WinogradPlan plan_winograd(const Problem& p, const WinogradForm& form, bool prepacked, int threads);
 
 }  // namespace fastconv

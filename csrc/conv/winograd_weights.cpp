@@ -83,8 +83,8 @@ void transform_weights(const Problem& p, const WinogradPlan& plan, const T* w, c
       const Index next = c + channels;
       if (next < range.end_channel)
         prefetch(p, group, {next, std::min(kChannelsAtOnce, range.end_channel - next), first + v, outputs});
-      k.winograd[plan.form].weights({piece + (backwards ? (taps - 1) * lanes : 0), taps * lanes,
-                                     backwards ? -lanes : lanes, channels, u + v, point, width});
+      k.winograd[plan.form.kernels].weights({piece + (backwards ? (taps - 1) * lanes : 0), taps * lanes,
+                                             backwards ? -lanes : lanes, channels, u + v, point, width});
     }
   }
 }

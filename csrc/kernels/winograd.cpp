@@ -1,6 +1,7 @@
 // Winograd's transforms and products; see winograd_table.hpp.
 #include "part.hpp"
 #include "tile_shape.hpp"
+#include "winograd_line.hpp"
 #include "winograd_product.hpp"
 #include "winograd_tile.hpp"
 
@@ -10,6 +11,12 @@ template <class T, int M, int R>
 constexpr fastconv::WinogradTransforms<T> winograd_of() {
   return {winograd_input<T, M, R>, winograd_output<T, M, R>, winograd_weights<T, M, R>,
           winograd_output_gradient<T, M, R>, winograd_weight_gradient<T, M, R>};
+}
+
+template <class T, int M, int R>
+constexpr fastconv::WinogradTransforms<T> winograd_line_of() {
+  return {winograd_line_input<T, M, R>, winograd_line_output<T, M, R>, winograd_line_weights<T, M, R>,
+          winograd_line_output_gradient<T, M, R>, winograd_line_weight_gradient<T, M, R>};
 }
 
 template <class T, int NV>
@@ -28,6 +35,9 @@ constexpr fastconv::WinogradKernels<T> winograd() {
   k.winograd[fastconv::kF4x3] = winograd_of<T, 4, 3>();
   k.winograd[fastconv::kF2x3] = winograd_of<T, 2, 3>();
   k.winograd[fastconv::kF2x5] = winograd_of<T, 2, 5>();
+  k.winograd[fastconv::kLine4x3] = winograd_line_of<T, 4, 3>();
+  k.winograd[fastconv::kLine4x5] = winograd_line_of<T, 4, 5>();
+  k.winograd[fastconv::kLine2x7] = winograd_line_of<T, 2, 7>();
   k.winograd_product[0] = winograd_product_or_null<T, 1>();
   k.winograd_product[1] = winograd_product_or_null<T, 2>();
   k.winograd_product[2] = winograd_product_or_null<T, 3>();

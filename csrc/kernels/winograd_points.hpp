@@ -18,7 +18,8 @@
 
 namespace {
 
-// Pairs of points +-p share their even and odd parts, which is most of what the functions below do.
+// Pairs of points +-p share their even and odd parts, which is most of what the functions below do. Other counts of
+// points are in winograd_pairs.hpp.
 template <int Points>
 struct WinogradPoints;
 

@@ -9,21 +9,24 @@
 namespace fastconv {
 
 // Winograd's transforms F(m x m, r x r), see winograd_points.hpp; P = m + r - 1 points along each axis make P * P
-// matrices, `point` elements apart.
-enum WinogradTile : int { kF4x3, kF2x3, kF2x5, kWinogradTiles };
+// matrices, `point` elements apart. Those along a line, F(m, r), have P points; the line is a row or a column.
+enum WinogradTile : int { kF4x3, kF2x3, kF2x5, kLine4x3, kLine4x5, kLine2x7, kWinogradTiles };
 
-// V = B^T d B of neighbouring tiles, one vector of channels: rows[row][column][lane], dst[point][tile][lane].
-constexpr int kMaxWinogradSpan = 6;
+// V = B^T d B of neighbouring tiles, one vector of channels: rows[row][column][lane], dst[point][tile][lane]. Along a
+// line, V = B^T d of rows[element][tile * step].
+constexpr int kMaxWinogradSpan = 8;
 template <class T>
 struct WinogradInput {
   const T* rows[kMaxWinogradSpan];
-  std::ptrdiff_t tiles;  // each m columns after the one before
+  std::ptrdiff_t step;  // from a tile's first column to the next one's
+  std::ptrdiff_t tiles;
   T* dst;
   std::ptrdiff_t point, tile;
 };
 
 // y = A^T M A of neighbouring tiles, one vector of channels: src[point][tile][lane], dst[row][column][lane]. Only
-// `rows` rows of a tile and `columns` columns of all tiles together are written.
+// `rows` rows of a tile and `columns` columns of all tiles together are written. Along a line, y = A^T M goes to
+// dst[tile * step + element * row], all of it.
 template <class T>
 struct WinogradOutput {
   const T* src;
@@ -31,6 +34,7 @@ struct WinogradOutput {
   T* dst;
   std::ptrdiff_t row;
   std::ptrdiff_t rows, columns;
+  std::ptrdiff_t step, tiles;
 };
 
 // U = G g G^T of several channels, one vector of outputs: src[channel][tap][lane], dst[point][channel][width].
@@ -69,7 +73,7 @@ struct WinogradTransforms {
   void (*input)(const WinogradInput<T>&);
   void (*output)(const WinogradOutput<T>&);
   void (*weights)(const WinogradWeights<T>&);
-  void (*output_gradient)(const WinogradInput<T>&);  // Z = A dy A^T: rows[m], as many columns for a tile
+  void (*output_gradient)(const WinogradInput<T>&);  // Z = A dy A^T: rows[m], as many columns for a tile; or A dy
   void (*weight_gradient)(const WinogradWeightGradient<T>&);
 };
 
