@@ -16,19 +16,12 @@ T finished(T sum, const T* bias, Index o, bool relu) {
 template <class T>
 void OutputBlock<T>::store_run(const T* sums, Index width, Index pixels, T* y, const Finish& finish) const {
   const Index step = p_.y.space[kWidth];
-  if (step == 1) {
-    kernels().of<T>().transpose({sums, width, pixels, outputs_, y, p_.y.channel, finish.bias, finish.relu});
+  if (p_.y.channel != 1 || step == 1) {
+    kernels().of<T>().transpose({sums, width, pixels, outputs_, y, p_.y.channel, finish.bias, finish.relu, step});
     return;
   }
-  if (p_.y.channel == 1) {
-    for (Index i = 0; i < pixels; ++i, sums += width, y += step) {
-      for (Index o = 0; o < outputs_; ++o) y[o] = finished(sums[o], finish.bias, o, finish.relu);
-    }
-    return;
-  }
-  for (Index o = 0; o < outputs_; ++o) {
-    T* to = y + o * p_.y.channel;
-    for (Index i = 0; i < pixels; ++i) to[i * step] = finished(sums[i * width + o], finish.bias, o, finish.relu);
+  for (Index i = 0; i < pixels; ++i, sums += width, y += step) {
+    for (Index o = 0; o < outputs_; ++o) y[o] = finished(sums[o], finish.bias, o, finish.relu);
   }
 }
 

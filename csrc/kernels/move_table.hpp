@@ -6,7 +6,7 @@
 
 namespace fastconv {
 
-// dst[col * ld_dst + row] = src[row * ld_src + col], plus what a finished output needs.
+// dst[col * ld_dst + row * step] = src[row * ld_src + col], plus what a finished output needs.
 template <class T>
 struct Transpose {
   const T* src;
@@ -16,6 +16,7 @@ struct Transpose {
   std::ptrdiff_t ld_dst;
   const T* bias;  // or null; one for each col
   bool relu;
+  std::ptrdiff_t step = 1;
 };
 
 // dst[row * ld_dst + i] = src[row * ld_src + i] for i < count.

@@ -1,4 +1,4 @@
-// dst[col][row] = src[row][col]: packs weights and gradients into panels, and stores a tile that was
+// dst[col][row * step] = src[row][col]: packs weights and gradients into panels, and stores a tile that was
 // computed with channels in its lanes into planes of pixels.
 #pragma once
 
@@ -8,6 +8,35 @@
 namespace {
 
 using fastconv::Transpose;
+
+#if defined(__AVX512F__)
+template <class T, int... I>
+inline Vector<T> twice(Vector<T> v, int first, Indices<I...>) {
+  return first == 0 ? __builtin_shufflevector(v, v, (I / 2)...)
+                    : __builtin_shufflevector(v, v, (kLanes<T> / 2 + I / 2)...);
+}
+#endif
+
+// The first n lanes, `step` apart; what lies between stays as it is.
+template <class T>
+inline void store_apart(T* p, Vector<T> v, int n, std::ptrdiff_t step) {
+  constexpr int VL = kLanes<T>;
+#if defined(__AVX512F__)
+  if (step == 2) {
+    using Order = typename MakeIndices<VL>::type;
+    constexpr unsigned even = 0x5555;
+    store_lanes(p, twice<T>(v, 0, Order{}),
+                static_cast<LaneMask<T>>(even & ((1U << 2 * (n < VL / 2 ? n : VL / 2)) - 1)));
+    if (n > VL / 2) {
+      store_lanes(p + VL, twice<T>(v, 1, Order{}), static_cast<LaneMask<T>>(even & ((1U << 2 * (n - VL / 2)) - 1)));
+    }
+    return;
+  }
+#endif
+  alignas(kVectorBytes) T lane[VL];
+  store(lane, v);
+  for (int i = 0; i < n; ++i) p[i * step] = lane[i];
+}
 
 // One VL x VL block; rows and cols (1 to VL) say how much of it exists.
 template <class T>
@@ -25,13 +54,15 @@ inline void transpose_square(const Transpose<T>& t, std::ptrdiff_t r0, std::ptrd
     }
   }
   transpose<T>(v);
-  T* dst = t.dst + c0 * t.ld_dst + r0;
+  T* dst = t.dst + c0 * t.ld_dst + r0 * t.step;
 #pragma GCC unroll 16
   for (int i = 0; i < VL; ++i) {
     if (i >= cols) break;
     if (t.bias != nullptr) v[i] += broadcast(t.bias[c0 + i]);
     if (t.relu) v[i] = relu<T>(v[i]);
-    if (rows == VL) {
+    if (t.step != 1) {
+      store_apart(dst + i * t.ld_dst, v[i], rows, t.step);
+    } else if (rows == VL) {
       store(dst + i * t.ld_dst, v[i]);
     } else {
       store_tail(dst + i * t.ld_dst, v[i], rows);
@@ -46,7 +77,7 @@ void transpose_narrow(const Transpose<T>& t) {
     const T bias = t.bias == nullptr ? T(0) : t.bias[c];
     for (std::ptrdiff_t r = 0; r < t.rows; ++r) {
       const T value = t.bias == nullptr ? t.src[r * t.ld_src + c] : t.src[r * t.ld_src + c] + bias;
-      t.dst[c * t.ld_dst + r] = t.relu && value < T(0) ? T(0) : value;
+      t.dst[c * t.ld_dst + r * t.step] = t.relu && value < T(0) ? T(0) : value;
     }
   }
 }
