@@ -64,7 +64,7 @@ class PlaneRows {
     const Index top = oh * p_.height().stride - p_.height().pad, count = rows(p_, height);
     if (ow != ow_) {
       columns_ = {w.pad - ow * w.stride, w.pad - ow * w.stride + w.in};
-      keep_columns();
+      if (p_.taps() < kManyMasks) keep_columns();
     }
     if (oh != oh_ || ow != ow_) {
       image_ = {std::clamp<Index>(-top, 0, count), std::clamp<Index>(p_.height().in - top, 0, count)};
@@ -98,11 +98,17 @@ class PlaneRows {
 
   void find_rows(const T* x, bool inside, Index from) {
     const Index step = p_.x.space[kHeight];
+    if (inside && always_copies()) {
+      copy(x + image_.first * step, image_.size(), copies_ + image_.first * reach_);
+      for (Index i = image_.first; i < image_.last; ++i) row_[i] = copies_ + i * reach_;
+      return;
+    }
     for (Index i = image_.first; i < image_.last; ++i) {
       const Index at = from + i * step;
-      row_[i] = !inside                                                  ? zeros_
-                : at >= readable_.first && at + reach_ <= readable_.last ? x_ + at
-                                                                         : copy(x + i * step, copies_ + i * reach_);
+      const bool in_place = at >= readable_.first && at + reach_ <= readable_.last;
+      T* const to = copies_ + i * reach_;
+      if (inside && !in_place) copy(x + i * step, 1, to);
+      row_[i] = !inside ? zeros_ : in_place ? x_ + at : to;
     }
   }
 
@@ -118,21 +124,24 @@ class PlaneRows {
     }
   }
 
-  // The row of the image at x, from the column on that the first output meets first.
-  const T* copy(const T* x, T* to) const {
+  // Rows of the image from x on, from the column on that the first output meets first.
+  void copy(const T* x, Index rows, T* to) const {
     const Index before = std::clamp<Index>(columns_.first, 0, reach_);
     const Index end = std::clamp<Index>(columns_.last, 0, reach_);
-    if (end <= before) return zeros_;
+    if (end <= before) {
+      std::fill_n(to, rows * reach_, T(0));
+      return;
+    }
     StageRows<T> s{};
     s.step = p_.x.space[kWidth];
     s.src = x + (before - columns_.first) * s.step;
-    s.rows = 1;
+    s.src_row = p_.x.space[kHeight];
+    s.rows = rows;
     s.count = end - before;
     s.left = before;
     s.dst = to;
     s.dst_row = reach_;
     kernels().of<T>().stage_rows(s);
-    return to;
   }
 
   const Problem& p_;

@@ -17,9 +17,11 @@ namespace {
 using fastconv::DepthwiseRows;
 
 // Weights that leave room for the sums stay in registers, one vector of pixels at a time; others come back from L1 and
-// serve two vectors each.
+// serve as many vectors as there are registers for.
 template <int K>
-inline constexpr int kRowVectors = K * K + 8 <= (kVectorBytes == 64 ? 34 : 17) ? 1 : 2;
+inline constexpr int kRowVectors = K * K + 8 <= (kVectorBytes == 64 ? 34 : 17) ? 1
+                                   : kVectorBytes == 64                        ? 4
+                                                                               : 2;
 
 // With so many taps, a mask for each would take longer than a padded copy of the rows, which the driver then makes.
 template <int K>
@@ -73,13 +75,19 @@ struct RowKernel {
       const int r = q - i * S;
       if (r < 0 || r >= K) continue;
       const Vector<T> weight = N > 1 ? opaque(w[r * K + s]) : w[r * K + s];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < N; ++v) acc[i][v] += weight * x[v];
     }
   }
 
+  // Where vector v of a tile starts; the last one may be moved back to end with the row.
+  template <int N>
+  static std::ptrdiff_t column(int v, std::ptrdiff_t last) {
+    return v + 1 < N ? v * VL : last;
+  }
+
   template <int R, int N, bool Masked>
-  FASTCONV_INLINE void tile(const T* const* row, std::ptrdiff_t j, Vector<T> (&acc)[R][N]) const {
+  FASTCONV_INLINE void tile(const T* const* row, std::ptrdiff_t j, std::ptrdiff_t last, Vector<T> (&acc)[R][N]) const {
     const T* const kept = t.kept + j;
 #pragma GCC unroll 24
     for (int q = 0; q < (R - 1) * S + K; ++q) {
@@ -91,27 +99,28 @@ struct RowKernel {
 #pragma GCC unroll 8
       for (int s = 0; s < K; s += S) {
         Vector<T> x[N][S];
-#pragma GCC unroll 2
-        for (int v = 0; v < N; ++v) load_columns<T, S>(from + s + v * VL * S, x[v]);
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v) load_columns<T, S>(from + s + column<N>(v, last) * S, x[v]);
 #pragma GCC unroll 2
         for (int b = 0; b < 2; ++b) {
           if (b >= S || s + b >= K) continue;
-          Vector<T> column[N];
-#pragma GCC unroll 2
+          Vector<T> columns[N];
+#pragma GCC unroll 4
           for (int v = 0; v < N; ++v) {
-            column[v] = Masked ? keep(x[v][b], kept + (s + b) * t.kept_row + v * VL) : x[v][b];
+            columns[v] = Masked ? keep(x[v][b], kept + (s + b) * t.kept_row + column<N>(v, last)) : x[v][b];
           }
-          meet<R, N>(q, s + b, column, acc);
+          meet<R, N>(q, s + b, columns, acc);
         }
       }
     }
   }
 
   template <int R, int N>
-  FASTCONV_INLINE void store_tile(Vector<T> (&acc)[R][N], std::ptrdiff_t i, std::ptrdiff_t j) const {
+  FASTCONV_INLINE void store_tile(Vector<T> (&acc)[R][N], std::ptrdiff_t i, std::ptrdiff_t j,
+                                  std::ptrdiff_t last) const {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < N; ++v) {
         acc[r][v] += bias;  // last, as in other kernels: the bits do not depend on how arrays lie
         acc[r][v] = acc[r][v] < least ? least : acc[r][v];  // NaN stays
@@ -126,36 +135,49 @@ struct RowKernel {
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r, y += t.y_row) {
-#pragma GCC unroll 2
-      for (int v = 0; v < N; ++v) store(y + v * VL, acc[r][v]);
+#pragma GCC unroll 4
+      for (int v = 0; v < N; ++v) store(y + column<N>(v, last), acc[r][v]);
     }
   }
 
   // Output rows from i on, columns from j on. The compiler knows of neither where the tile before was, and so computes
   // addresses here, which is soon done, instead of keeping them all through rows of a few tiles.
   template <int R, int N>
-  FASTCONV_INLINE void place(std::ptrdiff_t i, std::ptrdiff_t j) const {
+  FASTCONV_INLINE void place(std::ptrdiff_t i, std::ptrdiff_t j, std::ptrdiff_t last) const {
     i = opaque(i), j = opaque(j);
     Vector<T> acc[R][N] = {};
     // (Few rows are not worth code of their own.)
-    if (!kMasks<K> || (R > 1 && j * S >= t.first && (j + N * VL - 1) * S + K <= t.end)) {
-      tile<R, N, false>(t.row + i * S, j, acc);
+    if (!kMasks<K> || (R > 1 && j * S >= t.first && (j + last + VL - 1) * S + K <= t.end)) {
+      tile<R, N, false>(t.row + i * S, j, last, acc);
     } else if constexpr (kMasks<K>) {
-      tile<R, N, true>(t.row + i * S, j, acc);
+      tile<R, N, true>(t.row + i * S, j, last, acc);
     }
-    store_tile<R, N>(acc, i, j);
+    store_tile<R, N>(acc, i, j, last);
   }
 
-  // All columns. The last vectors are moved back to end with the row: some columns are computed twice.
+  // N vectors of columns from j on, or fewer, if the row ends.
+  template <int R, int N>
+  FASTCONV_INLINE void place_most(std::ptrdiff_t i, std::ptrdiff_t j) const {
+    const std::ptrdiff_t last = t.width - VL - j;
+    if (last > (N - 2) * VL) {
+      place<R, N>(i, j, last < (N - 1) * VL ? last : (N - 1) * VL);
+    } else if constexpr (N > 2) {
+      place_most<R, N - 1>(i, j);
+    } else {
+      place<R, 1>(i, t.width < VL ? 0 : j + last, 0);
+    }
+  }
+
+  // All columns. The last vector is moved back to end with the row: some columns are computed twice.
   template <int R>
   FASTCONV_INLINE void strip(std::ptrdiff_t i) const {
-    std::ptrdiff_t j = 0;
-    for (; j + NV * VL <= t.width; j += NV * VL) place<R, NV>(i, j);
-    if (NV > 1 && t.width >= NV * VL) {
-      if (j < t.width) place<R, NV>(i, t.width - NV * VL);
-      return;
+    for (std::ptrdiff_t j = 0; j < t.width; j += NV * VL) {
+      if constexpr (NV == 1) {
+        place<R, 1>(i, j + VL <= t.width || t.width < VL ? j : t.width - VL, 0);
+      } else {
+        place_most<R, NV>(i, j);
+      }
     }
-    for (; j < t.width; j += VL) place<R, 1>(i, j + VL <= t.width || t.width < VL ? j : t.width - VL);
   }
 };
 
