@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,9 @@ Array = np.ndarray
 # What DESIGN promises, relative to the output's RMS. float64 has 29 more bits of mantissa; its
 # reference rounds as well, so that both sides' errors are allowed for.
 DIRECT = {"float32": 5e-6, "float64": 5e-14}
+# Kernels that Winograd's algorithm knows, without axes of one tap (where a stride is nothing).
+SERVED = ([2], [3], [5], [7], [2, 2], [3, 3], [5, 5])
+
 WINOGRAD = {"float32": 3e-5, "float64": 5e-13}
 
 THREAD_COUNTS = (1, 3)
@@ -212,14 +216,27 @@ class ConvCase:
     def may_use_winograd(self) -> bool:
         """Whether an algorithm with irrational points may serve it, so that integers may round."""
         kernel, stride = self.weight[2:], each(self.stride, self.axes)
-        served = ([3], [5], [7], [3, 3], [5, 5])  # a stride is nothing where there is one tap
         axes = [(k, s) for k, s in zip(kernel, stride, strict=True) if k > 1]
-        applies = any(
-            [k for k, _ in some] in served and all(s == 1 for _, s in some)
-            for some in (axes, axes[-2:], axes[-1:])  # the last: 3x1x3 in space
+        return self._fills_winograd and any(
+            [k for k, _ in some] in SERVED and all(s == 1 for _, s in some)
+            for some in (axes, axes[-2:], axes[-1:])  # all: 3x1x3 in space
         )
-        channels = min(self.weight[1], self.weight[0] // max(self.groups, 1))
-        return applies and channels >= 8
+
+    @property
+    def gradient_may_use_winograd(self) -> bool:
+        """The same of gradients; that of the input is a convolution for each phase of a stride."""
+        phases = []
+        dilations = each(self.dilation, self.axes)
+        for k, s, d in zip(self.weight[2:], each(self.stride, self.axes), dilations, strict=True):
+            step = s // math.gcd(s, d)
+            phases.append({-(-(k - first) // step) for first in range(min(step, k))})
+        kernels = ([k for k in taps if k > 1] for taps in itertools.product(*phases))
+        some = any(part in SERVED for k in kernels for part in (k, k[-2:], k[-1:]))
+        return self.may_use_winograd or (some and self._fills_winograd)
+
+    @property
+    def _fills_winograd(self) -> bool:
+        return min(self.weight[1], self.weight[0] // max(self.groups, 1)) >= 8
 
     def terms(self) -> tuple[int, int, int]:
         """How many products an element of the output, grad_input and grad_weight sums, at most."""
@@ -558,7 +575,7 @@ def check_conv(case: ConvCase, a: ConvArrays, actual: Array, algorithm: str) -> 
 
 def check_backward(case: ConvCase, a: ConvArrays, actual: Sequence[Array]) -> None:
     """All three gradients on N(0, 1) data. conv2d_backward may choose Winograd for itself."""
-    bound = (WINOGRAD if case.may_use_winograd else DIRECT)[case.dtype]
+    bound = (WINOGRAD if case.gradient_may_use_winograd else DIRECT)[case.dtype]
     _, per_input, per_weight = case.terms()
     names = ("grad_input", "grad_weight", "grad_bias")
     terms = (per_input, per_weight, per_weight)

@@ -90,7 +90,7 @@ GRADIENTS = [
 @pytest.mark.parametrize("case", GRADIENTS, ids=str)
 def test_gradients(case, threads):
     a = case.normal(seed=3)
-    bound = 3e-5 if case.may_use_winograd else 5e-6
+    bound = 3e-5 if case.gradient_may_use_winograd else 5e-6
     gx, gw, gb = cases.backward(case, a)
     wanted = cases.expected_backward(case, a)
     assert error(gx, wanted[0]) <= bound

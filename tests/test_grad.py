@@ -19,8 +19,8 @@ NAMES = ("grad_input", "grad_weight", "grad_bias")
 CHUNK = 100
 
 # conv2d_backward has no `algorithm`: where it may choose Winograd, integers may round.
-EXACT_CASES = [c for c in CONV_CASES if not c.may_use_winograd]
-ROUNDED_CASES = [c for c in CONV_CASES if c.may_use_winograd]
+EXACT_CASES = [c for c in CONV_CASES if not c.gradient_may_use_winograd]
+ROUNDED_CASES = [c for c in CONV_CASES if c.gradient_may_use_winograd]
 
 
 def inner_product(a, b):
@@ -79,7 +79,7 @@ def test_drawn_problems_obey_the_adjoint_identities(case, threads, seed):
         y = cases.conv(case, a, algorithm="direct")
         gx, gw, gb = cases.backward(case, a)
     wanted = inner_product(y, a.grad_output)
-    slack = 1e-4 * max(1.0, abs(wanted)) if case.may_use_winograd else 0.0
+    slack = 1e-4 * max(1.0, abs(wanted)) if case.gradient_may_use_winograd else 0.0
     assert abs(inner_product(gx, a.input) - wanted) <= slack
     assert abs(inner_product(gw, a.weight) - wanted) <= slack
     channels_first = cases.from_format(a.grad_output, case.data_format)

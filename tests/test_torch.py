@@ -77,7 +77,7 @@ def test_random_convolutions(start, axes):
         terms = case.terms()
         cases.assert_accurate(y, expected, bound, terms[0], problem)
 
-        bound = (cases.WINOGRAD if case.may_use_winograd else cases.DIRECT)[case.dtype]
+        bound = (cases.WINOGRAD if case.gradient_may_use_winograd else cases.DIRECT)[case.dtype]
         for grad, wanted, n in zip(
             cases.run_problem_backward(problem, arrays),
             gradients,

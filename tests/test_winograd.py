@@ -47,6 +47,11 @@ CASES = [
     ConvCase("depth_dilated", (1, 32, 9, 8, 8), (24, 16, 3, 5, 5), padding=2, dilation=(3, 1, 2),
              groups=2, **VOLUME),
     ConvCase("depth_blocks", (1, 208, 3, 6, 6), (70, 208, 3, 3, 3), padding=1, **VOLUME),
+    ConvCase("2x2", (2, 9, 13, 11), (12, 9, 2, 2), padding=1, activation="relu"),
+    ConvCase("2x2_no_padding", (1, 24, 14, 18), (40, 24, 2, 2), bias=False),
+    ConvCase("2x2_dilated", (2, 16, 15, 12), (11, 16, 2, 2), padding=(0, 3), dilation=(2, 3)),
+    ConvCase("row_2", (2, 17, 13, 11), (19, 17, 1, 2), padding=(0, 1)),
+    ConvCase("column_2", (1, 9, 14, 6), (13, 9, 2, 1), padding=((1, 0), (0, 0))),
     ConvCase("row_3", (2, 17, 13, 11), (19, 17, 1, 3), padding=(0, 1), activation="relu"),
     ConvCase("row_5", (1, 9, 6, 14), (13, 9, 1, 5), padding=(1, 2)),
     ConvCase("row_7", (3, 24, 9, 18), (40, 24, 1, 7), padding=(0, 3)),
@@ -150,6 +155,7 @@ def test_a_point_is_a_point():
         (ConvCase("512", (1, 512, 28, 28), (64, 512, 3, 3), padding=1), 3e-5),
         (ConvCase("512_small", (1, 512, 7, 7), (64, 512, 3, 3), padding=1), 3e-5),
         (ConvCase("512_5x5", (1, 512, 14, 14), (32, 512, 5, 5), padding=2), 3e-5),
+        (ConvCase("512_2x2", (1, 512, 28, 28), (64, 512, 2, 2), padding=1), 3e-5),
         (ConvCase("512_row_3", (4, 512, 17, 17), (64, 512, 1, 3), padding=(0, 1)), 3e-5),
         (ConvCase("512_row_5", (4, 512, 17, 17), (64, 512, 1, 5), padding=(0, 2)), 3e-5),
         (ConvCase("512_row_7", (4, 512, 17, 17), (64, 512, 1, 7), padding=(0, 3)), 3e-5),
@@ -212,6 +218,9 @@ def plan_of(case, **kwargs):
         ((1, 64, 1, 1), (64, 64, 3, 3), "direct", "direct"),
         # 5x5
         ((1, 64, 28, 28), (64, 64, 5, 5), "winograd", "winograd"),
+        # 2x2
+        ((1, 128, 28, 28), (128, 128, 2, 2), "winograd", "winograd"),
+        ((16, 512, 7, 7), (512, 512, 2, 2), "direct", "winograd"),
         # one row or column
         ((1, 128, 17, 17), (128, 128, 1, 7), "winograd", "winograd"),
         ((1, 128, 17, 17), (192, 128, 7, 1), "winograd", "winograd"),
@@ -303,6 +312,22 @@ def test_gradient_of_the_input(kernel, padding, dtype, threads):
     cases.assert_accurate(grad, wanted, cases.WINOGRAD[dtype], case.terms()[1])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 2, 1), (4, 2, 1), (5, 2, 2), (6, 3, 0), ((3, 1), 2, 0)]
+)
+def test_gradient_of_a_strided_input(kernel, stride, padding, data_format, dtype, threads):
+    """Its phases are kernels of fewer taps, and every s-th element is written."""
+    weight = (64, 64, *cases.pair(kernel))
+    case = ConvCase("", (1, 64, 33, 36), weight, stride=stride, padding=padding, dtype=dtype)
+    case = case.replace(data_format=data_format)
+    a = case.normal()
+    grad, _, _ = cases.backward(case, a, output_mask=(True, False, False))
+    wanted = cases.expected_backward(case, a)[0]
+    cases.assert_accurate(grad, wanted, cases.WINOGRAD[dtype], case.terms()[1])
+
+
 # Enough channels, outputs and tiles that the weights' gradient goes by Winograd, too.
 LARGE = [
     ConvCase("several_panels", (2, 70, 29, 31), (83, 70, 3, 3), padding=1),
@@ -314,6 +339,8 @@ LARGE = [
     ConvCase("5x5", (2, 34, 21, 24), (50, 34, 5, 5), padding=2),
     ConvCase("dilated", (2, 48, 28, 31), (64, 48, 3, 3), padding=2, dilation=2),
     ConvCase("dilated_apart", (4, 64, 19, 20), (48, 64, 3, 3), padding=(3, 5), dilation=(3, 5)),
+    ConvCase("2x2", (2, 34, 21, 24), (50, 34, 2, 2), padding=1),
+    ConvCase("column_2", (2, 64, 40, 24), (200, 64, 2, 1), padding=(1, 0)),
     ConvCase("row_3", (3, 34, 21, 24), (50, 34, 1, 3), padding=(0, 1)),
     ConvCase("row_5", (3, 140, 17, 21), (83, 140, 1, 5), padding=(0, 2)),
     ConvCase("row_7", (2, 34, 21, 40), (50, 34, 1, 7), padding=(0, 3)),
@@ -384,7 +411,7 @@ def test_gradient_of_the_weight_between_guard_pages(case, side):
     [
         named(n)
         for n in (
-            *("odd", "asymmetric", "5x5", "dilated", "dilated_columns", "depth"),
+            *("odd", "asymmetric", "2x2", "5x5", "dilated", "dilated_columns", "depth"),
             *("row_5", "row_7", "column_3", "column_7", "lines_dilated", "sound"),
         )
     ],

@@ -31,8 +31,8 @@ activation : None or 'relu'
     Applied to the result as it is stored.
 algorithm : {'auto', 'direct', 'winograd'}
     'direct' never uses Winograd's algorithm; 'winograd' raises where it does not apply: it needs a
-    kernel of 3x3, 5x5, or 3, 5 or 7 in one row or column, stride 1, and 8 channels in and out in
-    each group.
+    kernel of 2x2, 3x3, 5x5, or 2, 3, 5 or 7 in one row or column, stride 1, and 8 channels in and
+    out in each group.
 out : ndarray, optional
     Written and returned. Must have the right shape and dtype and overlap no other argument.
 

@@ -27,7 +27,7 @@ const char* name_of(Algorithm algorithm) {
 void check_algorithm(Algorithm wanted, const std::array<Axis, kSpatial>& axes) {
   if (wanted != Algorithm::kWinograd || winograd_applies(axes)) return;
   throw std::invalid_argument(
-      "algorithm: 'winograd' needs a kernel of 3x3, 5x5, or 3, 5 or 7 in one row or column, with stride 1");
+      "algorithm: 'winograd' needs a kernel of 2x2, 3x3, 5x5, or 2, 3, 5 or 7 in one row or column, with stride 1");
 }
 
 void check_algorithm(Algorithm wanted, Index channels, Index outputs, Index depth_taps) {

@@ -45,7 +45,8 @@ constexpr double kTileStart = 40;       // for each 6 tiles and panel of outputs
 constexpr double kInputTransform = 12;  // for each point of a tile and vector of channels, staging included
 constexpr double kOutputTransform = 11;
 constexpr double kWeightTransform = 5;  // for each point, channel and vector of outputs
-constexpr double kGatherWeight = 10;    // for each tap, channel and vector of outputs
+constexpr double kGatherWeight = 10;    // for each tap, channel and vector of outputs,
+constexpr double kGatherTap = 40;       // or, where taps lie apart, as those of a stride's phase do
 constexpr double kPackWeight = 8;       // for each weight vector of the direct convolution
 constexpr double kL3Bytes = 4;          // that a cycle brings, or takes back
 
@@ -82,7 +83,8 @@ double winograd_cycles(const Problem& p, const WinogradForm& f, bool prepacked) 
   double packing = 0;
   if (!prepacked) {
     const double taps = static_cast<double>(p.channels * p.taps()) * v.out;
-    packing = taps * kGatherWeight + weights * kWeightTransform + read_cycles(taps, v.bytes, 1);
+    packing =
+        taps * (p.w.out == 1 ? kGatherTap : kGatherWeight) + weights * kWeightTransform + read_cycles(taps, v.bytes, 1);
     if (!fleeting) packing += weights * v.bytes / kL3Bytes;
     if (fleeting) packing *= blocks;
   }
@@ -181,17 +183,19 @@ bool winograd_applies(const std::array<Axis, kSpatial>& axes) {
   const Axis &h = axes[kHeight], &w = axes[kWidth];
   const Index taps = std::max(h.kernel, w.kernel);
   const bool square = h.kernel == w.kernel, line = std::min(h.kernel, w.kernel) == 1;
-  return (taps == 3 || taps == 5 || (line && taps == 7)) && (square || line) && h.stride == 1 && w.stride == 1;
+  return (taps == 2 || taps == 3 || taps == 5 || (line && taps == 7)) && (square || line) && h.stride == 1 &&
+         w.stride == 1;
 }
 
 WinogradForm winograd_form(const Problem& p, bool small) {
   const Axis &h = p.height(), &w = p.width();
   const Index taps = std::max(h.kernel, w.kernel);
   if (h.kernel == w.kernel) {
-    const WinogradAxis axis{taps == 3 && !small ? 4 : 2, taps};
-    return {taps == 5 ? kF2x5 : small ? kF2x3 : kF4x3, axis, axis};
+    if (taps == 3 && small) return {kF2x3, {2, 3}, {2, 3}};
+    const WinogradAxis axis{taps == 5 ? 2 : 4, taps};
+    return {taps == 2 ? kF4x2 : taps == 3 ? kF4x3 : kF2x5, axis, axis};
   }
-  const WinogradTile kernels = taps == 3 ? kLine4x3 : taps == 5 ? kLine4x5 : kLine2x7;
+  const WinogradTile kernels = taps == 2 ? kLine4x2 : taps == 3 ? kLine4x3 : taps == 5 ? kLine4x5 : kLine2x7;
   const WinogradAxis line{taps == 7 ? 2 : 4, taps};
   return h.kernel > 1 ? WinogradForm{kernels, line, {}} : WinogradForm{kernels, {}, line};
 }
@@ -210,7 +214,11 @@ bool winograd_applies(Index channels, Index outputs, Index depth_taps) {
 template <class T>
 bool winograd_wins(const Problem& p, bool prepacked) {
   if (!winograd_applies(p.axis) || !winograd_applies(p.channels, p.outputs, p.depth().kernel)) return false;
-  return winograd_cycles<T>(p, cheapest<T>(p, prepacked), prepacked) < direct_cycles<T>(p, prepacked);
+  const WinogradForm form = cheapest<T>(p, prepacked);
+  const double weights = static_cast<double>(form.points() * p.outputs) * static_cast<double>(winograd_channels(p));
+  // Those of 2x2 kernels grow to six times their size: too much to bring from L3 and back (512 channels 0.87 to 0.94).
+  if (form.kernels == kF4x2 && !prepacked && weights * sizeof(T) > static_cast<double>(kPassBytes)) return false;
+  return winograd_cycles<T>(p, form, prepacked) < direct_cycles<T>(p, prepacked);
 }
 
 template <class T>

@@ -28,14 +28,27 @@ struct Piece {
   }
 };
 
-// A row is what lies together: an output's channels in OIHW arrays, a channel's outputs in the gradient's.
+template <class T>
+const T* tap_of(const Problem& p, const T* kernel, Index t) {
+  return kernel + t / p.width().kernel * p.w.space[kHeight] + t % p.width().kernel * p.w.space[kWidth];
+}
+
+// A row is what lies together: an output's channels in OIHW arrays, a channel's outputs in the gradient's, those of one
+// tap where its kernels were turned.
 template <class T>
 void prefetch(const Problem& p, const T* w, const Piece& piece) {
   constexpr Index line = 64 / static_cast<Index>(sizeof(T));
+  const T* const first = w + piece.first(p);
+  if (p.w.out == 1) {
+    for (Index c = 0; c < piece.channels; ++c) {
+      for (Index t = 0; t < plane_taps(p); ++t) __builtin_prefetch(tap_of(p, first + c * p.w.in, t), 0, 2);
+    }
+    return;
+  }
   const bool by_output = p.w.in < p.w.out;
   const Index rows = by_output ? piece.outputs : piece.channels, step = by_output ? p.w.out : p.w.in;
   const Index length = plane_taps(p) * (by_output ? piece.channels : piece.outputs);
-  const T* row = w + piece.first(p) + std::min<Index>(0, tap_order(p)) * (plane_taps(p) - 1);
+  const T* row = first + std::min<Index>(0, tap_order(p)) * (plane_taps(p) - 1);
   for (Index i = 0; i < rows; ++i, row += step) {
     for (Index j = 0; j < length; j += line) __builtin_prefetch(row + j, 0, 2);
   }
@@ -57,7 +70,11 @@ void gather(const Problem& p, const T* w, const Piece& piece, T* to) {
   } else {
     for (Index c = 0; c < piece.channels; ++c, from += p.w.in) {
       for (Index t = 0; t < taps; ++t, to += lanes) {
-        const T* tap = from + t / p.width().kernel * p.w.space[kHeight] + t % p.width().kernel * p.w.space[kWidth];
+        const T* const tap = tap_of(p, from, t);
+        if (p.w.out == 1) {
+          std::copy_n(tap, piece.outputs, to);
+          continue;
+        }
         for (Index o = 0; o < lanes; ++o) to[o] = o < piece.outputs ? tap[o * p.w.out] : T(0);
       }
     }

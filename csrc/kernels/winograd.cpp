@@ -32,9 +32,11 @@ constexpr void (*winograd_product_or_null())(const fastconv::WinogradProduct<T>&
 template <class T>
 constexpr fastconv::WinogradKernels<T> winograd() {
   fastconv::WinogradKernels<T> k{};
+  k.winograd[fastconv::kF4x2] = winograd_of<T, 4, 2>();
   k.winograd[fastconv::kF4x3] = winograd_of<T, 4, 3>();
   k.winograd[fastconv::kF2x3] = winograd_of<T, 2, 3>();
   k.winograd[fastconv::kF2x5] = winograd_of<T, 2, 5>();
+  k.winograd[fastconv::kLine4x2] = winograd_line_of<T, 4, 2>();
   k.winograd[fastconv::kLine4x3] = winograd_line_of<T, 4, 3>();
   k.winograd[fastconv::kLine4x5] = winograd_line_of<T, 4, 5>();
   k.winograd[fastconv::kLine2x7] = winograd_line_of<T, 2, 7>();

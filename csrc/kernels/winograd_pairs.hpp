@@ -1,9 +1,8 @@
-// Winograd's transforms along an axis for any even number of points: 0, pairs +-q, and infinity. See
-// winograd_points.hpp for the matrices; here their coefficients are computed from the q while compiling.
+// Winograd's transforms along an axis for any number of points: pairs +-q, infinity, and 0 where the number is even.
+// See winograd_points.hpp for the matrices; here their coefficients are computed from the q while compiling.
 //
-// Eight points are 0, +-1, +-2, +-1/2 and infinity; along one axis alone they err no more than six points along two.
-// Ten would serve F(4, 7), but of some 200 sets tried even the best came too near to the promised bound (2.9e-5 of
-// 3e-5).
+// Along one axis alone eight points err no more than six along two. Ten would serve F(4, 7), but of some 200 sets tried
+// even the best came too near to the promised bound (2.9e-5 of 3e-5).
 #pragma once
 
 #include "winograd_points.hpp"
@@ -13,6 +12,10 @@ namespace {
 template <int Points>
 struct PairsOf;
 template <>
+struct PairsOf<5> {
+  static constexpr double q[] = {1.25, 0.5};
+};
+template <>
 struct PairsOf<8> {
   static constexpr double q[] = {1, 2, 0.5};
 };
@@ -21,8 +24,9 @@ constexpr int kMostPoints = 8;
 
 template <int Points>
 struct PairCoefficients {
-  static constexpr int kPairs = (Points - 2) / 2;
-  static constexpr int kAll = kPairs;           // instead of a pair: none is left out
+  static constexpr int kPairs = (Points - 1) / 2;
+  static constexpr int kAll = kPairs;  // instead of a pair: none is left out
+  static constexpr bool kZero = Points % 2 == 0;
   double product[kPairs + 1][kPairs + 1] = {};  // of (t - q^2) over all pairs but one, by powers of t = x^2
   double power[kPairs][kMostPoints] = {};       // q^k
   double divided[kPairs][kMostPoints] = {};     // q^k over the products of q's distances to the other points
@@ -42,10 +46,10 @@ struct PairCoefficients {
         }
       }
     }
-    at_zero = 1 / product[kAll][0];
+    if (kZero) at_zero = 1 / product[kAll][0];
     for (int i = 0; i < kPairs; ++i) {
       const double square = q[i] * q[i];
-      double distances = 2 * square;
+      double distances = kZero ? 2 * square : 2 * q[i];
       for (int j = 0; j < kPairs; ++j) {
         if (j != i) distances *= square - q[j] * q[j];
       }
@@ -58,34 +62,25 @@ struct PairCoefficients {
   }
 };
 
+// Points come in the order 0 (if it is one), +q, -q, of the next pair +q, -q, and so on, infinity. Without 0 the
+// distances of -q are those of +q with the other sign, which V then takes instead of U.
 template <int Points>
 struct WinogradPoints {
-  static constexpr int kPairs = (Points - 2) / 2;
   static constexpr PairCoefficients<Points> k{};
+  static constexpr int kPairs = k.kPairs, kFirst = k.kZero ? 1 : 0;
   using Powers = double[kPairs][kMostPoints];
 
   // B^T d, in place.
   template <class T>
   static inline __attribute__((always_inline)) void input(Vector<T> (&d)[Points]) {
     Vector<T> v[Points];
-    v[0] = d[Points - 2];
-    v[Points - 1] = d[Points - 1];
-#pragma GCC unroll 4
-    for (int j = 0; j < kPairs; ++j) {
-      v[0] += T(k.product[kPairs][j]) * d[2 * j];
-      v[Points - 1] += T(k.product[kPairs][j]) * d[2 * j + 1];
-    }
+    if constexpr (k.kZero) v[0] = product<T>(k.kAll, d, 0);
+    v[Points - 1] = product<T>(k.kAll, d, kFirst);
 #pragma GCC unroll 4
     for (int i = 0; i < kPairs; ++i) {
-      Vector<T> even = d[2 * kPairs], odd = d[2 * kPairs - 1];
-#pragma GCC unroll 4
-      for (int j = 0; j < kPairs - 1; ++j) {
-        even += T(k.product[i][j]) * d[2 * j + 2];
-        odd += T(k.product[i][j]) * d[2 * j + 1];
-      }
-      odd *= T(k.power[i][1]);
-      v[1 + 2 * i] = even + odd;
-      v[2 + 2 * i] = even - odd;
+      const Vector<T> a = product<T>(i, d, kFirst + 1), b = T(k.power[i][1]) * product<T>(i, d, kFirst);
+      v[kFirst + 2 * i] = a + b;
+      v[kFirst + 2 * i + 1] = k.kZero ? a - b : b - a;
     }
 #pragma GCC unroll 8
     for (int i = 0; i < Points; ++i) d[i] = v[i];
@@ -111,19 +106,30 @@ struct WinogradPoints {
   }
 
  private:
+  // Every second element from `first` on, times the coefficients of a product.
+  template <class T>
+  static inline __attribute__((always_inline)) Vector<T> product(int left_out, const Vector<T> (&d)[Points],
+                                                                 int first) {
+    const int degree = left_out == k.kAll ? kPairs : kPairs - 1;
+    Vector<T> sum = d[first + 2 * degree];
+#pragma GCC unroll 4
+    for (int j = 0; j < degree; ++j) sum += T(k.product[left_out][j]) * d[first + 2 * j];
+    return sum;
+  }
+
   // The polynomial with coefficients c at all points.
   template <class T, int N>
   static inline __attribute__((always_inline)) void evaluated(const Vector<T> (&c)[N], const Powers& power, double zero,
                                                               Vector<T> (&v)[Points]) {
-    v[0] = T(zero) * c[0];
+    if constexpr (k.kZero) v[0] = T(zero) * c[0];
     v[Points - 1] = c[N - 1];
 #pragma GCC unroll 4
     for (int i = 0; i < kPairs; ++i) {
       Vector<T> even = T(power[i][0]) * c[0], odd = T(power[i][1]) * c[1];
 #pragma GCC unroll 7
       for (int j = 2; j < N; ++j) (j % 2 == 0 ? even : odd) += T(power[i][j]) * c[j];
-      v[1 + 2 * i] = even + odd;
-      v[2 + 2 * i] = even - odd;
+      v[kFirst + 2 * i] = even + odd;
+      v[kFirst + 2 * i + 1] = even - odd;
     }
   }
 
@@ -131,12 +137,12 @@ struct WinogradPoints {
   template <class T, int N>
   static inline __attribute__((always_inline)) void transposed(const Vector<T> (&v)[Points], const Powers& power,
                                                                double zero, Vector<T> (&c)[N]) {
-    c[0] = T(zero) * v[0];
+    c[0] = k.kZero ? T(zero) * v[0] : Vector<T>{};
 #pragma GCC unroll 7
     for (int j = 1; j < N; ++j) c[j] = Vector<T>{};
 #pragma GCC unroll 4
     for (int i = 0; i < kPairs; ++i) {
-      const Vector<T> even = v[1 + 2 * i] + v[2 + 2 * i], odd = v[1 + 2 * i] - v[2 + 2 * i];
+      const Vector<T> plus = v[kFirst + 2 * i], minus = v[kFirst + 2 * i + 1], even = plus + minus, odd = plus - minus;
 #pragma GCC unroll 7
       for (int j = 0; j < N; ++j) c[j] += T(power[i][j]) * (j % 2 == 0 ? even : odd);
     }

@@ -10,7 +10,7 @@ namespace fastconv {
 
 // Winograd's transforms F(m x m, r x r), see winograd_points.hpp; P = m + r - 1 points along each axis make P * P
 // matrices, `point` elements apart. Those along a line, F(m, r), have P points; the line is a row or a column.
-enum WinogradTile : int { kF4x3, kF2x3, kF2x5, kLine4x3, kLine4x5, kLine2x7, kWinogradTiles };
+enum WinogradTile : int { kF4x2, kF4x3, kF2x3, kF2x5, kLine4x2, kLine4x3, kLine4x5, kLine2x7, kWinogradTiles };
 
 // V = B^T d B of neighbouring tiles, one vector of channels: rows[row][column][lane], dst[point][tile][lane]. Along a
 // line, V = B^T d of rows[element][tile * step].

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "table.hpp"
+#include "winograd_pairs.hpp"
 #include "winograd_points.hpp"
 
 namespace {
@@ -55,7 +56,7 @@ void winograd_output(const WinogradOutput<T>& t) {
       Vector<T> m[P], y[M];
 #pragma GCC unroll 6
       for (int i = 0; i < P; ++i) m[i] = load(src + (i * P + j) * point);
-      WinogradPoints<P>::template output<T, M>(m, y);
+      WinogradPoints<P>::template output<T>(m, y);
 #pragma GCC unroll 4
       for (int i = 0; i < M; ++i) half[i][j] = y[i];
     }
@@ -63,7 +64,7 @@ void winograd_output(const WinogradOutput<T>& t) {
     for (int i = 0; i < M; ++i) {
       if (i >= rows) break;
       Vector<T> y[M];
-      WinogradPoints<P>::template output<T, M>(half[i], y);
+      WinogradPoints<P>::template output<T>(half[i], y);
 #pragma GCC unroll 4
       for (int j = 0; j < M; ++j) {
         if (j < columns) store(dst + i * row + j * VL, y[j]);
@@ -85,14 +86,14 @@ void winograd_weights(const WinogradWeights<T>& t) {
       Vector<T> g[R], u[P];
 #pragma GCC unroll 5
       for (int i = 0; i < R; ++i) g[i] = load(src + (i * R + j) * tap);
-      WinogradPoints<P>::template weights<T, R>(g, u);
+      WinogradPoints<P>::template weights<T>(g, u);
 #pragma GCC unroll 6
       for (int i = 0; i < P; ++i) half[i][j] = u[i];
     }
 #pragma GCC unroll 6
     for (int i = 0; i < P; ++i) {
       Vector<T> u[P];
-      WinogradPoints<P>::template weights<T, R>(half[i], u);
+      WinogradPoints<P>::template weights<T>(half[i], u);
 #pragma GCC unroll 6
       for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, u[j]);
     }
@@ -113,14 +114,14 @@ void winograd_output_gradient(const WinogradInput<T>& t) {
       Vector<T> y[M], m[P];
 #pragma GCC unroll 4
       for (int i = 0; i < M; ++i) y[i] = load(rows[i] + (tile * M + j) * VL);
-      WinogradPoints<P>::template output_gradient<T, M>(y, m);
+      WinogradPoints<P>::template output_gradient<T>(y, m);
 #pragma GCC unroll 6
       for (int i = 0; i < P; ++i) half[i][j] = m[i];
     }
 #pragma GCC unroll 6
     for (int i = 0; i < P; ++i) {
       Vector<T> m[P];
-      WinogradPoints<P>::template output_gradient<T, M>(half[i], m);
+      WinogradPoints<P>::template output_gradient<T>(half[i], m);
 #pragma GCC unroll 6
       for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, m[j]);
     }
@@ -140,14 +141,14 @@ void winograd_weight_gradient(const WinogradWeightGradient<T>& t) {
       Vector<T> u[P], g[R];
 #pragma GCC unroll 6
       for (int i = 0; i < P; ++i) u[i] = load(src + (i * P + j) * point);
-      WinogradPoints<P>::template weights_gradient<T, R>(u, g);
+      WinogradPoints<P>::template weights_gradient<T>(u, g);
 #pragma GCC unroll 5
       for (int i = 0; i < R; ++i) half[i][j] = g[i];
     }
 #pragma GCC unroll 5
     for (int i = 0; i < R; ++i) {
       Vector<T> g[R];
-      WinogradPoints<P>::template weights_gradient<T, R>(half[i], g);
+      WinogradPoints<P>::template weights_gradient<T>(half[i], g);
 #pragma GCC unroll 5
       for (int j = 0; j < R; ++j) store(dst + (i * R + j) * VL, g[j]);
     }
