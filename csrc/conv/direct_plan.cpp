@@ -160,6 +160,32 @@ void choose_rectangle(const Problem& p, DirectPlan& plan) {
   plan.block_images = ceil_div(p.batch, ceil_div(p.batch, plan.block_images));
 }
 
+// Where the panels of a few blocks cannot be shared out evenly, smaller blocks of pixels are, if that is more even.
+void even_out(const Problem& p, Index threads, DirectPlan& plan) {
+  constexpr Index kFewestPixels = 24;  // in a block, for which a panel of weights is brought from L3
+  const Index images = ceil_div(p.batch, plan.block_images);
+  const Index tasks = images * p.groups * p.depth().out * plan.blocks_h * plan.blocks_w;
+  if (tasks == 0 || tasks >= 4 * threads || p.pool != OutputPool::kNone) return;
+  const auto unevenness = [threads](Index total, Index part) {
+    return static_cast<double>(ceil_div(ceil_div(total, part), threads) * threads * part) / static_cast<double>(total);
+  };
+  const double now = unevenness(tasks * plan.panels.count, 1);
+  // Parts of `total` instead of `blocks` of them, each unit of so many pixels; or `size` as it was.
+  const auto part = [&](Index total, Index blocks, Index size, Index pixels) {
+    const Index even = ceil_div(total, std::min(total, round_up(blocks, threads)));
+    return even * pixels >= kFewestPixels && unevenness(total, even) < now - 0.05 ? even : size;
+  };
+  if (plan.block_images > 1) {
+    plan.block_images = part(p.batch, images, plan.block_images, p.height().out * p.width().out);
+  } else if (plan.block_height > 1) {
+    plan.block_height = part(p.height().out, plan.blocks_h, plan.block_height, plan.block_width);
+    plan.blocks_h = ceil_div(p.height().out, plan.block_height);
+  } else {
+    plan.block_width = part(p.width().out, plan.blocks_w, plan.block_width, 1);
+    plan.blocks_w = ceil_div(p.width().out, plan.block_width);
+  }
+}
+
 // Rows of the output, few enough that their input stays in L1 where it is small, in half of L2 where it is not.
 template <class T>
 void choose_rows(const Problem& p, DirectPlan& plan) {
@@ -288,6 +314,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
     plan.panels = Panels(ceil_div(p.outputs, lanes), k.tile_vectors);
     plan.reduction_outer = !plan.staged && plan.reduction.count() > 1;
     choose_rectangle<T>(p, plan);
+    if (plan.threads > 1) even_out(p, plan.threads, plan);
     // Sums of all a task's panels stay in half of L2.
     const Index sums = plan.block_images * plan.block_height * plan.block_width * width * static_cast<Index>(sizeof(T));
     const Index most = plan.reduction_outer ? std::max<Index>(1, caches().l2 / 2 / sums) : plan.panels.count;
