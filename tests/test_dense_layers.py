@@ -23,6 +23,11 @@ CASES = [
     make_case(3, 256, (1, 1), 65, (1, 1)),
     make_case(12, 203, (1, 1), 37, (1, 1)),
     make_case(1, 5003, (1, 1), 11, (1, 1)),
+    # one pixel, whole vectors and tails of them
+    *(
+        make_case(1, channels, (1, 1), outputs, (1, 1))
+        for channels, outputs in ((8, 8), (10, 240), (17, 33), (31, 15), (48, 100), (96, 1030))
+    ),
     make_case(50, 200, (1, 1), 40, (1, 1)),
     make_case(129, 64, (1, 1), 9, (1, 1)),
     # channels-last images of a few pixels

@@ -6,7 +6,8 @@
 // cost more than the products of a few pixels. A sum stays spread over its vector's lanes until all channels have
 // passed (kernels/dot_tile.hpp). What is left of a row behind its whole vectors is copied and filled up with zeros.
 //
-// A task is a range of outputs and all pixels. Its rows pass in pieces that stay in L1, w from end to end.
+// A task is a range of outputs and all pixels. Its rows pass in pieces that stay in L1, w from end to end. A single
+// pixel has a kernel of its own (kernels/row_products.hpp).
 #include "dot_products.hpp"
 
 #include <algorithm>
@@ -23,7 +24,9 @@ namespace {
 constexpr Index kMostPixels = 12;    // with more, transposed weights serve enough of them
 constexpr Index kFewestVectors = 4;  // of a row
 constexpr Index kFewestOutputs = 8;
-constexpr Index kOutputs = 32;  // of a task
+constexpr Index kOutputs = 32;             // of a task
+constexpr Index kOutputsOfOnePixel = 512;  // whose sums are no more than these
+constexpr Index kFewestChannels = 8;       // of one pixel
 
 template <class T>
 class DotTask {
@@ -51,6 +54,10 @@ class DotTask {
   void run() {
     const T* const w = a_.w + group_ * p_.w.group + first_ * p_.w.out;
     const T* const x = a_.x + group_ * p_.x.group;
+    if (pixels_ == 1) {
+      k_.row_products({w, p_.w.out, outputs_, p_.channels, x, totals_});
+      return store();
+    }
     for (Index i = 0; i < steps_; ++i) step_offset_[i] = i * k_.lanes;
     for (Index i = 0; i < pixels_; ++i) column_offset_[i] = i * p_.x.space[kWidth];
     for (Index i = 0; i < whole_; i += steps_) {
@@ -58,6 +65,7 @@ class DotTask {
       multiply(w + at, p_.w.out, x + at, steps, i > 0);
     }
     if (tail_ > 0) multiply_tail(w + whole_ * k_.lanes, x + whole_ * k_.lanes);
+    k_.sum_lanes(sums_, outputs_ * pixels_, totals_);
     store();
   }
 
@@ -95,7 +103,6 @@ class DotTask {
   }
 
   void store() const {
-    k_.sum_lanes(sums_, outputs_ * pixels_, totals_);
     T* const y = a_.y + group_ * p_.y.group + first_ * p_.y.channel;
     const T* const bias = a_.bias == nullptr ? nullptr : a_.bias + group_ * p_.outputs + first_;
     for (Index i = 0; i < pixels_; ++i) {
@@ -130,9 +137,11 @@ bool plan_dots(const Problem& p, int threads, DotPlan& plan) {
   }
   const Kernels<T>& k = kernels().of<T>();
   // The lanes of a sum are added up once for each pixel.
-  if (p.channels < std::max(kFewestVectors, pixels) * k.lanes) return false;
+  if (p.channels < (pixels == 1 ? kFewestChannels : std::max(kFewestVectors, pixels) * k.lanes)) return false;
   const Index vector = k.lanes * static_cast<Index>(sizeof(T));
-  plan.outputs = std::clamp(round_up(ceil_div(p.outputs, 4 * threads), k.dot_rows), Index{k.dot_rows}, kOutputs);
+  plan.outputs = pixels == 1
+                     ? std::clamp<Index>(round_up(ceil_div(p.outputs, threads), k.lanes), k.lanes, kOutputsOfOnePixel)
+                     : std::clamp<Index>(round_up(ceil_div(p.outputs, 4 * threads), k.dot_rows), k.dot_rows, kOutputs);
   plan.steps = caches().l1 * 3 / 8 / (std::min<Index>(pixels, k.dot_columns) * vector);
   plan.threads = useful_threads(p.flops(), p.groups * ceil_div(p.outputs, plan.outputs), threads);
   plan.workspace = Workspace::piece_bytes<T>(plan.outputs * pixels * k.lanes) +

@@ -3,6 +3,7 @@
 #include "fma_burst.hpp"
 #include "gemm_tile.hpp"
 #include "part.hpp"
+#include "row_products.hpp"
 #include "tall_tile.hpp"
 #include "tile_shape.hpp"
 
@@ -59,6 +60,7 @@ constexpr fastconv::DenseKernels<T> dense() {
   fill<T, Lanes::kRawPixels>(k.raw_pixels);
   fill<T, Lanes::kFarPixels>(k.far_pixels);
   k.tall = tall_tile<T>;
+  k.row_products = row_products<T>;
   k.dot_rows = kDotRows;
   k.dot_columns = kDotColumns;
   fill_dots<T>(k);

@@ -89,6 +89,15 @@ struct TallTile {
   bool accumulate;  // to what C holds
 };
 
+// totals[i] = sum over k < n of w[i * ld + k] * x[k]. See row_products.hpp.
+template <class T>
+struct RowProducts {
+  const T* w;
+  std::ptrdiff_t ld, rows, n;
+  const T* x;
+  T* totals;
+};
+
 constexpr int kMaxDotRows = 4;
 constexpr int kMaxDotColumns = 6;
 
@@ -108,6 +117,7 @@ struct DenseKernels {
   TileKernel far_pixels[kMaxTileRows][kMaxTileVectors];  // raw ones from beyond L1; null but for large tiles
   void (*tall)(const TallTile<T>&);
   using DotKernel = void (*)(const DotTile<T>&);
+  void (*row_products)(const RowProducts<T>&);
   int dot_rows, dot_columns;
   DotKernel dot[kMaxDotRows][kMaxDotColumns];
   // Floating-point operations done by a loop of independent FMA chains: the peak to compare with.
