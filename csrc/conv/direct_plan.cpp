@@ -226,6 +226,16 @@ void choose_run(const Problem& p, Index lanes, Index panel, DirectPlan& plan) {
   plan.blocks_w = ceil_div(plane, plan.block_width);
 }
 
+// A short last run leaves a thread waiting; halves of enough outputs, for each of which the pixels are packed anew,
+// fill the gap.
+bool uneven_runs(const Problem& p, const DirectPlan& plan) {
+  constexpr Index kFewestPanels = 40;
+  const Index runs = p.batch * p.groups * p.depth().out * plan.blocks_w;
+  const Index last = p.height().out * p.width().out - (plan.blocks_w - 1) * plan.block_width;
+  return plan.threads > 1 && plan.blocks_w > 1 && runs < 4 * plan.threads && plan.panels.count >= kFewestPanels &&
+         static_cast<double>(last) < 0.9 * static_cast<double>(plan.block_width);
+}
+
 // Output channels are split over tasks only as far as the threads need it.
 void choose_output_tasks(const Problem& p, Index most_panels, int threads, DirectPlan& plan) {
   plan.output_tasks = std::max<Index>(1, ceil_div(plan.panels.count, most_panels));
@@ -330,7 +340,8 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
     plan.staged = false;
     plan.panels = Panels(p.outputs, k.tile_rows);
     choose_run<T>(p, lanes, width, plan);
-    choose_output_tasks(p, ceil_div(512, k.tile_rows), plan.threads, plan);
+    const Index most = uneven_runs(p, plan) ? ceil_div(plan.panels.count, 2) : plan.panels.count;
+    choose_output_tasks(p, std::min(most, ceil_div(512, k.tile_rows)), plan.threads, plan);
     const double weights = static_cast<double>(plan.panels_per_task * k.tile_rows * p.channels) *
                            static_cast<double>(p.taps()) * sizeof(T);
     plan.weights_stay = weights <= static_cast<double>(caches().l2) / 2;
