@@ -171,11 +171,12 @@ struct RowKernel {
   // All columns. The last vector is moved back to end with the row: some columns are computed twice.
   template <int R>
   FASTCONV_INLINE void strip(std::ptrdiff_t i) const {
-    for (std::ptrdiff_t j = 0; j < t.width; j += NV * VL) {
-      if constexpr (NV == 1) {
+    constexpr int N = R > 1 || NV < 2 ? NV : 2;  // few rows are not worth the code
+    for (std::ptrdiff_t j = 0; j < t.width; j += N * VL) {
+      if constexpr (N == 1) {
         place<R, 1>(i, j + VL <= t.width || t.width < VL ? j : t.width - VL, 0);
       } else {
-        place_most<R, NV>(i, j);
+        place_most<R, N>(i, j);
       }
     }
   }
