@@ -47,6 +47,8 @@ bool chooses_winograd(const Problem& p, bool prepacked, Algorithm wanted) {
   return true;
 }
 
+std::string sizes(Index height, Index width) { return std::to_string(height) + "x" + std::to_string(width); }
+
 ConvPlan plan_of(const WinogradPlan& winograd) {
   ConvPlan plan;
   plan.algorithm = Algorithm::kWinograd;
@@ -92,8 +94,6 @@ ConvPlan plan_part(const Problem& part, const ConvPlan& whole, int threads) {
   const bool depthwise = whole.algorithm == Algorithm::kDepthwise;
   return plan_conv<T>(part, true, threads, depthwise ? Algorithm::kAuto : Algorithm::kDirect);
 }
-
-static std::string sizes(Index height, Index width) { return std::to_string(height) + "x" + std::to_string(width); }
 
 std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const ConvPlan& plan) {
   if (plan.algorithm == Algorithm::kDepthwise) return explain(p, plan.depthwise);

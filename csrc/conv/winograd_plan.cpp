@@ -104,6 +104,7 @@ double direct_cycles(const Problem& p, bool prepacked) {
 template <class T>
 WinogradForm cheapest(const Problem& p, bool prepacked) {
   const WinogradForm large = winograd_form(p), small = winograd_form(p, true);
+  if (large.kernels == small.kernels) return large;
   return winograd_cycles<T>(p, large, prepacked) <= winograd_cycles<T>(p, small, prepacked) ? large : small;
 }
 

@@ -14,21 +14,40 @@ using fastconv::WinogradOutput;
 using fastconv::WinogradWeightGradient;
 using fastconv::WinogradWeights;
 
-template <class T, int M, int R>
-void winograd_line_input(const WinogradInput<T>& t) {
-  constexpr int P = M + R - 1;
-  const T* rows[P];  // and more copies of t: after a store of vectors, all of t might have changed
-  for (int i = 0; i < P; ++i) rows[i] = t.rows[i];
+// Of each tile, In elements to Out points by f(elements, points).
+template <class T, int In, int Out, class F>
+inline __attribute__((always_inline)) void transform_tiles(const WinogradInput<T>& t, F&& f) {
+  const T* rows[In];  // and more copies of t: after a store of vectors, all of t might have changed
+  for (int i = 0; i < In; ++i) rows[i] = t.rows[i];
   const std::ptrdiff_t tiles = t.tiles, step = t.step, point = t.point, next = t.tile;
   T* dst = t.dst;
   for (std::ptrdiff_t tile = 0; tile < tiles; ++tile, dst += next) {
-    Vector<T> d[P];
+    Vector<T> d[In], v[Out];
 #pragma GCC unroll 8
-    for (int i = 0; i < P; ++i) d[i] = load(rows[i] + tile * step);
-    WinogradPoints<P>::template input<T>(d);
+    for (int i = 0; i < In; ++i) d[i] = load(rows[i] + tile * step);
+    f(d, v);
 #pragma GCC unroll 8
-    for (int i = 0; i < P; ++i) store(dst + i * point, d[i]);
+    for (int i = 0; i < Out; ++i) store(dst + i * point, v[i]);
   }
+}
+
+template <class T, int M, int R>
+void winograd_line_input(const WinogradInput<T>& t) {
+  constexpr int P = M + R - 1;
+  transform_tiles<T, P, P>(
+      t, [](Vector<T>(&d)[P], Vector<T>(&v)[P]) __attribute__((always_inline)) {
+        WinogradPoints<P>::template input<T>(d);
+#pragma GCC unroll 8
+        for (int i = 0; i < P; ++i) v[i] = d[i];
+      });
+}
+
+template <class T, int M, int R>
+void winograd_line_output_gradient(const WinogradInput<T>& t) {
+  constexpr int P = M + R - 1;
+  transform_tiles<T, M, P>(
+      t, [](const Vector<T>(&y)[M], Vector<T>(&m)[P])
+             __attribute__((always_inline)) { WinogradPoints<P>::template output_gradient<T>(y, m); });
 }
 
 template <class T, int M, int R>
@@ -60,23 +79,6 @@ void winograd_line_weights(const WinogradWeights<T>& t) {
     WinogradPoints<P>::template weights<T>(g, u);
 #pragma GCC unroll 8
     for (int i = 0; i < P; ++i) store(dst + i * point, u[i]);
-  }
-}
-
-template <class T, int M, int R>
-void winograd_line_output_gradient(const WinogradInput<T>& t) {
-  constexpr int P = M + R - 1;
-  const T* rows[M];
-  for (int i = 0; i < M; ++i) rows[i] = t.rows[i];
-  const std::ptrdiff_t tiles = t.tiles, step = t.step, point = t.point, next = t.tile;
-  T* dst = t.dst;
-  for (std::ptrdiff_t tile = 0; tile < tiles; ++tile, dst += next) {
-    Vector<T> y[M], m[P];
-#pragma GCC unroll 4
-    for (int i = 0; i < M; ++i) y[i] = load(rows[i] + tile * step);
-    WinogradPoints<P>::template output_gradient<T>(y, m);
-#pragma GCC unroll 8
-    for (int i = 0; i < P; ++i) store(dst + i * point, m[i]);
   }
 }
 
