@@ -53,7 +53,23 @@ struct LineWinners {
   PlaceOf<T>*best, *winner;
 };
 
-// Planes of windows, whose winners are elements of planes of x: indices[i] = winner[i] and y[i] = x[winner[i]].
+// The winners of windows [begin, end) of lines of `in` pixels, a vector each, which slide by one pixel, laid out as
+// Slide tells. A pixel's place lies beside it at x_place; or if that is null, it is `place` plus line_place and
+// pixel_place for each line and pixel. Each lane adds its number times lane_place. y may be null.
+template <class T>
+struct SlideWinners {
+  const T* x;
+  const PlaceOf<T>* x_place;
+  T* y;
+  PlaceOf<T>* y_place;
+  std::ptrdiff_t in, begin, end, taps, pad;
+  std::ptrdiff_t lines;
+  std::ptrdiff_t x_line, x_step, y_line, y_step;
+  std::ptrdiff_t place, line_place, pixel_place, lane_place;
+};
+
+// Planes of windows, whose winners are elements of planes of x: indices[i] = winner[i] and, unless x is
+// null, y[i] = x[winner[i]].
 template <class T>
 struct TellWinners {
   const PlaceOf<T>* winner;
@@ -73,6 +89,17 @@ struct Deliver {
   PlaceOf<T> first;
   T* dx;
   std::ptrdiff_t n;
+};
+
+// Saved indices as places: place[row * place_row + i] = indices[row * indices_row + i] * scale + row * row_place + i *
+// lane_place for i < n.
+template <class T>
+struct NarrowPlaces {
+  const std::int64_t* indices;
+  std::ptrdiff_t rows, n, indices_row, limit;
+  PlaceOf<T>* place;
+  std::ptrdiff_t place_row;
+  PlaceOf<T> scale, row_place, lane_place;
 };
 
 // Square windows of planes whose rows are contiguous, without cells: rows [first, first + rows) of dx, from the windows
@@ -195,7 +222,9 @@ struct CellKernels {
   void (*from_cells)(const CellRows&, const T* cells, T* array);
   void (*winners)(const Winners<T>&);
   void (*line_winners)(const LineWinners<T>&);
+  bool (*slide_winners)(const SlideWinners<T>&);  // false if some x is NaN (or if there is inf as well as -inf)
   void (*tell_winners)(const TellWinners<T>&);
+  bool (*narrow_places)(const NarrowPlaces<T>&);  // whether all indices are 0 and more, and less than the limit
   void (*deliver)(const Deliver<T>&);
   bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
   bool (*strip_gradient[kRollGradientWindows])(const StripGradient<T>&);  // null where roll_gradient finds maxima

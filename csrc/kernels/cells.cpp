@@ -4,6 +4,7 @@
 #include "line_winners.hpp"
 #include "part.hpp"
 #include "roll_gradient.hpp"
+#include "slide_winners.hpp"
 #include "strip_gradient.hpp"
 #include "whole_planes.hpp"
 #include "winners.hpp"
@@ -19,7 +20,9 @@ constexpr fastconv::CellKernels<T> cells() {
   k.winners = winners<T>;
   if constexpr (kLineWinners<T>) {
     k.line_winners = line_winners<T>;
+    k.slide_winners = slide_winners<T>;
     k.tell_winners = tell_winners<T>;
+    k.narrow_places = narrow_places<T>;
   }
   k.deliver = deliver<T>;
   k.roll_gradient[fastconv::kGradient2x2Stride2] = roll_gradient<T, 2, 2>;

@@ -5,6 +5,7 @@
 #include "pool_fold.hpp"
 #include "pool_pixels.hpp"
 #include "pool_roll.hpp"
+#include "pool_slide.hpp"
 
 namespace {
 
@@ -25,6 +26,8 @@ constexpr fastconv::PoolKernels<T> pool() {
   set_roll<T, Maxima>(k.roll[fastconv::kFoldMax]);
   set_roll<T, MaximaWithPlaces>(k.roll[fastconv::kFoldMaxPlaces]);
   set_roll<T, Sums>(k.roll[fastconv::kFoldSum]);
+  k.slide[fastconv::kFoldMax] = slide<T, Maxima>;
+  k.slide[fastconv::kFoldSum] = slide<T, Sums>;
   k.fold[fastconv::kFoldMax] = fold<T, Leaf::kDense, Maxima>;
   k.fold[fastconv::kFoldMaxPlaces] = fold<T, Leaf::kDense, MaximaWithPlaces>;
   k.fold[fastconv::kFoldSum] = fold<T, Leaf::kDense, Sums>;

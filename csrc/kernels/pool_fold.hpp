@@ -299,7 +299,6 @@ void fold(const Fold<T>& f) {
     if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
     if (is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
     if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);
-    if (is(5, 1)) return fold_rows<T, L, State, 5, 1>(f);
     if (is(1, 5)) return fold_rows<T, L, State, 1, 5>(f);
   }
   fold_rows<T, L, State, 0, 0>(f);

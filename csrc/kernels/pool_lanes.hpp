@@ -38,7 +38,10 @@ FASTCONV_INLINE Lanes<P, L> spread_lanes(P place) {
 // first, first + step, ...
 template <class P, int... I>
 FASTCONV_INLINE Lanes<P, sizeof...(I)> lanes_from(std::ptrdiff_t first, std::ptrdiff_t step, Indices<I...>) {
-  return Lanes<P, sizeof...(I)>{static_cast<P>(first + I * step)...};
+  constexpr int L = sizeof...(I);
+  // Written as numbers, first + I * step would be computed one by one.
+  return Lanes<P, L>{static_cast<P>(I)...} * spread_lanes<L>(static_cast<P>(step)) +
+         spread_lanes<L>(static_cast<P>(first));
 }
 
 // L windows: the maxima of some of their taps, and which taps these are.
@@ -133,6 +136,15 @@ struct RowTaps {
     for (int k = 0; k < K && Edge; ++k) tap[k] = outside[k] ? broadcast(t.padding) : tap[k];
   }
 };
+
+template <class P>
+FASTCONV_INLINE bool any_lane(Vector<P> v) {
+  alignas(kVectorBytes) P lane[kLanes<P>];
+  store(lane, v);
+  P any = 0;
+  for (const P l : lane) any |= l;
+  return any != 0;
+}
 
 // ---- ends of rows ---------------------------------------------------------------------------------------------------
 

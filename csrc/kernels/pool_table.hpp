@@ -104,6 +104,24 @@ struct Roll {
   const std::int64_t* indices_end;
 };
 
+// Windows [begin, end) of lines of `in` pixels, which slide by one pixel: of each line n and lane l,
+//
+//   y[n * y_line + (i - begin) * y_step + l] = y_scale[i - begin][n] * fold over taps of
+//       x_scale[n][i - pad + tap] * x[n * x_line + (i - pad + tap) * x_step + l]
+//
+// cut to the line. taps >= 4 and more than pad; lanes are at least a vector's, and y lies elsewhere. The factors are
+// the sums', and 1 where there are none (null); those of x turn -0 into 0.
+template <class T>
+struct Slide {
+  const T* x;
+  T* y;
+  std::ptrdiff_t in, begin, end, taps, pad;
+  std::ptrdiff_t lines, lanes;
+  std::ptrdiff_t x_line, x_step, y_line, y_step;
+  const T* const* x_scale;
+  const T* const* y_scale;
+};
+
 // Slices of rows, copied between margins: dst gets `lead` elements of padding, then the rows, `pitch` apart, of
 // slices that are dst_slice apart, with padding wherever there is no row; and up to a vector of padding more.
 template <class T>
@@ -156,6 +174,7 @@ struct PoolKernels {
   void (*max_halves)(const HalfMax&);
   void (*pool_pixels[kFoldKinds])(const PoolPixels<T>&);  // maxima and sums
   void (*roll[kFoldKinds][kRollWindows])(const Roll<T>&);
+  void (*slide[kFoldKinds])(const Slide<T>&);  // maxima and sums
   void (*pad_rows)(const PadRows<T>&);
   void (*fold[kFoldKinds])(const Fold<T>&);
   void (*fold_pairs[kFoldKinds])(const Fold<T>&);

@@ -26,15 +26,6 @@ FASTCONV_INLINE std::ptrdiff_t vector_before(std::ptrdiff_t size) {
   return (size - 1) / kLanes<T> * kLanes<T> - kLanes<T>;
 }
 
-template <class P>
-FASTCONV_INLINE bool any_lane(Vector<P> v) {
-  alignas(kVectorBytes) P lane[kLanes<P>];
-  store(lane, v);
-  P any = 0;
-  for (const P l : lane) any |= l;
-  return any != 0;
-}
-
 // Lane i: the fold of the lanes of v[i].
 template <class T, class F>
 FASTCONV_INLINE Vector<T> fold_lanes_of(Vector<T> (&v)[kLanes<T>], F&& f) {

@@ -6,6 +6,7 @@
 #include "../conv/plan.hpp"
 #include "../memory.hpp"
 #include "../parallel.hpp"
+#include "sliding.hpp"
 
 namespace fastconv {
 namespace {
@@ -223,7 +224,7 @@ void avg_pool_backward(const PoolProblem& given, const T* dy, T* dx, int threads
   const GradientPlan plan = plan_gradient(p, arrays, threads);
   if (single_windows(p)) {
     spread_window(p, arrays, threads);
-  } else if (unpool_gradient(p, arrays, plan.threads)) {
+  } else if (sliding_gradient(p, arrays, plan.threads) || unpool_gradient(p, arrays, plan.threads)) {
     return;
   } else if (plan.gather) {
     gather_all(p, plan, arrays);

@@ -5,6 +5,7 @@
 
 #include "../memory.hpp"
 #include "../parallel.hpp"
+#include "sliding.hpp"
 
 namespace fastconv {
 
@@ -86,6 +87,7 @@ void pool(const PoolProblem& given, PoolArrays<T> a, int threads) {
   const PoolProblem p = simplified(given);
   const PoolPlan plan = plan_pool<T>(p, a.kind, threads);
   if (plan.road == Road::kPlaneLanes && whole_planes_apply<T>(p)) return pool_whole_planes(p, a, plan.threads);
+  if (pool_sliding(p, a, plan.threads)) return;
   if constexpr (std::is_same_v<T, float>) {
     if (pool_large_windows(p, a, plan.threads)) return;
   }

@@ -1,11 +1,14 @@
 // Maxima of large windows that overlap, with as many planes or channels in the lanes as a vector has: gradients, and
-// maxima with their places. window_rows.hpp finds the winners; each window then gives dy to its own, in row-major
-// order, or tells where it is.
+// maxima with their places. window_rows.hpp finds the winners, or where windows slide by one pixel sliding_rows.hpp;
+// each window then gives dy to its own, in row-major order, or tells where it is.
+#include <atomic>
 #include <functional>
 #include <limits>
 
 #include "../parallel.hpp"
 #include "backward.hpp"
+#include "saved_rows.hpp"
+#include "sliding_rows.hpp"
 #include "window_rows.hpp"
 
 namespace fastconv {
@@ -22,8 +25,44 @@ template <class T>
   const bool overlap = h.kernel > h.stride || w.kernel > w.stride;
   const bool filled = 2 * p.channels > lanes && p.batch * ceil_div(p.channels, lanes) >= threads;
   if (taps_of(p) <= kFewTaps || !overlap || !filled || !WindowRows<T>::applies(p)) return 0;
-  const std::size_t bytes = WindowRows<T>::workspace_bytes(p);
+  const std::size_t bytes =
+      WindowRows<T>::workspace_bytes(p) + (SlidingRows<T>::applies(p) ? SlidingRows<T>::workspace_bytes(p) : 0);
   return bytes <= kComfortable && p.plane_size() <= std::numeric_limits<std::int32_t>::max() ? bytes : 0;
+}
+
+// f(rows of windows, their winners, and if they are known their maxima) for all of them in order, of some lanes from x
+// on. It may begin once more, with the first row.
+template <class T, class F>
+void for_winners(const PoolProblem& p, const T* x, Index lanes, const PlaceSteps& place, bool with_values,
+                 Workspace& workspace, F&& f) {
+  const Index out = p.height().out;
+  if (SlidingRows<T>::applies(p)) {
+    SlidingRows<T> sliding(p, x, lanes, place, workspace);
+    bool found = true;
+    for (Index oh = 0, at_once = SlidingRows<T>::rows_at_once(p); oh < out && found; oh += at_once) {
+      const Range rows{oh, std::min(out, oh + at_once)};
+      const auto winners = sliding.rows(rows, with_values);
+      found = winners.has_value();
+      if (found) f(rows, winners->winners, with_values ? winners->values : nullptr);
+    }
+    if (found) return;
+  }
+  WindowRows<T> rows(p, x, lanes, place, workspace);
+  for (Index oh = 0; oh < out; ++oh) f(Range{oh, oh + 1}, rows.row(oh), nullptr);
+}
+
+// The same from saved indices; false if one lies outside the plane.
+template <class T, class F>
+bool for_saved_winners(const PoolProblem& p, const Index* indices, Index lanes, const PlaceSteps& place,
+                       Workspace& workspace, F&& f) {
+  SavedRows<T> saved(p, indices, lanes, place, workspace);
+  for (Index oh = 0, out = p.height().out, at_once = SavedRows<T>::rows_at_once(p); oh < out; oh += at_once) {
+    const Range rows{oh, std::min(out, oh + at_once)};
+    const PlaceOf<T>* const winners = saved.rows(rows);
+    if (winners == nullptr) return false;
+    f(rows, winners);
+  }
+  return true;
 }
 
 // f(image, first lane, lanes, workspace) for each vector of them.
@@ -53,13 +92,14 @@ void give_abreast(const Giving<T>& g, Index first) {
   const T* window = g.dy + first * g.dy_lane;
   for (Index i = 0; i < g.windows; ++i, winner += g.vector, window += g.dy_window) {
     const T* dy = window;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int lane = 0; lane < N; ++lane, dy += g.dy_lane) g.dx[winner[lane]] += *dy;
   }
 }
 template <class T>
 void give(const Giving<T>& g) {
   Index first = 0;
+  for (; first + 16 <= g.lanes; first += 16) give_abreast<16>(g, first);
   for (; first + 8 <= g.lanes; first += 8) give_abreast<8>(g, first);
   for (; first < g.lanes; ++first) give_abreast<1>(g, first);
 }
@@ -68,8 +108,9 @@ void give(const Giving<T>& g) {
 
 template <class T>
 bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  const std::size_t needed = a.indices == nullptr ? bytes_if_applies<T>(p, threads) : 0;
+  std::size_t needed = bytes_if_applies<T>(p, threads);
   if (needed == 0) return false;
+  if (a.indices != nullptr) needed = SavedRows<T>::workspace_bytes(p);
   const Kernels<T>& k = kernels().of<T>();
   const ImageStrides& s = p.gradient;
   // Pixels of many channels lie far apart: what their windows add to is better kept together.
@@ -78,24 +119,32 @@ bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
       kept > 0 ? PlaceSteps{width, k.lanes, 1} : PlaceSteps{s.space[kHeight], s.space[kWidth], s.channel};
   const std::size_t bytes = Workspace::piece_bytes<T>(kept);
   if (p.height().in * place.row + k.lanes * place.lane > std::numeric_limits<std::int32_t>::max()) return false;
-  if (bytes > kMaxWorkspace / 2) return false;
+  if (bytes > kMaxWorkspace / 2 || (a.indices != nullptr && !SavedRows<T>::applies(p, place))) return false;
+  std::atomic<bool> valid{true};
   for_each_group(p, k.lanes, needed + bytes, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
-    WindowRows<T> rows(p, a.x + batch * p.x.batch + first * p.x.channel, lanes, place, workspace);
     const T* const dy = a.dy + batch * p.y.batch + first * p.y.channel;
     T* const dx = a.dx + batch * s.batch + first * s.channel;
     T* const to = kept > 0 ? workspace.take<T>(kept) : dx;
+    const auto zero = [&] { kept > 0 ? void(std::fill_n(to, kept, T(0))) : zero_gradient(p, to, lanes); };
+    const auto give_rows = [&](Range rows, const PlaceOf<T>* winners) {
+      if (rows.first == 0) zero();
+      for (Index oh = rows.first; oh < rows.last; ++oh) {
+        give<T>({winners + (oh - rows.first) * p.width().out * k.lanes, p.width().out, lanes, k.lanes,
+                 dy + oh * p.y.space[kHeight], p.y.space[kWidth], p.y.channel, to});
+      }
+    };
+    if (a.indices == nullptr) {
+      for_winners(p, a.x + batch * p.x.batch + first * p.x.channel, lanes, place, false, workspace,
+                  [&](Range rows, const PlaceOf<T>* winners, const T*) { give_rows(rows, winners); });
+    } else if (!for_saved_winners<T>(p, a.indices + batch * p.indices.batch + first * p.indices.channel, lanes, place,
+                                     workspace, give_rows)) {
+      valid.store(false, std::memory_order_relaxed);
+    }
     if (kept > 0) {
-      std::fill_n(to, kept, T(0));
-    } else {
-      zero_gradient(p, to, lanes);
+      k.from_cells(lane_pixels<T>(s, p.width().in, lanes, p.height().in), to, dx);
     }
-    for (Index oh = 0; oh < p.height().out; ++oh) {
-      give<T>({rows.row(oh), p.width().out, lanes, k.lanes, dy + oh * p.y.space[kHeight], p.y.space[kWidth],
-               p.y.channel, to});
-    }
-    if (kept > 0) k.from_cells(rows.pixels_of(s, p.height().in), to, dx);
   });
-  return true;
+  return valid.load();
 }
 
 // Planes only: pixels of many channels lie so far apart that a few of them at a time miss the cache.
@@ -103,25 +152,27 @@ template <class T>
 bool pool_large_windows(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
   using P = PlaceOf<T>;
   const Axis &h = p.height(), &w = p.width();
-  const Index pixels = h.out * w.out;
   const std::size_t needed = a.kind == kFoldMaxPlaces ? bytes_if_applies<T>(p, threads) : 0;
   if (needed == 0) return false;
   if (!dense_planes(p.x, 1, h.in, w.in)) return false;
   if (!dense_planes(p.y, 1, h.out, w.out) || !dense_planes(p.indices, 1, h.out, w.out)) return false;
   const Kernels<T>& k = kernels().of<T>();
-  const std::size_t bytes = 2 * Workspace::piece_bytes<P>(pixels * k.lanes);
+  const std::size_t bytes = Workspace::piece_bytes<P>(SlidingRows<T>::rows_at_once(p) * w.out * k.lanes);
   if (bytes > kMaxWorkspace / 2) return false;
   for_each_group(p, k.lanes, needed + bytes, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
     const auto at = [&](const ImageStrides& s) { return batch * s.batch + first * s.channel; };
-    WindowRows<T> rows(p, a.x + at(p.x), lanes, {w.in, 1, 0}, workspace);
-    P *const winners = workspace.take<P>(pixels * k.lanes), *const planes = workspace.take<P>(pixels * k.lanes);
-    const Index row = w.out * k.lanes;
-    for (Index oh = 0; oh < h.out; ++oh) std::copy_n(rows.row(oh), row, winners + oh * row);
-    // Their bits are moved as if they were elements.
-    k.transpose({reinterpret_cast<const T*>(winners), k.lanes, pixels, lanes, reinterpret_cast<T*>(planes), pixels,
-                 nullptr, false});
-    k.tell_winners({planes, a.x + at(p.x), a.y + at(p.y), a.indices + at(p.indices), lanes, pixels, pixels, p.x.channel,
-                    p.y.channel, p.indices.channel});
+    P* const planes = workspace.take<P>(SlidingRows<T>::rows_at_once(p) * w.out * k.lanes);
+    for_winners(
+        p, a.x + at(p.x), lanes, {w.in, 1, 0}, true, workspace, [&](Range rows, const P* winners, const T* values) {
+          const Index pixels = rows.size() * w.out, done = rows.first * w.out;
+          T* const y = a.y + at(p.y) + done;
+          // Their bits are moved as if they were elements.
+          k.transpose({reinterpret_cast<const T*>(winners), k.lanes, pixels, lanes, reinterpret_cast<T*>(planes),
+                       pixels, nullptr, false});
+          if (values != nullptr) k.transpose({values, k.lanes, pixels, lanes, y, p.y.channel, nullptr, false});
+          k.tell_winners({planes, values != nullptr ? nullptr : a.x + at(p.x), y, a.indices + at(p.indices) + done,
+                          lanes, pixels, pixels, p.x.channel, p.y.channel, p.indices.channel});
+        });
   });
   return true;
 }

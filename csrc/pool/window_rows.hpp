@@ -8,14 +8,9 @@
 // the next block, which are folded downwards as windows need them.
 #pragma once
 
-#include "forward.hpp"
+#include "rows_in_lanes.hpp"
 
 namespace fastconv {
-
-// How places count: from one row of the input, one pixel and one lane to the next.
-struct PlaceSteps {
-  Index row, pixel, lane;
-};
 
 template <class T>
 class WindowRows {
@@ -25,13 +20,12 @@ class WindowRows {
   static bool applies(const PoolProblem& p) {
     const Axis &d = p.depth(), &h = p.height(), &w = p.width();
     const auto plain = [](const Axis& a) { return a.dilation == 1 && a.pad >= 0 && a.pad < a.kernel; };
-    return d.in == 1 && d.out == 1 && d.kernel == 1 && plain(h) && plain(w) &&
-           (w.in == 1 || p.channels == 1 || p.x.space[kWidth] == 1 || p.x.channel == 1);
+    return d.in == 1 && d.out == 1 && d.kernel == 1 && plain(h) && plain(w) && RowsInLanes<T>::applies(p);
   }
 
   static std::size_t workspace_bytes(const PoolProblem& p) {
     const Index lanes = kernels().of<T>().lanes, width = p.width().in * lanes;
-    return Workspace::piece_bytes<T>(staged_rows(p) * width) + Workspace::piece_bytes<P>(width) +
+    return RowsInLanes<T>::workspace_bytes(p) + Workspace::piece_bytes<P>(width) +
            Workspace::piece_bytes<P>(2 * p.width().kernel * lanes) +
            Workspace::piece_bytes<P>(2 * (p.height().kernel + 2) * p.width().out * lanes);
   }
@@ -39,14 +33,12 @@ class WindowRows {
   // Of `lanes` planes or channels, at most a vector's, from x on.
   WindowRows(const PoolProblem& p, const T* x, Index lanes, const PlaceSteps& place, Workspace& workspace)
       : p_(p),
-        x_(x),
-        lanes_(lanes),
         place_(place),
+        x_(p, x, lanes, workspace),
         kernels_(kernels().of<T>()),
         unit_(p.width().out * kernels_.lanes),
         block_(-p.height().kernel) {
     const Index width = p.width().in * kernels_.lanes;
-    stage_ = workspace.take<T>(staged_rows(p) * width);
     line_.keys = workspace.take<P>(width);
     line_.suffix = workspace.take<P>(2 * p.width().kernel * kernels_.lanes);
     ring_ = workspace.take<P>(2 * (p.height().kernel + 2) * unit_);
@@ -69,22 +61,7 @@ class WindowRows {
     return (prefix_ == nullptr ? suffix : merge(suffix, prefix_, ring_ + 2 * (h.kernel + 1) * unit_)) + unit_;
   }
 
-  // Rows of pixels whose lanes lie side by side, between an array and whole vectors.
-  CellRows pixels_of(const ImageStrides& s, Index rows) const {
-    CellRows r{};
-    r.planes = r.row_streams = r.streams = 1;
-    r.rows = rows, r.pixels = p_.width().in, r.lanes = kernels_.lanes, r.count = lanes_;
-    r.array_row = s.space[kHeight], r.array_pixel = s.space[kWidth];
-    r.cell_row = r.pixels * r.lanes;
-    return r;
-  }
-
  private:
-  // Enough for the transpose.
-  static Index staged_rows(const PoolProblem& p) {
-    return std::clamp<Index>(kStagedPixels / p.width().in, 1, p.height().in);
-  }
-
   // Positions count from the first window's first row, so row i of the input has i + pad.
   Index end() const { return p_.height().in + p_.height().pad; }
   // Keys, and behind them places.
@@ -112,51 +89,19 @@ class WindowRows {
 
   void fold_line(Index position) {
     const Index row = position - p_.height().pad;
-    take_row(row);
+    const typename RowsInLanes<T>::Rows pixels = x_.rows(row);
+    line_.x = pixels.x, line_.pixel = pixels.pixel;
     line_.first = static_cast<P>(row * place_.row);
     line_.best = slot(position), line_.winner = line_.best + unit_;
     kernels_.line_winners(line_);
   }
 
-  // Channels lie in the lanes already, if they fill them.
-  void take_row(Index row) {
-    const Index width = p_.width().in, lanes = kernels_.lanes;
-    const ImageStrides& s = p_.x;
-    if (s.channel == 1 && lanes_ == lanes) {
-      line_.x = x_ + row * s.space[kHeight], line_.pixel = s.space[kWidth];
-      return;
-    }
-    if (row >= staged_) {
-      const Index rows = std::min(staged_rows(p_), p_.height().in - row);
-      const bool dense = s.space[kWidth] == 1 && s.space[kHeight] == width;
-      for (Index i = 0; i < rows; i += dense ? rows : 1)
-        stage(row + i, (dense ? rows : 1) * width, stage_ + i * width * lanes);
-      first_staged_ = row, staged_ = row + rows;
-    }
-    line_.x = stage_ + (row - first_staged_) * width * lanes, line_.pixel = lanes;
-  }
-
-  void stage(Index row, Index pixels, T* to) const {
-    const ImageStrides& s = p_.x;
-    const T* const from = x_ + row * s.space[kHeight];
-    if (s.space[kWidth] == 1 || pixels == 1) {
-      kernels_.interleave({from, s.channel, lanes_, pixels, to});
-      return;
-    }
-    kernels_.to_cells(pixels_of(s, 1), from, nullptr, to);
-  }
-
-  static constexpr Index kStagedPixels = 128;
-
   const PoolProblem& p_;
-  const T* x_;
-  Index lanes_;
   PlaceSteps place_;
+  RowsInLanes<T> x_;
   const Kernels<T>& kernels_;
   Index unit_;              // elements of a row of windows
   Index block_, next_ = 0;  // positions
-  Index first_staged_ = 0, staged_ = 0;
-  T* stage_;
   P *ring_, *prefix_ = nullptr;
   LineWinners<T> line_{};
   Winners<T> merge_{};
