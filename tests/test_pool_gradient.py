@@ -107,6 +107,8 @@ def test_large_windows(kernel, stride, padding, dilation, data_format, what, thr
 # as long as a line, cut at both ends, and with steps that skip some of a block.
 FILLED = [
     (5, 1, 2),
+    (9, 1, (4, 8)),
+    ((4, 16), 1, (0, 15)),
     (5, 2, 2),
     (7, 5, 3),
     (6, (2, 4), 0),

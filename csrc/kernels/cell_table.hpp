@@ -91,17 +91,6 @@ struct Deliver {
   std::ptrdiff_t n;
 };
 
-// Saved indices as places: place[row * place_row + i] = indices[row * indices_row + i] * scale + row * row_place + i *
-// lane_place for i < n.
-template <class T>
-struct NarrowPlaces {
-  const std::int64_t* indices;
-  std::ptrdiff_t rows, n, indices_row, limit;
-  PlaceOf<T>* place;
-  std::ptrdiff_t place_row;
-  PlaceOf<T> scale, row_place, lane_place;
-};
-
 // Square windows of planes whose rows are contiguous, without cells: rows [first, first + rows) of dx, from the windows
 // that hold them.
 enum RollGradientWindow { kGradient2x2Stride2, kGradient3x3, kGradient3x3Stride2, kRollGradientWindows };
@@ -224,7 +213,6 @@ struct CellKernels {
   void (*line_winners)(const LineWinners<T>&);
   bool (*slide_winners)(const SlideWinners<T>&);  // false if some x is NaN (or if there is inf as well as -inf)
   void (*tell_winners)(const TellWinners<T>&);
-  bool (*narrow_places)(const NarrowPlaces<T>&);  // whether all indices are 0 and more, and less than the limit
   void (*deliver)(const Deliver<T>&);
   bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
   bool (*strip_gradient[kRollGradientWindows])(const StripGradient<T>&);  // null where roll_gradient finds maxima

@@ -22,7 +22,6 @@ constexpr fastconv::CellKernels<T> cells() {
     k.line_winners = line_winners<T>;
     k.slide_winners = slide_winners<T>;
     k.tell_winners = tell_winners<T>;
-    k.narrow_places = narrow_places<T>;
   }
   k.deliver = deliver<T>;
   k.roll_gradient[fastconv::kGradient2x2Stride2] = roll_gradient<T, 2, 2>;

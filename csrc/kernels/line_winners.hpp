@@ -19,7 +19,6 @@
 namespace {
 
 using fastconv::LineWinners;
-using fastconv::NarrowPlaces;
 using fastconv::PlaceOf;
 using fastconv::TellWinners;
 
@@ -104,34 +103,6 @@ void tell_winners(const TellWinners<T>& given) {
       if (t.x != nullptr) y[i] = x[winner[i]];
     }
   }
-}
-
-template <class T>
-bool narrow_places(const NarrowPlaces<T>& given) {
-  using P = PlaceOf<T>;
-  constexpr int N = kLanes<std::int64_t>;
-  using Half = Lanes<P, N>;
-  const NarrowPlaces<T> t = given;  // which no store can change
-  const Half steps = lanes_from<P>(0, t.lane_place, typename MakeIndices<N>::type{});
-  Vector<std::int64_t> stray{};  // its sign: some index is negative, or beyond the limit
-  std::int64_t stray_end = 0;
-  for (std::ptrdiff_t row = 0; row < t.rows; ++row) {
-    const std::int64_t* const from = t.indices + row * t.indices_row;
-    P* const to = t.place + row * t.place_row;
-    std::ptrdiff_t i = 0;
-    for (; i + N <= t.n; i += N) {
-      const Vector<std::int64_t> index = load(from + i);
-      stray |= index | (t.limit - 1 - index);
-      const P first = static_cast<P>(row * t.row_place + i * t.lane_place);
-      store_lanes<N>(to + i, __builtin_convertvector(index, Half) * t.scale + (steps + first));
-    }
-    for (; i < t.n; ++i) {
-      stray_end |= from[i] | (t.limit - 1 - from[i]);
-      to[i] = static_cast<P>(from[i] * t.scale + row * t.row_place + i * t.lane_place);
-    }
-  }
-  for (int lane = 0; lane < N; ++lane) stray_end |= stray[lane];
-  return stray_end >= 0;
 }
 
 }  // namespace

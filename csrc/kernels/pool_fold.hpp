@@ -17,6 +17,7 @@ using fastconv::PlaceOf;
 
 template <class T, int NV>
 struct Maxima {
+  static constexpr bool kPlaces = false;
   Vector<T> value[NV];
 
   FASTCONV_INLINE void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
@@ -33,6 +34,7 @@ struct Maxima {
 
 template <class T, int NV>
 struct MaximaWithPlaces {
+  static constexpr bool kPlaces = true;
   Vector<T> value[NV];
   Vector<PlaceOf<T>> place[NV];
 
@@ -54,6 +56,7 @@ struct MaximaWithPlaces {
 
 template <class T, int NV>
 struct Sums {
+  static constexpr bool kPlaces = false;
   Vector<T> value[NV];
 
   FASTCONV_INLINE void set(const Fold<T>&, const T*, int j, std::ptrdiff_t, Vector<T> v) { value[j] = v; }
@@ -68,13 +71,18 @@ struct Sums {
 template <bool Whole, class T>
 FASTCONV_INLINE Vector<T> load_some(const T* p, std::ptrdiff_t n) {
   if (Whole || n >= kLanes<T>) return load(p);
-  return load_tail(p, n > 0 ? static_cast<int>(n) : 0);
+  return load_end(p, n);
 }
+
+// Places of double precision, which hardly anyone asks for, would be half as much code again as all other folds.
+template <class T, class State>
+inline constexpr bool kSmall = State::kPlaces && sizeof(T) > sizeof(float);
 
 // One window in each lane, `left` of which exist; what lies behind them is read only where Whole. KH and KW
 // are taps[1] and taps[2] where they are known, else 0.
 template <Leaf L, class State, class T, int NV, bool Whole, int KH, int KW>
 struct Windows {
+  static constexpr bool kUnrolled = Whole && !kSmall<T, State>;  // ends of arrays come once
   const Fold<T>& f;
   std::ptrdiff_t left;
 
@@ -89,11 +97,16 @@ struct Windows {
   FASTCONV_INLINE State dense(const T* p, std::ptrdiff_t at) const {
     State s = tap(p, at);
     const std::ptrdiff_t taps = KW > 0 ? KW : f.taps[2];
-#pragma GCC unroll 5
-    for (std::ptrdiff_t t = 1; t < taps; ++t) {
+    const auto next = [&]() __attribute__((always_inline)) {
       p += f.tap_step[2];
       at += f.place_step[2];
       s.combine(tap(p, at));
+    };
+    if constexpr (kUnrolled) {
+#pragma GCC unroll 5
+      for (std::ptrdiff_t t = 1; t < taps; ++t) next();
+    } else {
+      for (std::ptrdiff_t t = 1; t < taps; ++t) next();
     }
     return s;
   }
@@ -141,11 +154,16 @@ struct Windows {
   FASTCONV_INLINE State height(const T* p, std::ptrdiff_t at) const {
     State s = width(p, at);
     const std::ptrdiff_t taps = KH > 0 ? KH : f.taps[1];
-#pragma GCC unroll 5
-    for (std::ptrdiff_t t = 1; t < taps; ++t) {
+    const auto next = [&]() __attribute__((always_inline)) {
       p += f.tap_step[1];
       at += f.place_step[1];
       s.combine(width(p, at));
+    };
+    if constexpr (kUnrolled) {
+#pragma GCC unroll 5
+      for (std::ptrdiff_t t = 1; t < taps; ++t) next();
+    } else {
+      for (std::ptrdiff_t t = 1; t < taps; ++t) next();
     }
     return s;
   }
@@ -166,7 +184,7 @@ FASTCONV_INLINE void store_some(T* p, Vector<T> v, std::ptrdiff_t n) {
   if (Whole || n >= kLanes<T>) {
     store(p, v);
   } else if (n > 0) {
-    store_tail(p, v, static_cast<int>(n));
+    store_end(p, v, n);
   }
 }
 
@@ -295,10 +313,11 @@ void fold(const Fold<T>& f) {
   const bool flat = f.taps[0] == 1;
   const auto is = [&](int h, int w) { return flat && f.taps[1] == h && f.taps[2] == w; };
   if (is(2, 2)) return fold_rows<T, L, State, 2, 2>(f);
-  if constexpr (L == Leaf::kDense && !kCompact) {
+  if constexpr (L == Leaf::kDense && !kCompact && !kSmall<T, State<T, 1>>) {
     if (is(3, 3)) return fold_rows<T, L, State, 3, 3>(f);
     if (is(3, 1)) return fold_rows<T, L, State, 3, 1>(f);
     if (is(1, 3)) return fold_rows<T, L, State, 1, 3>(f);
+    if (is(5, 1)) return fold_rows<T, L, State, 5, 1>(f);
     if (is(1, 5)) return fold_rows<T, L, State, 1, 5>(f);
   }
   fold_rows<T, L, State, 0, 0>(f);

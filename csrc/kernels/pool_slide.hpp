@@ -47,7 +47,7 @@ struct WholeWindows : SlideWindows<N> {
 // f(windows), compiled for both kinds.
 template <int N, class F>
 FASTCONV_INLINE void with_windows(const SlideWindows<N>& w, F&& f) {
-  if (w.whole()) return f(WholeWindows<N>{w});
+  if (!kCompact && w.whole()) return f(WholeWindows<N>{w});
   f(w);
 }
 
@@ -149,7 +149,7 @@ template <class T, template <class, int> class State>
 void slide(const Slide<T>& t) {
   if constexpr (__is_same(State<T, 1>, Sums<T, 1>)) {
     if (t.x_scale != nullptr) return slide_lines<kFew, T, State, true>(t);
-  } else {
+  } else if constexpr (!kCompact) {
     if (t.taps >= kMany) return slide_lines<kMany, T, State, false>(t);
   }
   slide_lines<kFew, T, State, false>(t);

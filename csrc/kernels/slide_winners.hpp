@@ -115,9 +115,13 @@ FASTCONV_INLINE bool slide_winner_lines(const SlideWinners<T>& given) {
 
 template <class T>
 bool slide_winners(const SlideWinners<T>& t) {
-  if (t.taps >= kMany)
-    return t.x_place != nullptr ? slide_winner_lines<kMany, T, true>(t) : slide_winner_lines<kMany, T, false>(t);
-  return t.x_place != nullptr ? slide_winner_lines<kFew, T, true>(t) : slide_winner_lines<kFew, T, false>(t);
+  const auto lines = [&]<int N>(Width<N>) {
+    return t.x_place != nullptr ? slide_winner_lines<N, T, true>(t) : slide_winner_lines<N, T, false>(t);
+  };
+  if constexpr (!kCompact) {
+    if (t.taps >= kMany) return lines(Width<kMany>{});
+  }
+  return lines(Width<kFew>{});
 }
 
 }  // namespace

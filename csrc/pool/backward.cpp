@@ -111,6 +111,42 @@ void gather_all(const PoolProblem& p, const GradientPlan& plan, GradientArrays<T
   });
 }
 
+// The same with as many planes in the lanes as a vector has, on their way there and back: for strides that no vector
+// along the rows takes. False if rows have gaps, or planes are too few or too large.
+template <class T>
+bool gather_planes(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index lanes = k.lanes, in = p.plane_size(), out = p.pixels();
+  const auto dense = [&](const ImageStrides& s, bool of_dx) {
+    const auto extent = [&](std::size_t i) { return of_dx ? p.axis[i].in : p.axis[i].out; };
+    return dense_planes(s, extent(kDepth), extent(kHeight), extent(kWidth));
+  };
+  const auto in_lanes = [&](Index height, Index width) {
+    ImageStrides s{};
+    s.channel = 1;
+    s.space = {height * width * lanes, width * lanes, lanes};
+    return s;
+  };
+  if (!worth_gathering(p) || !dense(p.y, false) || !dense(p.gradient, true) || 2 * p.channels <= lanes) return false;
+  PoolProblem q = p;
+  q.batch = 1, q.channels = lanes;
+  q.y = in_lanes(p.height().out, p.width().out), q.gradient = in_lanes(p.height().in, p.width().in);
+  const GradientPlan plan = plan_gradient<T>(q, {kFoldSum, nullptr, nullptr, nullptr, nullptr}, 1);
+  if (!plan.gather || static_cast<std::size_t>((in + out) * lanes) * sizeof(T) > kMaxWorkspace / 2) return false;
+  const Index groups = ceil_div(p.channels, lanes);
+  parallel_for(threads, p.batch * groups, [&](Index task) {
+    const Index batch = task / groups, first = task % groups * lanes, planes = std::min(lanes, p.channels - first);
+    // Not of the workspace, which the gather needs.
+    const RecycledBlock block(static_cast<std::size_t>((in + out) * lanes) * sizeof(T));
+    T *const dx = block.template as<T>(), *const dy = dx + in * lanes;
+    k.interleave({a.dy + batch * p.y.batch + first * p.y.channel, p.y.channel, planes, out, dy});
+    gather_all<T>(q, plan, {kFoldSum, nullptr, nullptr, dy, dx});
+    k.transpose({dx, lanes, in, planes, a.dx + batch * p.gradient.batch + first * p.gradient.channel,
+                 p.gradient.channel, nullptr, false});
+  });
+  return true;
+}
+
 template <class T>
 bool scatter_all(const PoolProblem& p, const GradientPlan& plan, const GradientArrays<T>& a) {
   std::atomic<bool> valid{true};
@@ -228,7 +264,7 @@ void avg_pool_backward(const PoolProblem& given, const T* dy, T* dx, int threads
     return;
   } else if (plan.gather) {
     gather_all(p, plan, arrays);
-  } else {
+  } else if (!gather_planes(p, arrays, plan.threads)) {
     parallel_for(plan.threads, p.planes(), [&](Index plane) { gather_elements(p, arrays, plane); });
   }
 }

@@ -1,13 +1,11 @@
 // Maxima of large windows that overlap, with as many planes or channels in the lanes as a vector has: gradients, and
 // maxima with their places. window_rows.hpp finds the winners, or where windows slide by one pixel sliding_rows.hpp;
 // each window then gives dy to its own, in row-major order, or tells where it is.
-#include <atomic>
 #include <functional>
 #include <limits>
 
 #include "../parallel.hpp"
 #include "backward.hpp"
-#include "saved_rows.hpp"
 #include "sliding_rows.hpp"
 #include "window_rows.hpp"
 
@@ -49,20 +47,6 @@ void for_winners(const PoolProblem& p, const T* x, Index lanes, const PlaceSteps
   }
   WindowRows<T> rows(p, x, lanes, place, workspace);
   for (Index oh = 0; oh < out; ++oh) f(Range{oh, oh + 1}, rows.row(oh), nullptr);
-}
-
-// The same from saved indices; false if one lies outside the plane.
-template <class T, class F>
-bool for_saved_winners(const PoolProblem& p, const Index* indices, Index lanes, const PlaceSteps& place,
-                       Workspace& workspace, F&& f) {
-  SavedRows<T> saved(p, indices, lanes, place, workspace);
-  for (Index oh = 0, out = p.height().out, at_once = SavedRows<T>::rows_at_once(p); oh < out; oh += at_once) {
-    const Range rows{oh, std::min(out, oh + at_once)};
-    const PlaceOf<T>* const winners = saved.rows(rows);
-    if (winners == nullptr) return false;
-    f(rows, winners);
-  }
-  return true;
 }
 
 // f(image, first lane, lanes, workspace) for each vector of them.
@@ -108,9 +92,8 @@ void give(const Giving<T>& g) {
 
 template <class T>
 bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  std::size_t needed = bytes_if_applies<T>(p, threads);
+  const std::size_t needed = a.indices == nullptr ? bytes_if_applies<T>(p, threads) : 0;
   if (needed == 0) return false;
-  if (a.indices != nullptr) needed = SavedRows<T>::workspace_bytes(p);
   const Kernels<T>& k = kernels().of<T>();
   const ImageStrides& s = p.gradient;
   // Pixels of many channels lie far apart: what their windows add to is better kept together.
@@ -119,8 +102,7 @@ bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
       kept > 0 ? PlaceSteps{width, k.lanes, 1} : PlaceSteps{s.space[kHeight], s.space[kWidth], s.channel};
   const std::size_t bytes = Workspace::piece_bytes<T>(kept);
   if (p.height().in * place.row + k.lanes * place.lane > std::numeric_limits<std::int32_t>::max()) return false;
-  if (bytes > kMaxWorkspace / 2 || (a.indices != nullptr && !SavedRows<T>::applies(p, place))) return false;
-  std::atomic<bool> valid{true};
+  if (bytes > kMaxWorkspace / 2) return false;
   for_each_group(p, k.lanes, needed + bytes, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
     const T* const dy = a.dy + batch * p.y.batch + first * p.y.channel;
     T* const dx = a.dx + batch * s.batch + first * s.channel;
@@ -133,18 +115,13 @@ bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
                  dy + oh * p.y.space[kHeight], p.y.space[kWidth], p.y.channel, to});
       }
     };
-    if (a.indices == nullptr) {
-      for_winners(p, a.x + batch * p.x.batch + first * p.x.channel, lanes, place, false, workspace,
-                  [&](Range rows, const PlaceOf<T>* winners, const T*) { give_rows(rows, winners); });
-    } else if (!for_saved_winners<T>(p, a.indices + batch * p.indices.batch + first * p.indices.channel, lanes, place,
-                                     workspace, give_rows)) {
-      valid.store(false, std::memory_order_relaxed);
-    }
+    for_winners(p, a.x + batch * p.x.batch + first * p.x.channel, lanes, place, false, workspace,
+                [&](Range rows, const PlaceOf<T>* winners, const T*) { give_rows(rows, winners); });
     if (kept > 0) {
       k.from_cells(lane_pixels<T>(s, p.width().in, lanes, p.height().in), to, dx);
     }
   });
-  return valid.load();
+  return true;
 }
 
 // Planes only: pixels of many channels lie so far apart that a few of them at a time miss the cache.

@@ -76,6 +76,19 @@ bool add_row(const Index* index, const T* dy, T* dx, const Steps& step, Index co
     }
     return true;
   }
+  if (step.dx_lane == 1 && step.index_lane == 1 && step.dy_lane == 1) {
+    for (Index i = 0; i < count; ++i, index += step.index, dy += step.dy) {
+      for (Index c = 0; c < lanes; ++c) {
+        const Index at = index[c];
+        if (inside(at)) [[likely]] {
+          dx[at * step.dx + c] += dy[c];
+        } else if (at != -1) {
+          return false;
+        }
+      }
+    }
+    return true;
+  }
   for (Index i = 0; i < count; ++i, index += step.index, dy += step.dy) {
     for (Index c = 0; c < lanes; ++c) {
       const Index at = index[c * step.index_lane];

@@ -144,6 +144,14 @@ bool applies(const PoolProblem& p, const ImageStrides& x, const ImageStrides& y)
   return x.space[kWidth] == 1 && y.space[kWidth] == 1 && 2 * p.channels > lanes;
 }
 
+// Maxima of many taps come from a few narrower windows elsewhere; and long rows make vectors of their own.
+template <class T>
+bool maxima_win(const PoolProblem& p) {
+  constexpr Index kMostTaps = 48;
+  const bool many = p.height().kernel > kMostTaps || p.width().kernel > kMostTaps;
+  return !many && (p.x.channel == 1 || p.width().out <= 3 * kernels().of<T>().lanes);
+}
+
 template <class T>
 bool slide_all(const Sliding<T>& s, int threads) {
   const Index vector = kernels().of<T>().lanes,
@@ -174,6 +182,7 @@ bool slide_all(const Sliding<T>& s, int threads) {
 template <class T>
 bool pool_sliding(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
   if (a.kind == kFoldMaxPlaces || !applies<T>(p, p.x, p.y)) return false;
+  if (a.kind == kFoldMax && !maxima_win<T>(p)) return false;
   const auto line = [](const Axis& axis) {
     return typename Sliding<T>::Line{axis.in, axis.out, axis.kernel, axis.pad};
   };

@@ -361,7 +361,8 @@ bool unpool_planes(const PoolProblem& p, const GradientArrays<T>& a, const Plane
 
 template <class T>
 std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  if (taps_of(p) > (p.pixels() > 1 ? kFewTaps : kMostUnpoolTaps)) return {};
+  const bool looks = a.kind == kFoldMaxPlaces && p.pixels() > 1;  // at every tap of every window
+  if (taps_of(p) > (looks ? kFewTaps : kMostUnpoolTaps)) return {};
   if (p.plane_size() > std::numeric_limits<std::int32_t>::max()) return {};
   const bool saved = a.indices != nullptr, finds = a.kind == kFoldMaxPlaces && !saved;
   // Following saved indices one by one is quicker than comparing them with every tap, and adding nothing to most.
