@@ -205,10 +205,10 @@ bool single_windows(const PoolProblem& p) {
 // tile; and rows of strides beyond 2 come to cells pixel by pixel.
 bool worth_routing(const PoolProblem& p) {
   if (p.pixels() == 1) return false;
-  if (taps_of(p) > kFewTaps) return true;
   const bool in_lanes = p.channels > 1 && p.gradient.channel == 1;
   const bool apart =
       std::all_of(p.axis.begin(), p.axis.end(), [](const Axis& a) { return a.dilation == 1 && a.kernel <= a.stride; });
+  if (taps_of(p) > (apart ? kMostUnpoolTaps : kFewTaps)) return true;
   return !in_lanes && p.width().stride <= 2 && (!apart || p.width().padded());
 }
 

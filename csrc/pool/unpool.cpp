@@ -361,7 +361,8 @@ bool unpool_planes(const PoolProblem& p, const GradientArrays<T>& a, const Plane
 
 template <class T>
 std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  const bool looks = a.kind == kFoldMaxPlaces && p.pixels() > 1;  // at every tap of every window
+  // At every tap of every window, which is too much where elements have many windows.
+  const bool looks = a.kind == kFoldMaxPlaces && p.pixels() > 1 && !all_axes(p, apart);
   if (taps_of(p) > (looks ? kFewTaps : kMostUnpoolTaps)) return {};
   if (p.plane_size() > std::numeric_limits<std::int32_t>::max()) return {};
   const bool saved = a.indices != nullptr, finds = a.kind == kFoldMaxPlaces && !saved;
