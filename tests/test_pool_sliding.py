@@ -1,8 +1,9 @@
 """Promise: windows that slide by one pixel, and averages of every stride, on roads of their own.
 
-Windows of four taps and more are folded four or eight at a time with planes or channels in the
+Windows of three taps and more are folded four or eight at a time with planes or channels in the
 lanes, so that what counts is where groups of them begin and end, which taps are cut, and how
-planes are cut into bands. Gradients of averages whose strides suit no row go through the lanes.
+planes are cut into bands. Small averages walk down their planes backward, too, and those whose
+strides suit no row go through the lanes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from test_pool_gradient import plane_data, spaced
 FORMATS = ("NCHW", "NHWC")
 # Of four and eight windows at a time, longer than the line, cut at one end or both.
 WINDOWS = [
+    (3, 0),
+    (3, 1),
+    ((3, 5), (2, 1)),
     (4, 0),
     (5, 2),
     ((4, 7), (3, 6)),

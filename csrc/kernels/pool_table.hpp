@@ -109,7 +109,7 @@ struct Roll {
 //   y[n * y_line + (i - begin) * y_step + l] = y_scale[i - begin][n] * fold over taps of
 //       x_scale[n][i - pad + tap] * x[n * x_line + (i - pad + tap) * x_step + l]
 //
-// cut to the line. taps >= 4 and more than pad; lanes are at least a vector's, and y lies elsewhere. The factors are
+// cut to the line. taps >= 3 and more than pad; lanes are at least a vector's, and y lies elsewhere. The factors are
 // the sums', and 1 where there are none (null); those of x turn -0 into 0.
 template <class T>
 struct Slide {

@@ -260,7 +260,8 @@ void avg_pool_backward(const PoolProblem& given, const T* dy, T* dx, int threads
   const GradientPlan plan = plan_gradient(p, arrays, threads);
   if (single_windows(p)) {
     spread_window(p, arrays, threads);
-  } else if (sliding_gradient(p, arrays, plan.threads) || unpool_gradient(p, arrays, plan.threads)) {
+  } else if (sliding_gradient(p, arrays, plan.threads) || rolling_average_gradient(p, arrays, plan.threads) ||
+             unpool_gradient(p, arrays, plan.threads)) {
     return;
   } else if (plan.gather) {
     gather_all(p, plan, arrays);

@@ -92,6 +92,10 @@ bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
 template <class T>
 bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
+// The same of averages over 3x3 with stride 1, of planes whose rows are contiguous; false if these are others.
+template <class T>
+bool rolling_average_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
 // Some lanes of an image become 0.
 template <class T>
 void zero_gradient(const PoolProblem& p, T* dx, Index lanes);

@@ -12,7 +12,8 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kFewestTaps = 4;           // that the kernel takes
+constexpr Index kFewestTaps = 3;           // that the kernel takes
+constexpr Index kFewInPlanes = 4;          // with fewer, planes are better folded where they lie
 constexpr Index kComfortable = 256 << 10;  // bytes of rows folded along the width
 constexpr Index kMost = 2 << 20;
 constexpr Index kStagedPixels = 128;
@@ -131,16 +132,18 @@ class Band {
   T *folded_, *staged_;
 };
 
-bool slides(const Axis& a) {
-  return a.stride == 1 && a.dilation == 1 && a.kernel >= kFewestTaps && a.pad >= 0 && a.pad < a.kernel;
+bool slides(const Axis& a, Index fewest) {
+  return a.stride == 1 && a.dilation == 1 && a.kernel >= fewest && a.pad >= 0 && a.pad < a.kernel;
 }
 
 template <class T>
 bool applies(const PoolProblem& p, const ImageStrides& x, const ImageStrides& y) {
   const Index lanes = kernels().of<T>().lanes;
   if (p.depth().in != 1 || p.depth().kernel != 1 || p.depth().out != 1) return false;
-  if (!slides(p.height()) || !slides(p.width())) return false;
-  if (x.channel == 1 && y.channel == 1) return p.channels >= lanes;
+  const bool channels = x.channel == 1 && y.channel == 1;
+  const Index fewest = channels ? kFewestTaps : kFewInPlanes;
+  if (!slides(p.height(), fewest) || !slides(p.width(), fewest)) return false;
+  if (channels) return p.channels >= lanes;
   return x.space[kWidth] == 1 && y.space[kWidth] == 1 && 2 * p.channels > lanes;
 }
 
