@@ -42,6 +42,17 @@ FASTCONV_INLINE void take_apart(Vector<T> whole, const Later<PlaceOf<T>>& later,
   part[0] = later.second ? nothing : whole;
 }
 
+// The same by bits, for what was kept from the row before: there it is a vector, of which GCC would make masks again,
+// one for each of both cases.
+template <class T>
+FASTCONV_INLINE void take_apart_kept(Vector<T> whole, const Later<PlaceOf<T>>& later, Vector<T> (&part)[3]) {
+  using Bits = Vector<PlaceOf<T>>;
+  const Bits bits = reinterpret_cast<Bits>(whole), first_two = bits & ~later.third;
+  part[2] = reinterpret_cast<Vector<T>>(bits & later.third);
+  part[1] = reinterpret_cast<Vector<T>>(first_two & later.second);
+  part[0] = reinterpret_cast<Vector<T>>(first_two & ~later.second);
+}
+
 // Lane i gets what lane i - N has, the first ones 0.
 template <int N, class V, int... I>
 FASTCONV_INLINE V from_the_left(V v, Indices<I...>) {
@@ -123,7 +134,11 @@ struct GradientStrip {
   template <int R>
   FASTCONV_INLINE void add_row(Vector<T> share, const Later<P>& column) {
     Vector<T> tap[3];
-    take_apart<K, T>(share, column, tap);
+    if constexpr (R == 0 && kKeeps) {
+      take_apart_kept<T>(share, column, tap);
+    } else {
+      take_apart<K, T>(share, column, tap);
+    }
     const bool joins = R == 0 && kKeeps;  // the windows above hold this row, too, and come first
     const auto add = [&](int e, Vector<T> v) __attribute__((always_inline)) { sum[R][e] = joins ? sum[R][e] + v : v; };
     if constexpr (K == 3) {
