@@ -34,10 +34,14 @@ WINDOWS = [
 SIZES = [(1, 3), (4, 5), (13, 8), (20, 21), (9, 66)]
 
 
-def slides(kernel, padding):
+# Longer strides, whose windows still overlap.
+STRIDED = [(5, 3, 0), (4, 2, 3), ((7, 5), (2, 4), (0, 2)), ((6, 4), (5, 1), (5, 1))]
+
+
+def slides(kernel, padding, stride=1):
     """A case for each size that has an output, with lanes that are filled, cut and empty."""
     for size, lanes in zip(SIZES, ((1, 16), (2, 9), (1, 37), (3, 17), (1, 65)), strict=True):
-        case = PoolCase("", (*lanes, *size), kernel, 1, padding, divisor_override=8)
+        case = PoolCase("", (*lanes, *size), kernel, stride, padding, divisor_override=8)
         if min(case.output_shape) > 0:
             yield case
 
@@ -79,6 +83,22 @@ def test_maxima_between_guards(kernel, padding, data_format, what, threads):
                 there = np.take_along_axis(flat, places.reshape(*case.input[:2], -1), 2)
                 sign = cases.from_format(np.signbit(got), data_format)
                 assert np.array_equal(sign, np.signbit(there).reshape(places.shape))
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), STRIDED)
+def test_longer_strides(kernel, stride, padding, data_format, ceil_mode, threads):
+    for case in slides(kernel, padding, stride):
+        for dtype in ("float32", "float64"):
+            case = case.replace(dtype=dtype, data_format=data_format, ceil_mode=ceil_mode)
+            x, _ = case.integers()
+            mean = reference.avg_pool2d(x, **case.avg_args)
+            most = reference.max_pool2d(x, **case.max_args)
+            for side in guard.SIDES:
+                a = guard.array(x, side)
+                cases.assert_exact(fastconv.avg_pool2d(a, **case.avg_args), mean, case)
+                cases.assert_exact(fastconv.max_pool2d(a, **case.max_args), most, case)
 
 
 @pytest.mark.parametrize("count_include_pad", [False, True])

@@ -19,14 +19,13 @@ using fastconv::Slide;
 
 // Four windows of a line, and which of their pixels exist, counted from the first window's first tap: of the leading
 // three [lead, lead_end), `middle` from middle_from on, and the first `tail` of those behind the first window.
-constexpr int kFew = 4, kMany = 8;
+constexpr int kFew = 4, kMany = 8;  // those of larger strides go one by one
 template <int N>
 struct SlideWindows {
   static constexpr int kEnds = N - 1;
   std::ptrdiff_t start, lead, lead_end, middle_from, middle, taps, tail;
 
-  SlideWindows(std::ptrdiff_t window, std::ptrdiff_t in, std::ptrdiff_t window_taps, std::ptrdiff_t pad)
-      : start(window - pad), taps(window_taps) {
+  SlideWindows(std::ptrdiff_t first, std::ptrdiff_t in, std::ptrdiff_t window_taps) : start(first), taps(window_taps) {
     const auto clamp = [](std::ptrdiff_t i) { return i < 0 ? 0 : i > kEnds ? kEnds : i; };
     const std::ptrdiff_t left = in - start;  // pixels of the line
     lead = clamp(-start), lead_end = clamp(left), tail = clamp(left - taps);
@@ -121,7 +120,7 @@ void slide_lines(const Slide<T>& given) {
   constexpr std::ptrdiff_t VL = kLanes<T>, n = N;
   const Slide<T> t = given;  // which no store can change
   for (std::ptrdiff_t i = t.begin; i < t.end; i += n) {
-    const SlideWindows<N> windows(i, t.in, t.taps, t.pad);
+    const SlideWindows<N> windows(i * t.stride - t.pad, t.in, t.taps);
     const std::ptrdiff_t stored = t.end - i < n ? t.end - i : n;
     const T* x = t.x + windows.start * t.x_step;
     T* y = t.y + (i - t.begin) * t.y_step;
@@ -147,6 +146,7 @@ void slide_lines(const Slide<T>& given) {
 
 template <class T, template <class, int> class State>
 void slide(const Slide<T>& t) {
+  if (t.stride > 1) return slide_lines<1, T, State, false>(t);
   if constexpr (__is_same(State<T, 1>, Sums<T, 1>)) {
     if (t.x_scale != nullptr) return slide_lines<kFew, T, State, true>(t);
   } else if constexpr (!kCompact) {

@@ -104,18 +104,19 @@ struct Roll {
   const std::int64_t* indices_end;
 };
 
-// Windows [begin, end) of lines of `in` pixels, which slide by one pixel: of each line n and lane l,
+// Windows [begin, end) of lines of `in` pixels: of each line n and lane l,
 //
 //   y[n * y_line + (i - begin) * y_step + l] = y_scale[i - begin][n] * fold over taps of
-//       x_scale[n][i - pad + tap] * x[n * x_line + (i - pad + tap) * x_step + l]
+//       x_scale[n][i * stride - pad + tap] * x[n * x_line + (i * stride - pad + tap) * x_step + l]
 //
-// cut to the line. taps >= 3 and more than pad; lanes are at least a vector's, and y lies elsewhere. The factors are
-// the sums', and 1 where there are none (null); those of x turn -0 into 0.
+// cut to the line. taps are more than pad, and 3 or more where the stride is 1; lanes are at least a vector's, and y
+// lies elsewhere. The factors are the sums', and 1 where there are none (null); those of x, for stride 1 only, turn -0
+// into 0.
 template <class T>
 struct Slide {
   const T* x;
   T* y;
-  std::ptrdiff_t in, begin, end, taps, pad;
+  std::ptrdiff_t in, begin, end, taps, stride, pad;
   std::ptrdiff_t lines, lanes;
   std::ptrdiff_t x_line, x_step, y_line, y_step;
   const T* const* x_scale;

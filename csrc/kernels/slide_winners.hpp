@@ -86,7 +86,7 @@ FASTCONV_INLINE bool slide_winner_lines(const SlideWinners<T>& given) {
   const Vector<P> lanes = lane_places<P>(0, t.lane_place);
   Vector<T> total{};
   for (std::ptrdiff_t i = t.begin; i < t.end; i += n) {
-    const SlideWindows<N> windows(i, t.in, t.taps, t.pad);
+    const SlideWindows<N> windows(i - t.pad, t.in, t.taps);
     const std::ptrdiff_t stored = t.end - i < n ? t.end - i : n;
     const std::ptrdiff_t first = (i - t.begin) * t.y_step;
     PlacedPixels<T, Placed> pixels{t.x + windows.start * t.x_step,

@@ -1,4 +1,4 @@
-// Large windows with stride 1, as many planes or channels in the lanes as there are:
+// Windows that overlap, most of all with stride 1, as many planes or channels in the lanes as there are:
 //
 //     for each band of rows of y, and a vector of planes (NCHW) or some of channels (NHWC)
 //       rows of x             folded along the width          NCHW: planes go into the lanes first
@@ -13,7 +13,7 @@ namespace fastconv {
 namespace {
 
 constexpr Index kFewestTaps = 3;           // that the kernel takes
-constexpr Index kFewInPlanes = 4;          // with fewer, planes are better folded where they lie
+constexpr Index kFewInPlanes = 4;          // with fewer, planes and strides have better roads
 constexpr Index kComfortable = 256 << 10;  // bytes of rows folded along the width
 constexpr Index kMost = 2 << 20;
 constexpr Index kStagedPixels = 128;
@@ -21,13 +21,13 @@ constexpr Index kWindows = 8;      // that the kernel takes at a time, at most
 constexpr Index kChannels = 64;    // of a task
 constexpr Index kChannelRows = 1;  // that are folded along the width side by side
 
-// A fold of stride 1: a pool, or the gradient of one.
+// A pool, or the gradient of an average with stride 1.
 template <class T>
 struct Sliding {
   FoldKind kind;
   Index batch, channels;
   struct Line {
-    Index in, out, taps, pad;
+    Index in, out, taps, stride, pad;
   } height, width;
   const T* x;
   ImageStrides x_strides;
@@ -45,7 +45,9 @@ class Band {
     return Workspace::piece_bytes<T>(folded_rows(s, rows) * s.width.out * lanes) +
            Workspace::piece_bytes<T>(staged * lanes);
   }
-  static Index folded_rows(const Sliding<T>& s, Index rows) { return std::min(s.height.in, rows + s.height.taps - 1); }
+  static Index folded_rows(const Sliding<T>& s, Index rows) {
+    return std::min(s.height.in, (rows - 1) * s.height.stride + s.height.taps);
+  }
 
   Band(const Sliding<T>& s, Index batch, Range channels, Range rows, Workspace& workspace)
       : s_(s),
@@ -54,8 +56,8 @@ class Band {
         channels_(channels.size()),
         lanes_(planes_ ? kernels_.lanes : channels_),
         rows_(rows),
-        in_{std::max<Index>(rows.first - s.height.pad, 0),
-            std::min(rows.last - 1 - s.height.pad + s.height.taps, s.height.in)},
+        in_{std::max<Index>(rows.first * s.height.stride - s.height.pad, 0),
+            std::min((rows.last - 1) * s.height.stride - s.height.pad + s.height.taps, s.height.in)},
         x_(s.x + batch * s.x_strides.batch + channels.first * s.x_strides.channel),
         y_(s.y + batch * s.y_strides.batch + channels.first * s.y_strides.channel) {
     folded_ = workspace.take<T>(in_.size() * s.width.out * lanes_);
@@ -75,7 +77,8 @@ class Band {
  private:
   void fold_width(Range rows) {
     Slide<T> t{};
-    t.in = s_.width.in, t.begin = 0, t.end = s_.width.out, t.taps = s_.width.taps, t.pad = s_.width.pad;
+    t.in = s_.width.in, t.begin = 0, t.end = s_.width.out;
+    t.taps = s_.width.taps, t.stride = s_.width.stride, t.pad = s_.width.pad;
     t.lines = rows.size(), t.lanes = lanes_;
     t.x = x_ + rows.first * s_.x_strides.space[kHeight];
     t.x_line = s_.x_strides.space[kHeight], t.x_step = s_.x_strides.space[kWidth];
@@ -91,8 +94,8 @@ class Band {
 
   void fold_height(Range rows) {
     Slide<T> t{};
-    t.in = in_.size(), t.begin = rows.first, t.end = rows.last, t.taps = s_.height.taps;
-    t.pad = s_.height.pad + in_.first;
+    t.in = in_.size(), t.begin = rows.first, t.end = rows.last;
+    t.taps = s_.height.taps, t.stride = s_.height.stride, t.pad = s_.height.pad + in_.first;
     t.lines = s_.width.out, t.lanes = lanes_;
     t.x = folded_, t.x_step = s_.width.out * lanes_, t.x_line = lanes_;
     t.y = planes_ ? staged_ : y_ + rows.first * s_.y_strides.space[kHeight];
@@ -132,19 +135,21 @@ class Band {
   T *folded_, *staged_;
 };
 
-bool slides(const Axis& a, Index fewest) {
-  return a.stride == 1 && a.dilation == 1 && a.kernel >= fewest && a.pad >= 0 && a.pad < a.kernel;
-}
-
+// Windows that overlap along both axes: of three taps and more that slide by one pixel, where channels lie in the
+// lanes; of four and more otherwise, since planes have to go there and back. Of larger strides, those for which no
+// vector along a row is made.
 template <class T>
 bool applies(const PoolProblem& p, const ImageStrides& x, const ImageStrides& y) {
-  const Index lanes = kernels().of<T>().lanes;
-  if (p.depth().in != 1 || p.depth().kernel != 1 || p.depth().out != 1) return false;
-  const bool channels = x.channel == 1 && y.channel == 1;
-  const Index fewest = channels ? kFewestTaps : kFewInPlanes;
-  if (!slides(p.height(), fewest) || !slides(p.width(), fewest)) return false;
+  const Axis &h = p.height(), &w = p.width();
+  const Index lanes = kernels().of<T>().lanes, taps = std::min(h.kernel, w.kernel);
+  const auto plain = [](const Axis& a) {
+    return a.dilation == 1 && a.pad >= 0 && a.pad < a.kernel && a.kernel > a.stride;
+  };
+  if (p.depth().in != 1 || p.depth().kernel != 1 || p.depth().out != 1 || !plain(h) || !plain(w)) return false;
+  const bool channels = x.channel == 1 && y.channel == 1, slides = h.stride == 1 && w.stride == 1;
+  if (taps < (channels && slides ? kFewestTaps : kFewInPlanes)) return false;
   if (channels) return p.channels >= lanes;
-  return x.space[kWidth] == 1 && y.space[kWidth] == 1 && 2 * p.channels > lanes;
+  return x.space[kWidth] == 1 && y.space[kWidth] == 1 && 2 * p.channels > lanes && (slides || w.stride > 2);
 }
 
 // Maxima of many taps come from a few narrower windows elsewhere; and long rows make vectors of their own.
@@ -157,25 +162,24 @@ bool maxima_win(const PoolProblem& p) {
 
 template <class T>
 bool slide_all(const Sliding<T>& s, int threads) {
-  const Index vector = kernels().of<T>().lanes,
-              channels = s.x_strides.channel == 1 ? std::max(kChannels, vector) : vector;
+  // Each group of channels has a vector's at least.
+  const bool planes = s.x_strides.channel != 1;
+  const Index vector = kernels().of<T>().lanes;
+  const Panels groups(s.channels, planes ? vector : ceil_div(s.channels, std::max<Index>(1, s.channels / kChannels)));
+  const Index lanes = planes ? vector : groups.size(0);
   Index rows = s.height.out;
-  const auto bytes = [&] { return static_cast<Index>(Band<T>::bytes(s, channels, rows)); };
-  while (rows > 1 && bytes() > kComfortable * channels / vector && Band<T>::folded_rows(s, rows) > 2 * s.height.taps)
-    rows = (rows + 1) / 2;
+  const auto bytes = [&] { return static_cast<Index>(Band<T>::bytes(s, lanes, rows)); };
+  const Index comfortable = kComfortable * ceil_div(lanes, vector);
+  while (rows > 1 && bytes() > comfortable && Band<T>::folded_rows(s, rows) > 2 * s.height.taps) rows = (rows + 1) / 2;
   if (bytes() > kMost) return false;
-  // The last block of channels is as large as the others, or a vector's at least.
-  const Index groups = ceil_div(s.channels, channels);
-  if (s.batch * groups < 2 * threads)
-    rows = std::min(rows, round_up(ceil_div(s.height.out * s.batch * groups, 2 * threads), kWindows));
+  const Index others = s.batch * groups.count, wanted = 2 * threads;
+  if (others < wanted) rows = std::min(rows, round_up(ceil_div(s.height.out * others, wanted), kWindows));
   const Panels bands(s.height.out, rows);
-  parallel_for(threads, s.batch * groups * bands.count, [&](Index task) {
-    const Index band = task % bands.count, group = task / bands.count % groups, batch = task / bands.count / groups;
-    const Index first = group * channels, last = std::min(s.channels, first + channels);
-    const Range of{s.x_strides.channel == 1 ? std::max<Index>(0, std::min(first, last - vector)) : first, last};
-    const Range out{bands.start(band), bands.start(band) + bands.size(band)};
-    Workspace workspace(Band<T>::bytes(s, channels, rows));
-    Band<T>(s, batch, of, out, workspace).run();
+  parallel_for(threads, others * bands.count, [&](Index task) {
+    const auto range = [](const Panels& p, Index i) { return Range{p.start(i), p.start(i) + p.size(i)}; };
+    const Index band = task % bands.count, group = task / bands.count % groups.count;
+    Workspace workspace(Band<T>::bytes(s, lanes, rows));
+    Band<T>(s, task / bands.count / groups.count, range(groups, group), range(bands, band), workspace).run();
   });
   return true;
 }
@@ -187,7 +191,7 @@ bool pool_sliding(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
   if (a.kind == kFoldMaxPlaces || !applies<T>(p, p.x, p.y)) return false;
   if (a.kind == kFoldMax && !maxima_win<T>(p)) return false;
   const auto line = [](const Axis& axis) {
-    return typename Sliding<T>::Line{axis.in, axis.out, axis.kernel, axis.pad};
+    return typename Sliding<T>::Line{axis.in, axis.out, axis.kernel, axis.stride, axis.pad};
   };
   Sliding<T> s{a.kind, p.batch, p.channels, line(p.height()), line(p.width()), a.x, p.x, a.y, p.y, nullptr, nullptr};
   if (a.kind != kFoldSum) return slide_all(s, threads);
@@ -198,9 +202,10 @@ bool pool_sliding(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
 
 template <class T>
 bool sliding_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  if (a.kind != kFoldSum || !applies<T>(p, p.y, p.gradient)) return false;
+  const bool slides = p.height().stride == 1 && p.width().stride == 1;
+  if (a.kind != kFoldSum || !slides || !applies<T>(p, p.y, p.gradient)) return false;
   const auto line = [](const Axis& axis) {
-    return typename Sliding<T>::Line{axis.out, axis.in, axis.kernel, axis.kernel - 1 - axis.pad};
+    return typename Sliding<T>::Line{axis.out, axis.in, axis.kernel, 1, axis.kernel - 1 - axis.pad};
   };
   const PlaneFactors<T> factors(p);
   return slide_all<T>({kFoldSum, p.batch, p.channels, line(p.height()), line(p.width()), a.dy, p.y, a.dx, p.gradient,
