@@ -121,7 +121,8 @@ bool slide_winners(const SlideWinners<T>& t) {
   if constexpr (!kCompact) {
     if (t.taps >= kMany) return lines(Width<kMany>{});
   }
-  return lines(Width<kFew>{});
+  // Two windows of two taps and more have one in common, which is what four start from.
+  return t.taps >= kFew ? lines(Width<kFew>{}) : lines(Width<2>{});
 }
 
 }  // namespace

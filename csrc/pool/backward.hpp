@@ -42,6 +42,17 @@ inline double taps_of(const PoolProblem& p) {
 
 constexpr double kFewTaps = 16;  // with more, maxima are found along one axis after the other
 
+// Windows of 3x3 with stride 1 over planes whose rows leave much of a vector empty: maxima are better found with planes
+// in the lanes, and saved indices followed one by one.
+template <class T>
+bool short_rows(const PoolProblem& p) {
+  constexpr double kUse = 0.6;
+  const Axis &h = p.height(), &w = p.width();
+  const Index lanes = kernels().of<T>().lanes;
+  return sizeof(T) == sizeof(float) && h.kernel == 3 && w.kernel == 3 && h.stride == 1 && w.stride == 1 &&
+         p.gradient.channel != 1 && 2 * p.channels > lanes && lane_use(w.out, lanes) < kUse;
+}
+
 struct GradientPlan {
   bool gather = false;
   Road road = Road::kElements;

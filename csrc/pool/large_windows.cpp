@@ -22,7 +22,7 @@ template <class T>
   const Index lanes = kernels().of<T>().lanes;
   const bool overlap = h.kernel > h.stride || w.kernel > w.stride;
   const bool filled = 2 * p.channels > lanes && p.batch * ceil_div(p.channels, lanes) >= threads;
-  if (taps_of(p) <= kFewTaps || !overlap || !filled || !WindowRows<T>::applies(p)) return 0;
+  if (!overlap || !filled || !WindowRows<T>::applies(p)) return 0;
   const std::size_t bytes =
       WindowRows<T>::workspace_bytes(p) + (SlidingRows<T>::applies(p) ? SlidingRows<T>::workspace_bytes(p) : 0);
   return bytes <= kComfortable && p.plane_size() <= std::numeric_limits<std::int32_t>::max() ? bytes : 0;
@@ -92,7 +92,8 @@ void give(const Giving<T>& g) {
 
 template <class T>
 bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads) {
-  const std::size_t needed = a.indices == nullptr ? bytes_if_applies<T>(p, threads) : 0;
+  const bool worth = a.indices == nullptr && (taps_of(p) > kFewTaps || short_rows<T>(p));
+  const std::size_t needed = worth ? bytes_if_applies<T>(p, threads) : 0;
   if (needed == 0) return false;
   const Kernels<T>& k = kernels().of<T>();
   const ImageStrides& s = p.gradient;
@@ -129,7 +130,8 @@ template <class T>
 bool pool_large_windows(const PoolProblem& p, const PoolArrays<T>& a, int threads) {
   using P = PlaceOf<T>;
   const Axis &h = p.height(), &w = p.width();
-  const std::size_t needed = a.kind == kFoldMaxPlaces ? bytes_if_applies<T>(p, threads) : 0;
+  const bool worth = a.kind == kFoldMaxPlaces && taps_of(p) > kFewTaps;
+  const std::size_t needed = worth ? bytes_if_applies<T>(p, threads) : 0;
   if (needed == 0) return false;
   if (!dense_planes(p.x, 1, h.in, w.in)) return false;
   if (!dense_planes(p.y, 1, h.out, w.out) || !dense_planes(p.indices, 1, h.out, w.out)) return false;
