@@ -53,6 +53,14 @@ bool short_rows(const PoolProblem& p) {
          p.gradient.channel != 1 && 2 * p.channels > lanes && lane_use(w.out, lanes) < kUse;
 }
 
+// Planes that would fill a vector, with rows of windows that leave half of one empty: saved indices are better followed
+// one by one, and windows that leave something of a row over are better off with planes in the lanes.
+template <class T>
+bool short_outputs(const PoolProblem& p) {
+  const Index lanes = kernels().of<T>().lanes;
+  return p.gradient.channel != 1 && p.pixels() > 1 && 2 * p.width().out <= lanes && 2 * p.channels > lanes;
+}
+
 struct GradientPlan {
   bool gather = false;
   Road road = Road::kElements;

@@ -383,7 +383,8 @@ std::optional<bool> unpool_gradient(const PoolProblem& p, const GradientArrays<T
     return {};
   }
   const Axis& w = p.width();
-  if (w.kernel == 2 && w.stride == 2 && all_axes(p, apart) && !(saved && w.padded())) {
+  const bool leaves = w.in > w.kernel * w.out && short_outputs<T>(p);
+  if (w.kernel == 2 && w.stride == 2 && all_axes(p, apart) && !(saved && w.padded()) && !leaves) {
     // Here windows that lose a column go one by one; gather.cpp has margins.
     if (a.kind == kFoldSum && w.padded()) return {};
     return unpool_in_place(p, a, true, threads);
