@@ -7,8 +7,9 @@
 //     window 2       c | m m m m m | x y
 //     window 3         | m m m m m | x y z
 //
-// so each pixel is loaded once for all four, and maxima of the middle are found once. Sums have an order, from left to
-// right in each window, which four accumulators keep.
+// so each pixel is loaded once for all four, and maxima of the middle are found once. Many taps are worth eight
+// windows. Sums have an order, from left to right in each window, which as many accumulators keep. Windows of larger
+// strides have less in common, and go one by one.
 #pragma once
 
 #include "pool_fold.hpp"
@@ -17,9 +18,10 @@ namespace {
 
 using fastconv::Slide;
 
-// Four windows of a line, and which of their pixels exist, counted from the first window's first tap: of the leading
-// three [lead, lead_end), `middle` from middle_from on, and the first `tail` of those behind the first window.
-constexpr int kFew = 4, kMany = 8;  // those of larger strides go one by one
+constexpr int kFew = 4, kMany = 8;  // windows at a time
+
+// N windows of a line, and which of their pixels exist, counted from the first window's first tap: of the leading N - 1
+// [lead, lead_end), `middle` from middle_from on, and the first `tail` of those behind the first window.
 template <int N>
 struct SlideWindows {
   static constexpr int kEnds = N - 1;
@@ -50,7 +52,7 @@ FASTCONV_INLINE void with_windows(const SlideWindows<N>& w, F&& f) {
   f(w);
 }
 
-// The pixels of four windows, each times its factor if there are such.
+// The pixels of some windows, each times its factor if there are such.
 template <class T, bool Scaled>
 struct SlidePixels {
   const T* first;  // of the first window, in the line or before it
