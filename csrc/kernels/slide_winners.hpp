@@ -15,7 +15,7 @@ struct Winner {
   Vector<T> value = broadcast(-static_cast<T>(__builtin_inf()));
   Vector<PlaceOf<T>> place = broadcast(static_cast<PlaceOf<T>>(-1));
 
-  // Ties stay with the earlier one, unless it is nobody.
+  // Ties stay with the earlier one, even if it is nobody and the later one -inf: so what may win starts from a pixel.
   FASTCONV_INLINE void combine(const Winner& later) {
     // That the maximum is another one now is told by itself: a mask would make the next one wait.
     const Vector<T> before = value;

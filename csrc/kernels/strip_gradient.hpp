@@ -134,13 +134,13 @@ struct GradientStrip {
   template <int R>
   FASTCONV_INLINE void add_row(Vector<T> share, const Later<P>& column) {
     Vector<T> tap[3];
-    if constexpr (R == 0 && kKeeps) {
+    constexpr bool kept = R == 0 && kKeeps;  // the windows above hold this row, too, and come first
+    if constexpr (kept) {
       take_apart_kept<T>(share, column, tap);
     } else {
       take_apart<K, T>(share, column, tap);
     }
-    const bool joins = R == 0 && kKeeps;  // the windows above hold this row, too, and come first
-    const auto add = [&](int e, Vector<T> v) __attribute__((always_inline)) { sum[R][e] = joins ? sum[R][e] + v : v; };
+    const auto add = [&](int e, Vector<T> v) __attribute__((always_inline)) { sum[R][e] = kept ? sum[R][e] + v : v; };
     if constexpr (K == 3) {
       add(0, from_the_left<1>(tap[2], Order{}));
       sum[R][0] += tap[0];

@@ -41,9 +41,8 @@ template <class T>
 class Band {
  public:
   static std::size_t bytes(const Sliding<T>& s, Index lanes, Index rows) {
-    const Index staged = std::max(kStagedPixels, std::max(s.width.in, kWindows * s.width.out));
     return Workspace::piece_bytes<T>(folded_rows(s, rows) * s.width.out * lanes) +
-           Workspace::piece_bytes<T>(staged * lanes);
+           Workspace::piece_bytes<T>(staged_pixels(s) * lanes);
   }
   static Index folded_rows(const Sliding<T>& s, Index rows) {
     return std::min(s.height.in, (rows - 1) * s.height.stride + s.height.taps);
@@ -61,20 +60,24 @@ class Band {
         x_(s.x + batch * s.x_strides.batch + channels.first * s.x_strides.channel),
         y_(s.y + batch * s.y_strides.batch + channels.first * s.y_strides.channel) {
     folded_ = workspace.take<T>(in_.size() * s.width.out * lanes_);
-    staged_pixels_ = std::max(kStagedPixels, std::max(s.width.in, kWindows * s.width.out));
-    staged_ = planes_ ? workspace.take<T>(staged_pixels_ * lanes_) : nullptr;
+    staged_ = planes_ ? workspace.take<T>(staged_pixels(s) * lanes_) : nullptr;
   }
 
   void run() {
-    const Index in_rows = planes_ ? staged_pixels_ / s_.width.in : kChannelRows;
+    const Index in_rows = planes_ ? staged_pixels(s_) / s_.width.in : kChannelRows;
     for (Index row = in_.first; row < in_.last; row += in_rows) fold_width({row, std::min(in_.last, row + in_rows)});
-    const Index out_rows = planes_ ? staged_pixels_ / s_.width.out / kWindows * kWindows : rows_.size();
+    const Index out_rows = planes_ ? staged_pixels(s_) / s_.width.out / kWindows * kWindows : rows_.size();
     for (Index row = rows_.first; row < rows_.last; row += out_rows) {
       fold_height({row, std::min(rows_.last, row + out_rows)});
     }
   }
 
  private:
+  // Of some rows of planes on their way: whole rows of x, and of y as many as the kernel takes.
+  static Index staged_pixels(const Sliding<T>& s) {
+    return std::max({kStagedPixels, s.width.in, kWindows * s.width.out});
+  }
+
   void fold_width(Range rows) {
     Slide<T> t{};
     t.in = s_.width.in, t.begin = 0, t.end = s_.width.out;
@@ -131,7 +134,6 @@ class Band {
   Range rows_, in_;  // of y, and of x
   const T* x_;
   T* y_;
-  Index staged_pixels_;
   T *folded_, *staged_;
 };
 

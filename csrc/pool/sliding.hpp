@@ -1,5 +1,5 @@
-// Windows of four taps and more along both axes that slide by one pixel: forward, and the gradient of averages, which
-// is the same over dy.
+// Windows that overlap, most of all those that slide by one pixel: forward, and the gradient of such averages, which is
+// the same over dy.
 #pragma once
 
 #include "backward.hpp"

@@ -11,8 +11,8 @@ namespace fastconv {
 template <class T>
 class SlidingRows {
   using P = PlaceOf<T>;
-  static constexpr Index kFewestTaps = 3;
-  static constexpr Index kMostTaps = 24;  // with more, windows that share more than four do are faster
+  static constexpr Index kFewestTaps = 3;  // that the kernel takes
+  static constexpr Index kMostTaps = 24;   // with more, windows that share more than four do are faster
 
  public:
   // Of problems that WindowRows takes.
