@@ -327,6 +327,69 @@ def test_a_long_sum_stays_accurate(case):
     assert np.abs(grad / wanted - 1).max() < 1e-6
 
 
+# ---- rows that roll by --------------------------------------------------------------------------
+
+# One, two and four rows in a vector of 16 or 8 numbers, the last vector of a plane full and not;
+# strips of a row, the last one moved back and not; planes in one block of rows and in several; as
+# many planes as are taken together, and some over.
+ROLLING_SIZES = [(4, 4, 26), (5, 3, 13), (2, 6, 25), (14, 14, 13), (16, 16, 3), (1, 9, 5)]
+ROLLING_SIZES += [(3, 8, 13), (8, 31, 3), (6, 33, 2), (70, 40, 1), (12, 63, 14), (9, 1, 7)]
+ROLLING = [
+    make_case(size, (1, outputs), window, padding)
+    for size, outputs, window, padding in itertools.product(
+        ROLLING_SIZES, (1, 2), SQUARE[:5], (0, 1, 2, ((3, 0), (0, 4)))
+    )
+]
+ROLLING = [case for case in ROLLING if min(case.output) > 0]
+
+
+@pytest.mark.parametrize("case", ROLLING, ids=str)
+def test_rolling_rows_are_exact(case, threads):
+    arrays, expected, _ = cases.integer_problem(case)
+    cases.assert_exact(cases.conv(case, arrays), expected, case)
+    relu = case.replace(activation="relu")
+    cases.assert_exact(cases.conv(relu, arrays), np.maximum(expected, 0), relu)
+
+
+@pytest.mark.parametrize("side", guard.SIDES)
+@pytest.mark.parametrize("case", ROLLING[::3], ids=str)
+def test_rolling_rows_stay_inside(case, side):
+    arrays, expected, _ = cases.integer_problem(case)
+    guarded = arrays.map(lambda a: None if a is None else guard.array(a, side))
+    out = guard.empty(case.output_shape, np.float32, side)
+    cases.assert_exact(cases.conv(case, guarded, out=out), expected, case)
+
+
+@pytest.mark.parametrize("how", sorted(cases.AWKWARD))
+@pytest.mark.parametrize("case", ROLLING[::5], ids=str)
+def test_rolling_rows_of_any_strides(case, how):
+    arrays, expected, _ = cases.integer_problem(case)
+    awkward = arrays.map(lambda a: None if a is None else cases.AWKWARD[how](a))
+    cases.assert_exact(cases.conv(case, awkward), expected, case)
+
+
+@pytest.mark.parametrize("case", ROLLING[::3], ids=str)
+def test_rolling_rows_mix_no_nan_into_other_pixels(case):
+    a = case.integers()
+    a.input.reshape(-1)[:: max(1, a.input.size // 3)] = np.nan
+    with np.errstate(invalid="ignore"):
+        cases.assert_exact(cases.conv(case, a), cases.expected_conv(case, a), case)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("width", [7, 40])
+def test_rolling_rows_of_volumes(width, stride, threads):
+    """A kernel of one plane of taps: the planes of a volume are convolved one by one."""
+    rng = np.random.default_rng(5)
+    x = rng.integers(-4, 5, (2, 5, 4, 9, width)).astype(np.float32)
+    w = rng.integers(-3, 4, (5, 1, 1, 3, 3)).astype(np.float32)
+    geometry = {"stride": (2, stride, stride), "padding": (0, 1, 1), "groups": 5}
+    y = fastconv.conv3d(x, w, **geometry)
+    for d in range(y.shape[2]):
+        plane = fastconv.conv2d(x[:, :, 2 * d], w[:, :, 0], stride=stride, padding=1, groups=5)
+        cases.assert_exact(y[:, :, d], plane)
+
+
 # ---- NaN and Inf --------------------------------------------------------------------------------
 
 

@@ -178,6 +178,7 @@ Problem with_dense_weights(Problem p) {
 
 template <class T>
 void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a) {
+  if (plan.kernel == DepthwiseKernel::kRollingRows) return rolling_rows_forward(p, plan, a);
   if (plan.kernel == DepthwiseKernel::kLanes) return lane_forward(p, plan, a);
   if (plan.kernel == DepthwiseKernel::kChannels) return narrow_forward(p, plan, a);
   const Index blocks = plan.blocks(p), group = p.outputs * p.channels * p.taps();

@@ -1,7 +1,8 @@
 // Depthwise and narrow-group convolution: few channels in a group, so that a GEMM would have nothing to reuse.
 //
-// Windows of 3, 5 or 7 rows over one channel read rows of the image where they lie (plane_rows.hpp), by the kernel of
-// kernels/depthwise_rows.hpp. All others are convolved by shifted loads from a padded copy of the planes of a group in
+// Windows of 3, 5 or 7 rows over one channel read rows of the image where they lie: rolling by
+// (depthwise_rolling_rows.cpp) where registers are enough for it, and otherwise a few at a time (plane_rows.hpp,
+// kernels/depthwise_rows.hpp). All others are convolved by shifted loads from a padded copy of the planes of a group in
 // L1, block by block (plane_stage.hpp, kernels/shifted_tile.hpp).
 #pragma once
 
@@ -15,10 +16,11 @@
 namespace fastconv {
 
 enum class DepthwiseKernel {
-  kRows,      // windows of 3, 5 or 7 rows over one plane: kernels/depthwise_rows.hpp
-  kRuns,      // all others, along the flattened stage: kernels/shifted_tile.hpp
-  kLanes,     // a group in each lane, for channels-last arrays and small planes: kernels/depthwise_lanes.hpp
-  kChannels,  // a group's channels in the lanes, where they are enough: kernels/narrow_tile.hpp
+  kRollingRows,  // windows of 3, 5 or 7 rows over one plane: kernels/rolling_rows.hpp
+  kRows,         // the same where that has no kernel: kernels/depthwise_rows.hpp
+  kRuns,         // all others, along the flattened stage: kernels/shifted_tile.hpp
+  kLanes,        // a group in each lane, for channels-last arrays and small planes: kernels/depthwise_lanes.hpp
+  kChannels,     // a group's channels in the lanes, where they are enough: kernels/narrow_tile.hpp
 };
 
 struct DepthwisePlan {
@@ -46,6 +48,16 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
 // Whether groups are enough for the lanes, and lie so that it pays for results that a stride keeps apart.
 template <class T>
 bool fills_lanes(const Problem& p);
+
+// Windows of 3, 5 or 7 rows over one plane, whose rows roll by, so many groups at a time; false where no kernel takes
+// them.
+constexpr Index kRollingGroups = 12;  // a multiple of what kernels take together
+template <class T>
+bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan);
+template <class T>
+std::size_t rolling_rows_workspace(const Problem& p);
+template <class T>
+void rolling_rows_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
 
 template <class T>
 std::size_t lane_workspace(const Problem& p, const DepthwisePlan& plan);

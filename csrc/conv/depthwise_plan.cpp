@@ -37,6 +37,12 @@ bool has_row_kernel(const Problem& p) {
          (h.kernel == 3 || h.kernel == 5 || (h.kernel == 7 && h.stride == 1));
 }
 
+// Where registers are enough for rows that roll by, there is no other kernel for them.
+template <class T>
+bool reads_rows() {
+  return kernels().of<T>().depthwise_rows[0][0] != nullptr;
+}
+
 bool can_fill_lanes(const Problem& p, Index lanes) {
   return p.depth().kernel == 1 && p.depth().in == 1 && p.depth().out == 1 && p.depth().pad == 0 && 2 * p.groups > lanes;
 }
@@ -108,6 +114,22 @@ bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan&
   return true;
 }
 
+template <class T>
+std::size_t workspace_of(const Problem& p, const DepthwisePlan& plan) {
+  switch (plan.kernel) {
+    case DepthwiseKernel::kRollingRows:
+      return rolling_rows_workspace<T>(p);
+    case DepthwiseKernel::kLanes:
+      return lane_workspace<T>(p, plan);
+    case DepthwiseKernel::kChannels:
+      return narrow_workspace<T>(p, plan);
+    case DepthwiseKernel::kRows:
+    case DepthwiseKernel::kRuns:
+      break;
+  }
+  return DepthwiseTask<T>::bytes(p, plan);
+}
+
 }  // namespace
 
 template <class T>
@@ -122,10 +144,12 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool for
   const Index lanes = kernels().of<T>().lanes, size = static_cast<Index>(sizeof(T));
   if (forward && fills_vectors<T>(p, kNarrow) && choose_narrow_block<T>(p, caches().l2 / 8 / size, plan)) {
     plan.kernel = DepthwiseKernel::kChannels;
+  } else if (forward && has_row_kernel(p) && choose_rolling_block<T>(p, threads, plan)) {
+    plan.kernel = DepthwiseKernel::kRollingRows;
   } else if (wants_lanes(p, lanes, kernels().of<T>().resident_taps) &&
              choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
     plan.kernel = DepthwiseKernel::kLanes;
-  } else if (has_row_kernel(p) && choose_row_block<T>(p, lanes, plan)) {
+  } else if (has_row_kernel(p) && (!forward || reads_rows<T>()) && choose_row_block<T>(p, lanes, plan)) {
     plan.kernel = DepthwiseKernel::kRows;
   } else if (choose_run_block<T>(p, lanes, plan)) {
     plan.kernel = DepthwiseKernel::kRuns;
@@ -136,13 +160,12 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool for
   const double each = p.flops() / static_cast<double>(blocks);
   plan.threads = useful_threads(kSlowness * p.flops(), blocks, threads);
   plan.blocks_per_task = std::clamp<Index>(static_cast<Index>(kTaskFlops / each), 1, ceil_div(blocks, plan.threads));
-  if (plan.kernel == DepthwiseKernel::kChannels) {  // tables and weights serve all of a task's blocks
+  const bool tables = plan.kernel == DepthwiseKernel::kChannels || plan.kernel == DepthwiseKernel::kRollingRows;
+  if (tables) {  // and weights serve all of a task's blocks
     plan.blocks_per_task = ceil_div(blocks, plan.threads > 1 ? 8 * plan.threads : 1);
   }
   plan.tasks = ceil_div(blocks, plan.blocks_per_task);
-  plan.workspace = plan.kernel == DepthwiseKernel::kLanes      ? lane_workspace<T>(p, plan)
-                   : plan.kernel == DepthwiseKernel::kChannels ? narrow_workspace<T>(p, plan)
-                                                               : DepthwiseTask<T>::bytes(p, plan);
+  plan.workspace = workspace_of<T>(p, plan);
   return true;
 }
 
@@ -153,6 +176,12 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
   if (plan.kernel == DepthwiseKernel::kChannels) {
     return {{"lanes", "channels of a group"},
             {"pixels of a block", std::to_string(plan.block_height * plan.block_width)}};
+  }
+  if (plan.kernel == DepthwiseKernel::kRollingRows) {
+    return {{"lanes", "output pixels"},
+            {"kernel", "rows of taps, moved between lanes in registers"},
+            {"pixels of a block", std::to_string(plan.block_height * plan.block_width) + ", of " +
+                                      std::to_string(kRollingGroups) + " groups, read in place"}};
   }
   return {{"lanes", "output pixels"},
           {"kernel", plan.kernel == DepthwiseKernel::kRows

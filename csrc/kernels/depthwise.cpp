@@ -6,16 +6,11 @@
 #include "plane_gradients.hpp"
 #include "reduce.hpp"
 #include "rolling_gradients.hpp"
+#include "rolling_rows.hpp"
 #include "shifted_tile.hpp"
 #include "tap_sums.hpp"
 
 namespace {
-
-template <class T, int K>
-constexpr void fill_depthwise(void (*(&rows)[fastconv::kDepthwiseStrides])(const DepthwiseRows<T>&)) {
-  rows[0] = depthwise_rows<T, K, 1>;
-  if constexpr (K < 7) rows[1] = depthwise_rows<T, K, 2>;
-}
 
 // Strides where there are registers for them; where not, groups in the lanes are as fast.
 template <class T, int K>
@@ -24,12 +19,37 @@ constexpr void fill_gradients(void (*(&gradients)[fastconv::kDepthwiseStrides])(
   if constexpr (!kCompact && (K == 3 || (K == 5 && kGradientRows > 2))) gradients[1] = plane_gradients<T, K, 2>;
 }
 
+#if defined(__AVX512F__)
+template <class T, int K>
+constexpr void fill_rows(fastconv::DepthwiseKernels<T>& k) {
+  constexpr int i = (K - 3) / 2;
+  k.rolling_rows[i][0] = rolling_rows<T, K, 1, 1>;
+  k.rolling_rows[i][1] = rolling_rows<T, K, 2, 1>;
+  if constexpr (K == 3) k.rolling_rows[i][2] = rolling_rows<T, K, 4, 1>;
+  k.rolling_strips[i][0] = rolling_rows<T, K, 1, 2>;
+  if constexpr (K < 7) k.rolling_strips[i][1] = rolling_rows<T, K, 2, 2>;
+}
+#else
+template <class T, int K>
+constexpr void fill_rows(fastconv::DepthwiseKernels<T>& k) {
+  constexpr int i = (K - 3) / 2;
+  k.depthwise_rows[i][0] = depthwise_rows<T, K, 1>;
+  if constexpr (K < 7) k.depthwise_rows[i][1] = depthwise_rows<T, K, 2>;
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    k.rolling_rows[i][0] = rolling_rows<T, K, 1, 1>;
+    k.rolling_rows[i][1] = rolling_rows<T, K, 2, 1>;
+  }
+#endif
+}
+#endif
+
 template <class T>
 constexpr fastconv::DepthwiseKernels<T> depthwise() {
   fastconv::DepthwiseKernels<T> k{};
-  fill_depthwise<T, 3>(k.depthwise_rows[0]);
-  fill_depthwise<T, 5>(k.depthwise_rows[1]);
-  fill_depthwise<T, 7>(k.depthwise_rows[2]);
+  fill_rows<T, 3>(k);
+  fill_rows<T, 5>(k);
+  fill_rows<T, 7>(k);
   k.resident_taps = kRowVectors<5> == 1 ? 25 : 9;
   k.shifted_run[0] = shifted_run<T, 1>;
   k.shifted_run[1] = shifted_run<T, 2>;

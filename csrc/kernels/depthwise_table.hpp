@@ -25,6 +25,26 @@ struct DepthwiseRows {
   bool relu;
 };
 
+// Planes of a depthwise convolution, K x K: see rolling_rows.hpp. Lane l of a vector of y meets lane from[s * lanes +
+// l] of x at column s of the taps. Rows share vectors, and then a negative number stands for none; or they are cut into
+// `strips` of as many outputs each, the first of which begins with column -pad_columns of x. Of each plane
+// `overwritten` elements may hold anything until its last row is written.
+template <class T>
+struct RollingRows {
+  std::ptrdiff_t planes, rows_of_vector, pad;
+  std::ptrdiff_t strips, strip, stride, pad_columns;
+  const std::int32_t* from;
+  const T* x;
+  std::ptrdiff_t x_plane, x_row, rows_in, width_in;
+  T* y;
+  std::ptrdiff_t y_plane, y_row, rows_out, width_out, overwritten;
+  const T* w;  // [row][column] of taps
+  std::ptrdiff_t w_plane;
+  const T* bias;  // or null
+  std::ptrdiff_t bias_step;
+  bool relu;
+};
+
 // sums[o * sums_row + f] = bias[o] + sum_k w[o * w_row + k] * x[offset[k] + f] for f < length; the vector that holds
 // the last f is read and written whole.
 template <class T>
@@ -138,6 +158,7 @@ constexpr int kMaxChannelVectors = 3;  // of a tile of channels
 constexpr int kMaxTapOutputs = 4;
 constexpr int kDepthwiseKernels = 3;  // 3 x 3, 5 x 5 and 7 x 7
 constexpr int kDepthwiseStrides = 2;
+constexpr int kRowSteps = 3;  // 1, 2 and 4
 constexpr int kMaxRunOutputs = 4;
 constexpr int kMostGradientRows = 4;
 constexpr int kMostRollingPlanes = 2;
@@ -145,7 +166,11 @@ constexpr int kMostRollingPlanes = 2;
 template <class T>
 struct DepthwiseKernels {
   void (*depthwise_rows[kDepthwiseKernels][kDepthwiseStrides])(
-      const DepthwiseRows<T>&);                               // [(K - 3) / 2][S - 1]; not 7, 2
+      const DepthwiseRows<T>&);  // [(K - 3) / 2][S - 1]; not 7, 2, and null where there are all of the next
+  // [(K - 3) / 2][log2(D)], D rows of x between those where vectors of y begin, and of strips [(K - 3) / 2][S - 1];
+  // some are null
+  void (*rolling_rows[kDepthwiseKernels][kRowSteps])(const RollingRows<T>&);
+  void (*rolling_strips[kDepthwiseKernels][kDepthwiseStrides])(const RollingRows<T>&);
   int resident_taps;                                          // of windows whose weights stay in registers there
   void (*shifted_run[kMaxRunOutputs])(const ShiftedRun<T>&);  // [outputs - 1]
   void (*lane_rows)(const LaneRows<T>&);
