@@ -12,19 +12,28 @@ namespace {
 
 using fastconv::WinogradProduct;
 
-// MR rows of V; `ahead` is what to ask for, a line of it at each step, or null.
+// What to ask for at each step: two lines `apart`, which may be one.
+template <class T>
+struct LinesAhead {
+  const T* first;
+  std::ptrdiff_t apart;
+};
+
+// MR rows of V.
 template <class T, int MR, int NV>
-inline __attribute__((always_inline)) void product_rows(const WinogradProduct<T>& t, const T* v, T* m, const T* ahead) {
+inline __attribute__((always_inline)) void product_rows(const WinogradProduct<T>& t, const T* v, T* m,
+                                                        LinesAhead<T> ahead) {
   constexpr int VL = kLanes<T>;
   Vector<T> acc[MR][NV] = {};
   const T* u = t.u;
   const std::ptrdiff_t ldv = t.ldv;
 #pragma GCC unroll 4
-  for (std::ptrdiff_t k = t.depth; k > 0; --k, ++v, u += NV * VL, ahead += NV * VL) {
+  for (std::ptrdiff_t k = t.depth; k > 0; --k, ++v, u += NV * VL, ahead.first += NV * VL) {
     Vector<T> lanes[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) lanes[j] = load(u + j * VL);
-    __builtin_prefetch(ahead, 0, 2);
+    __builtin_prefetch(ahead.first, 0, 2);
+    __builtin_prefetch(ahead.first + ahead.apart, 0, 2);
 #pragma GCC unroll 12
     for (int i = 0; i < MR; ++i) {
       const Vector<T> x = broadcast(v[i * ldv]);
@@ -40,7 +49,7 @@ inline __attribute__((always_inline)) void product_rows(const WinogradProduct<T>
 }
 
 template <class T, int NV, int MR>
-inline void product_of(const WinogradProduct<T>& t, int rows, const T* v, T* m, const T* ahead) {
+inline void product_of(const WinogradProduct<T>& t, int rows, const T* v, T* m, LinesAhead<T> ahead) {
   if (rows == MR) {
     product_rows<T, MR, NV>(t, v, m, ahead);
   } else if constexpr (MR > 1) {
@@ -56,9 +65,11 @@ void winograd_product(const WinogradProduct<T>& t) {
   T* m = t.m;
   for (std::ptrdiff_t i = 0; i < groups; ++i) {
     const int rows = static_cast<int>(t.tiles / groups + (i < larger ? 1 : 0));
-    // Group i asks for vector i of every row of the weights that follow, the others for what is there already.
-    const T* ahead = t.u + (t.depth * NV + i) * kLanes<T>;
-    product_of<T, NV, MR>(t, rows, v, m, i < NV ? ahead : t.u);
+    // Group i asks for vector i of every row of the weights that follow, and for another one where groups are few;
+    // those beyond ask for what is there already.
+    const T* const next = t.u + (t.depth * NV + i) * kLanes<T>;
+    const LinesAhead<T> ahead{i < NV ? next : t.u, i + groups < NV ? groups * kLanes<T> : 0};
+    product_of<T, NV, MR>(t, rows, v, m, ahead);
     v += rows * t.ldv;
     m += rows * t.ldm;
   }
