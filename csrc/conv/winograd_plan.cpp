@@ -39,16 +39,19 @@ bool fleeting_weights(const Problem& p, const WinogradForm& f, bool prepacked) {
 // ---- cost ---------------------------------------------------------------------------------------
 //
 // Cycles on one core, in vectors of output channels (`out`) and input channels (`in`): an FMA pair does two products of
-// a vector in a cycle. The other constants were measured on Cascade Lake.
+// a vector in a cycle. The other constants were measured on Zen 5.
 
-constexpr double kTileStart = 40;       // for each 6 tiles and panel of outputs at each point: registers filled, stored
-constexpr double kInputTransform = 12;  // for each point of a tile and vector of channels, staging included
-constexpr double kOutputTransform = 11;
-constexpr double kWeightTransform = 5;  // for each point, channel and vector of outputs
-constexpr double kGatherWeight = 10;    // for each tap, channel and vector of outputs,
-constexpr double kGatherTap = 40;       // or, where taps lie apart, as those of a stride's phase do
-constexpr double kPackWeight = 8;       // for each weight vector of the direct convolution
-constexpr double kL3Bytes = 4;          // that a cycle brings, or takes back
+constexpr double kTileStart = 10;      // for each 6 tiles at each point: registers filled, stored,
+constexpr double kVectorStart = 8;     // for each vector of outputs
+constexpr double kInputTransform = 8;  // for each point of a tile and vector of channels, staging included
+constexpr double kOutputTransform = 8;
+constexpr double kWeightTransform = 2.5;  // for each point, channel and vector of outputs
+constexpr double kGatherWeight = 6;       // for each tap, channel and vector of outputs,
+constexpr double kGatherTap = 40;         // or, where taps lie apart, as those of a stride's phase do
+constexpr double kPackWeight = 8;         // for each weight vector of the direct convolution
+constexpr double kL3Bytes = 10;           // that a cycle brings, or takes back
+constexpr double kMemoryBytes = 4;        // the same of more than L3 keeps,
+constexpr double kKept = 24 << 20;        // bytes
 
 struct Vectors {
   double in, out, bytes;
@@ -61,12 +64,16 @@ Vectors vectors_of(const Problem& p) {
           static_cast<double>(lanes) * sizeof(T)};
 }
 
-// The part of the FMA peak that tiles reach, whichever algorithm: fewer vectors of outputs leave units waiting.
+// The part of the FMA peak that tiles reach: fewer vectors of outputs leave units waiting.
 double fma_use(double out) { return out <= 1 ? 0.5 : out <= 2 ? 0.7 : 0.9; }
+double product_use(double out) { return out <= 1 ? 0.75 : out <= 2 ? 0.8 : 0.9; }
+
+// To move bytes between a core and where so many lie.
+double move_cycles(double bytes) { return bytes / (bytes > kKept ? kMemoryBytes : kL3Bytes); }
 
 // To read vectors `times`, from L3 where all of them exceed L2. Half of that hides behind the products.
 double read_cycles(double vectors, double bytes, double times) {
-  return vectors * bytes > 0.6 * static_cast<double>(caches().l2) ? vectors * bytes * times / kL3Bytes / 2 : 0;
+  return vectors * bytes > 0.6 * static_cast<double>(caches().l2) ? move_cycles(vectors * bytes) * times / 2 : 0;
 }
 
 template <class T>
@@ -76,8 +83,8 @@ double winograd_cycles(const Problem& p, const WinogradForm& f, bool prepacked) 
   const double weights = points * static_cast<double>(winograd_channels(p)) * v.out;
   const double blocks = std::ceil(tiles / static_cast<double>(most_tiles_of_block(f)));
   const bool fleeting = fleeting_weights<T>(p, f, prepacked);
-  const double starts = std::ceil(tiles / 6) * points * std::ceil(v.out / 4) * kTileStart;
-  const double products = tiles * weights / 2 / fma_use(v.out) + starts;
+  const double starts = std::ceil(tiles / 6) * points * (kTileStart + kVectorStart * v.out);
+  const double products = tiles * weights / 2 / product_use(v.out) + starts;
   const double read = fleeting ? 0 : read_cycles(weights, v.bytes, blocks);
   const double transforms = tiles * points * columns_apart(p) * (kInputTransform * v.in + kOutputTransform * v.out);
   double packing = 0;
@@ -85,7 +92,7 @@ double winograd_cycles(const Problem& p, const WinogradForm& f, bool prepacked) 
     const double taps = static_cast<double>(p.channels * p.taps()) * v.out;
     packing =
         taps * (p.w.out == 1 ? kGatherTap : kGatherWeight) + weights * kWeightTransform + read_cycles(taps, v.bytes, 1);
-    if (!fleeting) packing += weights * v.bytes / kL3Bytes;
+    if (!fleeting) packing += move_cycles(weights * v.bytes);
     if (fleeting) packing *= blocks;
   }
   return static_cast<double>(p.groups) * (products + read + transforms + packing);
@@ -95,8 +102,12 @@ template <class T>
 double direct_cycles(const Problem& p, bool prepacked) {
   const Vectors v = vectors_of<T>(p);
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
-  const double weights = static_cast<double>(p.channels * p.taps()) * v.out;
-  const double products = pixels * weights / 2 / fma_use(v.out);
+  const double taps = static_cast<double>(p.channels * p.taps()), weights = taps * v.out;
+  const auto lanes = static_cast<double>(kernels().of<T>().lanes);
+  // Where a vector holds all channels, pixels are in the lanes.
+  const bool few = static_cast<double>(std::max(p.channels, p.outputs)) <= lanes;
+  const double out = few ? static_cast<double>(p.outputs) / lanes : v.out;
+  const double products = pixels * taps * out / 2 / fma_use(v.out);
   const double read = read_cycles(weights, v.bytes, std::ceil(pixels / 512));
   return static_cast<double>(p.groups) * (products + read + (prepacked ? 0 : weights * kPackWeight));
 }
