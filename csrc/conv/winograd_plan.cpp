@@ -45,13 +45,14 @@ constexpr double kTileStart = 10;      // for each 6 tiles at each point: regist
 constexpr double kVectorStart = 8;     // for each vector of outputs
 constexpr double kInputTransform = 8;  // for each point of a tile and vector of channels, staging included
 constexpr double kOutputTransform = 8;
-constexpr double kWeightTransform = 2.5;  // for each point, channel and vector of outputs
-constexpr double kGatherWeight = 6;       // for each tap, channel and vector of outputs,
-constexpr double kGatherTap = 40;         // or, where taps lie apart, as those of a stride's phase do
-constexpr double kPackWeight = 8;         // for each weight vector of the direct convolution
-constexpr double kL3Bytes = 10;           // that a cycle brings, or takes back
-constexpr double kMemoryBytes = 4;        // the same of more than L3 keeps,
-constexpr double kKept = 24 << 20;        // bytes
+constexpr double kSmallTransforms = 0.65;  // of those for tiles of 2 x 2 outputs
+constexpr double kWeightTransform = 2.5;   // for each point, channel and vector of outputs
+constexpr double kGatherWeight = 6;        // for each tap, channel and vector of outputs,
+constexpr double kGatherTap = 40;          // or, where taps lie apart, as those of a stride's phase do
+constexpr double kPackWeight = 8;          // for each weight vector of the direct convolution
+constexpr double kL3Bytes = 10;            // that a cycle brings, or takes back
+constexpr double kMemoryBytes = 4;         // the same of more than L3 keeps,
+constexpr double kKept = 24 << 20;         // bytes
 
 struct Vectors {
   double in, out, bytes;
@@ -86,7 +87,8 @@ double winograd_cycles(const Problem& p, const WinogradForm& f, bool prepacked) 
   const double starts = std::ceil(tiles / 6) * points * (kTileStart + kVectorStart * v.out);
   const double products = tiles * weights / 2 / product_use(v.out) + starts;
   const double read = fleeting ? 0 : read_cycles(weights, v.bytes, blocks);
-  const double transforms = tiles * points * columns_apart(p) * (kInputTransform * v.in + kOutputTransform * v.out);
+  const double transforms = tiles * points * columns_apart(p) * (kInputTransform * v.in + kOutputTransform * v.out) *
+                            (f.height.tile == 2 && f.width.tile == 2 ? kSmallTransforms : 1);
   double packing = 0;
   if (!prepacked) {
     const double taps = static_cast<double>(p.channels * p.taps()) * v.out;
