@@ -207,6 +207,8 @@ def plan_of(case, **kwargs):
         ((1, 128, 28, 28), (128, 128, 3, 3), "winograd", "winograd"),
         ((1, 256, 14, 14), (256, 256, 3, 3), "winograd", "winograd"),
         ((16, 512, 7, 7), (512, 512, 3, 3), "winograd", "winograd"),
+        ((1, 512, 7, 7), (512, 512, 3, 3), "winograd", "winograd"),  # weights serve a few tiles
+        ((1, 64, 7, 7), (64, 64, 3, 3), "winograd", "winograd"),
         ((1, 512, 28, 28), (512, 512, 3, 3), "winograd", "winograd"),
         ((1, 64, 224, 224), (64, 64, 3, 3), "winograd", "winograd"),
         # too few channels for the transforms to pay
