@@ -24,8 +24,9 @@ template <class T, int K>
 constexpr void fill_rows(fastconv::DepthwiseKernels<T>& k) {
   constexpr int i = (K - 3) / 2;
   k.rolling_rows[i][0] = rolling_rows<T, K, 1, 1>;
-  k.rolling_rows[i][1] = rolling_rows<T, K, 2, 1>;
-  if constexpr (K == 3) k.rolling_rows[i][2] = rolling_rows<T, K, 4, 1>;
+  // Planes as narrow as half a vector of doubles are rare, and larger windows over a quarter of one are, too.
+  if constexpr (sizeof(T) == 4) k.rolling_rows[i][1] = rolling_rows<T, K, 2, 1>;
+  if constexpr (sizeof(T) == 4 && K == 3) k.rolling_rows[i][2] = rolling_rows<T, K, 4, 1>;
   k.rolling_strips[i][0] = rolling_rows<T, K, 1, 2>;
   if constexpr (K < 7) k.rolling_strips[i][1] = rolling_rows<T, K, 2, 2>;
 }
