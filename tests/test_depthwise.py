@@ -334,6 +334,7 @@ def test_a_long_sum_stays_accurate(case):
 # many planes as are taken together, and some over.
 ROLLING_SIZES = [(4, 4, 26), (5, 3, 13), (2, 6, 25), (14, 14, 13), (16, 16, 3), (1, 9, 5)]
 ROLLING_SIZES += [(3, 8, 13), (8, 31, 3), (6, 33, 2), (70, 40, 1), (12, 63, 14), (9, 1, 7)]
+ROLLING_SIZES += [(200, 7, 1)]
 ROLLING = [
     make_case(size, (1, outputs), window, padding)
     for size, outputs, window, padding in itertools.product(

@@ -178,17 +178,17 @@ Problem with_dense_weights(Problem p) {
 
 template <class T>
 void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a) {
-  if (plan.kernel == DepthwiseKernel::kRollingRows) return rolling_rows_forward(p, plan, a);
   if (plan.kernel == DepthwiseKernel::kLanes) return lane_forward(p, plan, a);
   if (plan.kernel == DepthwiseKernel::kChannels) return narrow_forward(p, plan, a);
   const Index blocks = plan.blocks(p), group = p.outputs * p.channels * p.taps();
-  if (!DepthwiseTask<T>::dense_weights(p) && p.groups <= kSharedWeights / group && blocks > p.groups) {
+  if (!DepthwiseTask<T>::dense_weights(p) && p.groups <= kSharedWeights / group && blocks > plan.group_blocks) {
     const RecycledBlock dense(static_cast<std::size_t>(p.groups * group) * sizeof(T));
     T* const w = dense.as<T>();
     for (Index g = 0; g < p.groups; ++g) DepthwiseTask<T>::copy_weights(p, a.w + g * p.w.group, w + g * group);
     depthwise_forward<T>(with_dense_weights(p), plan, {a.x, w, a.bias, a.y});
     return;
   }
+  if (plan.kernel == DepthwiseKernel::kRollingRows) return rolling_rows_forward(p, plan, a);
   parallel_for(plan.threads, plan.tasks, [&](Index i) {
     DepthwiseTask<T> task(p, plan, a);
     const Index first = i * plan.blocks_per_task;

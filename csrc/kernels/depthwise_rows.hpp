@@ -45,11 +45,7 @@ FASTCONV_INLINE void load_columns(const T* from, Vector<T> (&x)[S]) {
 template <class T>
 [[gnu::noinline]] void store_rows(const T* sums, int rows, std::ptrdiff_t width, T* y, std::ptrdiff_t y_row) {
   for (int r = 0; r < rows; ++r, sums += kLanes<T>, y += y_row) {
-#if defined(__AVX512F__)
-    store_lanes(y, load(sums), first_lanes<T>(width));
-#else
     store_tail(y, load(sums), static_cast<int>(width));
-#endif
   }
 }
 
