@@ -52,10 +52,10 @@ inline Task task_at(const Problem& p, const DirectPlan& plan, Index i) {
     i = rest;
     return value;
   };
-  t.first_panel = digit(plan.output_tasks) * plan.panels_per_task;
-  t.end_panel = std::min(plan.panels.count, t.first_panel + plan.panels_per_task);
   t.bw = digit(plan.blocks_w);
   t.bh = digit(plan.blocks_h);
+  t.first_panel = digit(plan.output_tasks) * plan.panels_per_task;
+  t.end_panel = std::min(plan.panels.count, t.first_panel + plan.panels_per_task);
   t.od = digit(p.depth().out);
   t.g = digit(p.groups);
   t.n = i;
