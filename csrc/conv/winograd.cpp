@@ -184,10 +184,11 @@ void run_pass(const Call<T>& call, const Pass& pass, const T* u) {
   const Index panels = pass.end_panel - pass.panel, parts = std::min(plan.output_tasks, panels);
   const Panels part(panels, ceil_div(panels, parts));
   const Index blocks = plan.tile_blocks.count;
-  parallel_for(plan.threads, pass.groups * blocks * part.count, [&](Index i) {
-    const Index g = i / part.count / blocks, first = pass.panel + part.start(i % part.count);
+  parallel_for(plan.threads, pass.groups * part.count * blocks, [&](Index i) {
+    const Index block = i % blocks, piece = i / blocks % part.count, g = i / blocks / part.count;
+    const Index first = pass.panel + part.start(piece);
     const T* group = u == nullptr ? nullptr : u + g * call.layout.group() - call.layout.panel(pass.panel);
-    Task<T>(call, pass.group + g, i / part.count % blocks, group).run(first, first + part.size(i % part.count));
+    Task<T>(call, pass.group + g, block, group).run(first, first + part.size(piece));
   });
 }
 
