@@ -55,7 +55,7 @@ constexpr Index kRollingGroups = 12;  // a multiple of what kernels take togethe
 template <class T>
 bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan);
 template <class T>
-std::size_t rolling_rows_workspace(const Problem& p);
+std::size_t rolling_rows_workspace(const Problem& p, const DepthwisePlan& plan);
 template <class T>
 void rolling_rows_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
 

@@ -84,18 +84,25 @@ bool choose_run_block(const Problem& p, Index lanes, DepthwisePlan& plan) {
   return choose_block(p, lanes, fits(most), plan) || choose_block(p, lanes, fits(16 * most), plan);
 }
 
+bool columns_apart(const Problem& p) { return p.x.space[kWidth] != 1; }
+
 // Channels-last arrays lie so. Planes are transposed there and back, at some ten cycles for each vector of outputs and
 // inputs, which pays where rows would leave much of a vector empty, and where they would load their weights again and
 // again. Without a kernel for rows, a stride would also take the row apart.
 bool wants_lanes(const Problem& p, Index lanes, Index resident_taps) {
   if (!can_fill_lanes(p, lanes)) return false;
-  if (p.x.space[kWidth] != 1) return true;
+  if (columns_apart(p)) return true;
   if (p.channels > 1) return false;
   const Index width = p.width().out, stride = p.width().stride;
   if (!has_row_kernel(p)) return stride > 1 || width <= (p.taps() < 25 ? 2 * lanes : std::max<Index>(2 * lanes, 32));
   if (p.taps() > resident_taps) return width <= std::max<Index>(2 * lanes, 32);
   if (stride == 1) return width <= lanes;
   return width <= std::max<Index>(lanes / 2, 8) || (width < 2 * lanes && lane_use(width, lanes) < 0.75);
+}
+
+// Groups that fill lanes as they lie are faster so.
+bool rolls(const Problem& p, Index lanes) {
+  return has_row_kernel(p) && !(columns_apart(p) && can_fill_lanes(p, lanes));
 }
 
 bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
@@ -118,7 +125,7 @@ template <class T>
 std::size_t workspace_of(const Problem& p, const DepthwisePlan& plan) {
   switch (plan.kernel) {
     case DepthwiseKernel::kRollingRows:
-      return rolling_rows_workspace<T>(p);
+      return rolling_rows_workspace<T>(p, plan);
     case DepthwiseKernel::kLanes:
       return lane_workspace<T>(p, plan);
     case DepthwiseKernel::kChannels:
@@ -144,7 +151,7 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool for
   const Index lanes = kernels().of<T>().lanes, size = static_cast<Index>(sizeof(T));
   if (forward && fills_vectors<T>(p, kNarrow) && choose_narrow_block<T>(p, caches().l2 / 8 / size, plan)) {
     plan.kernel = DepthwiseKernel::kChannels;
-  } else if (forward && has_row_kernel(p) && choose_rolling_block<T>(p, threads, plan)) {
+  } else if (forward && rolls(p, lanes) && choose_rolling_block<T>(p, threads, plan)) {
     plan.kernel = DepthwiseKernel::kRollingRows;
   } else if (wants_lanes(p, lanes, kernels().of<T>().resident_taps) &&
              choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
@@ -181,7 +188,8 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
     return {{"lanes", "output pixels"},
             {"kernel", "rows of taps, moved between lanes in registers"},
             {"pixels of a block", std::to_string(plan.block_height * plan.block_width) + ", of " +
-                                      std::to_string(kRollingGroups) + " groups, read in place"}};
+                                      std::to_string(kRollingGroups) + " groups, " +
+                                      (columns_apart(p) ? "read from a copy" : "read in place")}};
   }
   return {{"lanes", "output pixels"},
           {"kernel", plan.kernel == DepthwiseKernel::kRows

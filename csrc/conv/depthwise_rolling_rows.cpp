@@ -1,4 +1,5 @@
-// Depthwise convolution whose rows roll by, plane after plane where they lie (kernels/rolling_rows.hpp).
+// Depthwise convolution whose rows roll by, plane after plane (kernels/rolling_rows.hpp): where they lie, unless their
+// columns lie apart, as in an image whose colours come last. Then a block's rows are copied, and its outputs stored.
 #include "../cpu.hpp"
 #include "../parallel.hpp"
 #include "../workspace.hpp"
@@ -8,7 +9,13 @@
 namespace fastconv {
 namespace {
 
-bool dense_rows(const ImageStrides& s, Index width) { return s.space[kHeight] == width; }
+bool in_place(const ImageStrides& s) { return s.space[kWidth] == 1; }
+bool dense_rows(const ImageStrides& s, Index width) { return !in_place(s) || s.space[kHeight] == width; }
+
+// Rows of x that so many rows of y meet.
+Index rows_met(const Problem& p, Index rows) { return (rows - 1) * p.height().stride + p.height().kernel; }
+Index copied_plane(const Problem& p, Index rows) { return in_place(p.x) ? 0 : rows_met(p, rows) * p.width().in; }
+Index stored_plane(const Problem& p, Index rows) { return in_place(p.y) ? 0 : rows * p.width().out; }
 
 // Of fewer lanes, planes go through the lanes of groups faster (13 to 7 columns, 7 x 7: 0.73 so; 14 to 7, 3 x 3: 1.3).
 bool fills(Index used, Index lanes, Index taps) {
@@ -26,7 +33,6 @@ struct RowVectors {
     const Axis &h = p.height(), &w = p.width();
     const Kernels<T>& k = kernels().of<T>();
     if (p.depth().kernel > 1 || p.depth().pad != 0) return;
-    if (p.x.space[kWidth] != 1 || p.y.space[kWidth] != 1) return;
     const Index window = (h.kernel - 3) / 2, widest = std::max(w.in, w.out);
     if (widest > k.lanes) {
       kernel = k.rolling_strips[window][h.stride - 1];
@@ -63,7 +69,9 @@ class RollingRowsTask {
         vectors_(p),
         workspace_(plan.workspace),
         from_(workspace_.template take<std::int32_t>(p.width().kernel * lanes_)),
-        weights_(workspace_.template take<T>(copied_weights<T>(p))) {
+        weights_(workspace_.template take<T>(copied_weights<T>(p))),
+        copies_(workspace_.template take<T>(kRollingGroups * copied_plane(p, plan.block_height))),
+        results_(workspace_.template take<T>(stored_plane(p, plan.block_height))) {
     find_lanes();
   }
 
@@ -84,13 +92,14 @@ class RollingRowsTask {
     RollingRows<T> t{};
     t.planes = groups;
     t.rows_of_vector = vectors_.rows;
-    t.pad = h.pad - first_row * h.stride;
     t.strips = vectors_.strips, t.strip = vectors_.strip;
     t.stride = w.stride, t.pad_columns = w.pad;
     t.from = from_;
     t.x = a_.x + n * p_.x.batch + g * p_.x.group + p_.depth().input_of(depth, 0) * p_.x.space[kDepth];
     t.x_plane = p_.x.group, t.x_row = p_.x.space[kHeight];
+    t.pad = h.pad - first_row * h.stride;
     t.rows_in = h.in, t.width_in = w.in;
+    if (!in_place(p_.x)) copy_rows(rows, t);
     t.y_plane = p_.y.group, t.y_row = p_.y.space[kHeight];
     t.rows_out = rows, t.width_out = w.out;
     t.overwritten = dense_rows(p_.y, w.out) ? rows * w.out : 0;
@@ -102,7 +111,45 @@ class RollingRowsTask {
       t.y = y + o * p_.y.channel;
       t.w = dense ? a_.w + g * p_.w.group + o * p_.w.out : weights_ + o * p_.taps();
       t.bias = a_.bias == nullptr ? nullptr : a_.bias + g * p_.outputs + o;
+      if (in_place(p_.y)) {
+        vectors_.kernel(t);
+      } else {
+        convolve_apart(t);
+      }
+    }
+  }
+
+  // The rows of the planes of x that the block meets.
+  void copy_rows(Index rows, RollingRows<T>& t) const {
+    const Index first = std::clamp<Index>(-t.pad, 0, t.rows_in);
+    const Index end = std::clamp<Index>(rows_met(p_, rows) - t.pad, first, t.rows_in);
+    const Index plane = copied_plane(p_, plan_.block_height);
+    StageRows<T> s{};
+    s.step = p_.x.space[kWidth];
+    s.src_row = t.x_row;
+    s.rows = end - first;
+    s.count = s.dst_row = t.width_in;
+    for (Index i = 0; i < t.planes; ++i) {
+      s.src = t.x + i * t.x_plane + first * t.x_row;
+      s.dst = copies_ + i * plane;
+      kernels().of<T>().stage_rows(s);
+    }
+    t.x = copies_, t.x_plane = plane, t.x_row = t.width_in;
+    t.pad += first, t.rows_in = end - first;
+  }
+
+  // Plane after plane, from dense rows to columns that lie apart.
+  void convolve_apart(RollingRows<T> t) const {
+    T* y = t.y;
+    const Index planes = t.planes, row = t.y_row, column = p_.y.space[kWidth];
+    t.planes = 1;
+    t.y = results_, t.y_row = t.width_out;
+    for (Index i = 0; i < planes; ++i, y += t.y_plane, t.x += t.x_plane, t.w += t.w_plane) {
       vectors_.kernel(t);
+      for (Index r = 0; r < t.rows_out; ++r) {
+        for (Index c = 0; c < t.width_out; ++c) y[r * row + c * column] = results_[r * t.width_out + c];
+      }
+      if (t.bias != nullptr) t.bias += t.bias_step;
     }
   }
 
@@ -134,7 +181,7 @@ class RollingRowsTask {
   const RowVectors<T> vectors_;
   Workspace workspace_;
   std::int32_t* from_;
-  T* weights_;
+  T *weights_, *copies_, *results_;
 };
 
 }  // namespace
@@ -145,7 +192,8 @@ bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan) {
   constexpr Index kFewestRows = 16;
   if (RowVectors<T>(p).kernel == nullptr) return false;
   const Axis &h = p.height(), &w = p.width();
-  const Index row = std::max(w.in * h.stride, w.out) * static_cast<Index>(sizeof(T));
+  const Index copies = in_place(p.x) && in_place(p.y) ? 1 : std::min(kRollingGroups, p.groups);
+  const Index row = copies * std::max(w.in * h.stride, w.out) * static_cast<Index>(sizeof(T));
   plan.group_blocks = ceil_div(p.groups, kRollingGroups);
   plan.block_height = std::min(h.out, std::max(kFewestRows, caches().l2 / 4 / row));
   const Index others = p.batch * plan.group_blocks * p.depth().out;
@@ -159,9 +207,11 @@ bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan) {
 }
 
 template <class T>
-std::size_t rolling_rows_workspace(const Problem& p) {
+std::size_t rolling_rows_workspace(const Problem& p, const DepthwisePlan& plan) {
   return Workspace::piece_bytes<std::int32_t>(p.width().kernel * kernels().of<T>().lanes) +
-         Workspace::piece_bytes<T>(copied_weights<T>(p));
+         Workspace::piece_bytes<T>(copied_weights<T>(p)) +
+         Workspace::piece_bytes<T>(kRollingGroups * copied_plane(p, plan.block_height)) +
+         Workspace::piece_bytes<T>(stored_plane(p, plan.block_height));
 }
 
 template <class T>
@@ -176,8 +226,8 @@ void rolling_rows_forward(const Problem& p, const DepthwisePlan& plan, const Ope
 
 template bool choose_rolling_block<float>(const Problem&, int, DepthwisePlan&);
 template bool choose_rolling_block<double>(const Problem&, int, DepthwisePlan&);
-template std::size_t rolling_rows_workspace<float>(const Problem&);
-template std::size_t rolling_rows_workspace<double>(const Problem&);
+template std::size_t rolling_rows_workspace<float>(const Problem&, const DepthwisePlan&);
+template std::size_t rolling_rows_workspace<double>(const Problem&, const DepthwisePlan&);
 template void rolling_rows_forward(const Problem&, const DepthwisePlan&, const Operands<float>&);
 template void rolling_rows_forward(const Problem&, const DepthwisePlan&, const Operands<double>&);
 
