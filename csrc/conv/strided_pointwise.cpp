@@ -76,11 +76,11 @@ bool strided_pointwise_grad_input(const Problem& forward, const T* grad_output, 
   const Index channels = phase.groups * phase.outputs, pixels = phase.pixels();
   if (pixels > kMostScratchBytes / static_cast<Index>(sizeof(T)) / channels) return false;
   const Index image = channels * pixels;
-  const Index images =
-      std::clamp<Index>(kScratchBytes / static_cast<Index>(sizeof(T)) / image, 1, std::max<Index>(1, forward.batch));
+  // Parts of the batch that hold the same, or nearly.
+  const Index most = std::max<Index>(1, kScratchBytes / static_cast<Index>(sizeof(T)) / image);
+  const Index images = ceil_div(forward.batch, ceil_div(forward.batch, most)), parts = ceil_div(forward.batch, images);
   phase.y =
       dense_strides(phase.groups, phase.outputs, {phase.depth().out, phase.height().out, phase.width().out}, false);
-  const RecycledBlock scratch(static_cast<std::size_t>(images * image) * sizeof(T));
   phase.batch = images;
   const Problem whole = simplified(phase);
   const bool again = images < forward.batch;  // then the weights are packed once
@@ -88,20 +88,28 @@ bool strided_pointwise_grad_input(const Problem& forward, const T* grad_output, 
   const Index packed_size = again && packed_form(plan) >= 0 ? packed_elements<T>(whole, plan) : 0;
   const RecycledBlock packed(static_cast<std::size_t>(packed_size) * sizeof(T));
   if (packed_size > 0) pack<T>(whole, plan, w, packed.as<T>());
-  for (Index first = 0; first < forward.batch; first += images) {
-    phase.batch = std::min(images, forward.batch - first);
-    const Problem p = simplified(phase);
-    conv_forward<T>(p, again ? plan_part<T>(p, plan, threads) : plan,
+  // Where that gives every thread the same, each takes some parts as a whole: while one computes, another writes dx, and
+  // nobody waits.
+  const bool apart = (parts % threads == 0 && forward.batch % parts == 0) || parts >= 4 * threads;
+  const int team = apart ? useful_threads(whole.flops() * static_cast<double>(parts), parts, threads) : 1;
+  const int inside = team > 1 ? 1 : threads;
+  parallel_for(team, parts, [&](Index part) {
+    const RecycledBlock scratch(static_cast<std::size_t>(images * image) * sizeof(T));
+    const Index first = part * images;
+    Problem mine = phase;
+    mine.batch = std::min(images, forward.batch - first);
+    const Problem p = simplified(mine);
+    conv_forward<T>(p, again ? plan_part<T>(p, plan, inside) : plan,
                     {grad_output + first * phase.x.batch, w, nullptr, scratch.as<T>()}, packed.as<const T>());
-    const Index planes = phase.batch * channels;
+    const Index planes = mine.batch * channels;
     const double cost = static_cast<double>(planes) * static_cast<double>(pixels);
-    parallel_for(useful_threads(cost, planes, threads), planes, [&](Index i) {
+    parallel_for(useful_threads(cost, planes, inside), planes, [&](Index i) {
       const Index n = first + i / channels, c = i % channels;
       T* const plane = grad_input + n * forward.x.batch + c / forward.channels * forward.x.group +
                        c % forward.channels * forward.x.channel;
       spread_plane<T>(forward, phase, scratch.as<T>() + i * pixels, plane);
     });
-  }
+  });
   return true;
 }
 
