@@ -86,7 +86,7 @@ class DotTask {
       for (Index i = 0; i < rows.count; ++i) {
         tile.a = w + rows.start(i) * ld;
         tile.ahead = 2 * j < rows.size(i) ? tile.a + 2 * j * ld + steps * k_.lanes : nullptr;
-        tile.ahead_step = 2 * j + 1 < rows.size(i) ? ld : 0;
+        tile.ahead_step = 2 * j + 1 < rows.size(i) ? ld * static_cast<Index>(sizeof(T)) : 0;
         tile.sums = sums_ + (rows.start(i) * pixels_ + columns.start(j)) * k_.lanes;
         k_.dot[rows.size(i) - 1][columns.size(j) - 1](tile);
       }

@@ -3,7 +3,8 @@
 //   dW[o, (c, tap)] = sum over pixels of dY[o, pixel] x[c, pixel + tap]
 //
 // Both factors come as vectors of neighbouring pixels: dY where it lies if its rows hold a vector, else from a copy
-// whose rows are filled up with zeros, x from the padded copy of raw_stage.hpp, where each tap is a shifted load.
+// whose rows are filled up with zeros, x from the padded copy of raw_stage.hpp, where each tap is a shifted load; or,
+// without taps, where it lies, if dY does.
 // Nothing is transposed; a sum stays spread over the lanes of its vector until all pixels have passed. (The general
 // algorithm transposes dY, which few taps do not pay for.)
 //
@@ -12,6 +13,7 @@
 #include "grad_weight_raw.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "../cpu.hpp"
 #include "../memory.hpp"
@@ -27,6 +29,9 @@ namespace {
 constexpr Index kSumsBytes = Index{256} << 10;      // of a task, in L2
 constexpr Index kPartialBytes = Index{4} << 20;     // of all parts together
 constexpr Index kStageElements = Index{128} << 10;  // of a block's input
+constexpr Index kPasses = 8;                        // over x where it lies; more are worth a copy in L1
+constexpr Index kStreamed = 100;                    // steps of a tile that reads both factors where they lie,
+constexpr Index kFewestBlocks = 32;                 // if that leaves so many blocks
 constexpr Index kSteps = 64;                        // of a tile: long enough to pay for its start, short enough for L1
 
 struct RawGradPlan {
@@ -42,11 +47,20 @@ struct RawGradPlan {
   Index all_blocks(const Problem& p) const { return p.batch * p.depth().out * blocks_h * blocks_w; }
 };
 
+template <class T>
+bool reads_in_place(const Problem& p) {
+  return p.pointwise() && p.x.space[kWidth] == 1 && p.y.space[kWidth] == 1 &&
+         p.outputs <= kPasses * kernels().of<T>().dot_rows;
+}
+
 // Of images of a single row, several tiles read what the first one read: all phases of the input beside the gradient.
 template <class T>
 Index most_steps(const Problem& p) {
   if (p.height().out > 1) return kSteps;
   const Kernels<T>& k = kernels().of<T>();
+  if (reads_in_place<T>(p)) {
+    return std::clamp<Index>(p.batch * p.pixels() / (kFewestBlocks * k.lanes), kSteps / 2, kStreamed);
+  }
   const Index rows = p.channels * std::min(p.width().stride, p.width().span()) + k.dot_rows;
   return std::clamp<Index>(caches().l1 * 3 / 4 / (rows * k.lanes * static_cast<Index>(sizeof(T))), kSteps / 2, kSteps);
 }
@@ -59,7 +73,7 @@ RawGradPlan plan_raw(const Problem& p) {
   plan.columns = p.channels * p.taps();
   const Index steps = most_steps<T>(p);
   plan.blocks_w = ceil_div(p.width().out, steps * plan.lanes);
-  plan.width = plan.blocks_w == 1 ? p.width().out : steps * plan.lanes;
+  plan.width = plan.blocks_w == 1 ? p.width().out : round_up(ceil_div(p.width().out, plan.blocks_w), plan.lanes);
   plan.height = std::clamp<Index>(kSteps / plan.vectors(), 1, p.height().out);
   plan.blocks_h = ceil_div(p.height().out, plan.height);
   plan.height = ceil_div(p.height().out, plan.blocks_h);
@@ -97,7 +111,7 @@ class RawGradTask {
     gradient_offset_ = workspace_.take<Index>(plan.steps());
     input_offset_ = workspace_.take<Index>(plan.steps());
     if (bias) bias_ = workspace_.take<double>(outputs_);
-    stage_.tap_offsets(p, column_offset_);
+    if (!p.pointwise()) stage_.tap_offsets(p, column_offset_);
   }
 
   void run(Index first_block, Index blocks, T* to, T* bias) {
@@ -121,19 +135,24 @@ class RawGradTask {
   void set_size(Index width, Index height) {
     if (width == width_ && height == height_) return;
     width_ = width, height_ = height;
+    if (p_.pointwise()) find_channels();
     const Index full = width / plan_.lanes, row = in_place() ? p_.y.space[kHeight] : vectors() * plan_.lanes;
     for (Index i = 0; i < height; ++i) {
       for (Index j = 0; j < vectors(); ++j) {
         const Index step = j < full ? i * full + j : height * full + i;
         const Index at = j < full || !in_place() ? j * plan_.lanes : width - plan_.lanes;
         gradient_offset_[step] = i * row + at;
-        input_offset_[step] = stage_.row_offset(p_, i) + at;
+        input_offset_[step] = (reads_x() ? i * p_.x.space[kHeight] : stage_.row_offset(p_, i)) + at;
       }
     }
     if (tail() > 0 && !in_place()) std::fill_n(gradient_, outputs_ * ld(), T(0));
   }
   Index vectors() const { return ceil_div(width_, plan_.lanes); }
   Index tail() const { return width_ % plan_.lanes; }
+  void find_channels() {
+    if (!reads_x()) return stage_.tap_offsets(p_, column_offset_);
+    for (Index c = 0; c < p_.channels; ++c) column_offset_[c] = c * p_.x.channel;
+  }
 
   std::size_t bytes() const {
     return Workspace::piece_bytes<T>(outputs_ * plan_.columns * plan_.lanes) +
@@ -159,13 +178,14 @@ class RawGradTask {
     const Index height = std::min(plan_.height, p_.height().out - b.oh);
     if (height <= 0) return;
     set_size(std::min(plan_.width, p_.width().out - b.ow), height);
-    if (weights_) stage_.fill(p_, x_, b, input_);
+    if (weights_ && !reads_x()) stage_.fill(p_, x_, b, input_);
     const T* dy = gradient(b);
     if (in_place()) {
-      multiply(dy, gradient(block_at(next)), p_.y.channel, height);
+      const RawBlock then = block_at(next);
+      multiply(dy, p_.y.channel, reads_x() ? pixels(b) : input_, height, {gradient(then), pixels(then)});
     } else {
       copy_gradient(dy, height);
-      multiply(gradient_, nullptr, ld(), height);
+      multiply(gradient_, ld(), input_, height, {});
     }
     if (bias_ != nullptr) add_to_bias(dy, height);
   }
@@ -175,8 +195,14 @@ class RawGradTask {
            b.oh * p_.y.space[kHeight] + b.ow * p_.y.space[kWidth];
   }
 
-  // Whether a block's gradient comes in vectors as it lies.
+  const T* pixels(const RawBlock& b) const {
+    return x_ + b.n * p_.x.batch + b.g * p_.x.group + b.od * p_.x.space[kDepth] + b.oh * p_.x.space[kHeight] + b.ow;
+  }
+
+  // Whether a block's gradient comes in vectors as it lies, and with it the pixels of x.
   bool in_place() const { return p_.y.space[kWidth] == 1 && width_ >= plan_.lanes; }
+  bool reads_x() const { return in_place() && reads_in_place<T>(p_); }
+  bool dense_pixels() const { return p_.pointwise() && p_.x.space[kWidth] == 1; }
 
   void copy_gradient(const T* dy, Index height) {
     const Index step = p_.y.space[kWidth];
@@ -190,14 +216,18 @@ class RawGradTask {
     }
   }
 
-  // The rows of dY at `next` will be read next.
-  void multiply(const T* dy, const T* next, Index ld_dy, Index height) {
+  // The block that follows, or null: its first rows.
+  struct Next {
+    const T *dy = nullptr, *x = nullptr;
+  };
+
+  void multiply(const T* dy, Index ld_dy, const T* x, Index height, const Next& next) {
     if (!weights_) return;
     const Panels rows(outputs_, kernels_.dot_rows), columns(plan_.columns, kernels_.dot_columns);
     DotTile<T> tile{};
     tile.lda = ld_dy;
     tile.a_offset = gradient_offset_;
-    tile.b = input_;
+    tile.b = x;
     tile.b_offset = input_offset_;
     tile.steps = height * (width_ / plan_.lanes);
     tile.masked_steps = tail() > 0 ? height : 0;
@@ -206,17 +236,28 @@ class RawGradTask {
     tile.ld = plan_.columns;
     tile.accumulate = started_;
     started_ = true;
+    Index channel = dense_pixels() && next.x != nullptr ? 0 : p_.channels;  // of x that is asked for next
     for (Index i = 0; i < rows.count; ++i) {
       tile.a = dy + rows.start(i) * ld_dy;
-      const T* const ahead = next == nullptr || i + 1 == rows.count ? next : dy + rows.start(i + 1) * ld_dy;
+      const T* const then = next.dy == nullptr || i + 1 == rows.count ? next.dy : dy + rows.start(i + 1) * ld_dy;
       for (Index j = 0; j < columns.count; ++j) {
-        tile.ahead = ahead == nullptr || j >= rows.base ? nullptr : ahead + j * ld_dy;
-        tile.ahead_step = j + columns.count < rows.base ? columns.count * ld_dy : 0;
+        const auto row_ahead = [&](Index row) {
+          if (then != nullptr && row < rows.base) return then + row * ld_dy;
+          return channel < p_.channels ? next.x + channel++ * p_.x.channel : nullptr;
+        };
+        ask_ahead(row_ahead(j), row_ahead(j + columns.count), tile);
         tile.column_offset = column_offset_ + columns.start(j);
         tile.sums = sums_ + (rows.start(i) * plan_.columns + columns.start(j)) * plan_.lanes;
         kernels_.dot[rows.size(i) - 1][columns.size(j) - 1](tile);
       }
     }
+  }
+
+  // For one or two rows, of dY or of x.
+  static void ask_ahead(const T* row, const T* other, DotTile<T>& tile) {
+    const auto address = [](const T* p) { return reinterpret_cast<std::intptr_t>(p); };
+    tile.ahead = row;
+    tile.ahead_step = row == nullptr || other == nullptr ? 0 : address(other) - address(row);
   }
 
   // While the block is in the cache: rows that join, or one after the other.

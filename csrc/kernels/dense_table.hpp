@@ -72,8 +72,8 @@ struct DotTile {
   T* sums;
   bool accumulate;            // to what the sums hold
   std::ptrdiff_t ld;          // vectors from a row of sums to the next
-  const T* ahead;             // a row of A that is read soon: asked for meanwhile, a line at each step; or null
-  std::ptrdiff_t ahead_step;  // from there to another such row; or 0
+  const T* ahead;             // a row that is read soon: asked for meanwhile, a line at each step; or null
+  std::ptrdiff_t ahead_step;  // bytes from there to another such row, of either side; or 0
 };
 
 // C[row][lane] (+)= sum_k a[row * lda + k] * b[k * ldb + lane] for a single vector of lanes. See tall_tile.hpp.

@@ -43,8 +43,8 @@ void dot_tile(const DotTile<T>& t) {
       for (int i = 0; i < MR; ++i) acc[i][j] += row[i] * x;
     }
   };
-  const T* ahead = t.ahead != nullptr ? t.ahead : t.b;
-  const std::ptrdiff_t line = t.ahead != nullptr ? VL : 0, other = t.ahead_step;
+  const auto* ahead = reinterpret_cast<const char*>(t.ahead != nullptr ? t.ahead : t.b);
+  const std::ptrdiff_t line = t.ahead != nullptr ? kVectorBytes : 0, other = t.ahead_step;
   for (std::ptrdiff_t k = 0; k < t.steps; ++k, ahead += line) {
     __builtin_prefetch(ahead, 0, 2);
     __builtin_prefetch(ahead + other, 0, 2);
