@@ -29,6 +29,11 @@ CASES = [
     make_case(1, 2, (20, 31), 7, (2, 3), (1, 3), (1, 0)),
     make_case(1, 3, (24, 40), 6, (3, 3), 1, 4, 4),
     make_case(1, 1, (23, 33), 9, (3, 2), 2, 2, (1, 3)),
+    # rows of outputs that join, in several blocks, with strides, padding and dilation
+    make_case(2, 3, (61, 23), 12, (3, 5), (2, 1), (1, 2)),
+    make_case(1, 2, (90, 26), 14, (5, 3), (3, 2), 2, (2, 1)),
+    make_case(3, 1, (150, 12), 6, (3, 3)),
+    make_case(1, 4, (200, 17), 9, (2, 3), (4, 1), (0, 5), (3, 2)),
     # rows of more vectors than a block of the weights' gradient takes
     make_case(2, 1, (1, 2117), 9, (1, 10), (1, 2)),
     make_case(1, 2, (2, 1100), 17, (2, 3), padding=1),

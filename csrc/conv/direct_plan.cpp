@@ -86,7 +86,7 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
 double raw_pixels_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const bool scattered = !in_place(p, Orientation::kRawPixels);
   if (scattered && p.outputs * p.width().out > kRawStageLimit / 4) return 0;
-  if (RawStage(p, 1, p.width().out).elements() > kRawStageLimit) return 0;
+  if (RawStage(p, 1, p.width().out, false).elements() > kRawStageLimit) return 0;
   const double rate = 2.0 * static_cast<double>(lanes);
   const double depth = static_cast<double>(p.channels * p.taps());
   const double rows = static_cast<double>(p.outputs) / static_cast<double>(ceil_div(p.outputs, 6));
@@ -195,13 +195,16 @@ void choose_rows(const Problem& p, DirectPlan& plan) {
   const Index sums = plan.in_place                 ? 0
                      : p.pool == OutputPool::kNone ? p.outputs
                                                    : std::min<Index>(p.outputs, plan.panels.base + 1);
-  const auto stage = [&] { return RawStage(p, height, width).elements() + sums * height * width; };
+  const bool dense = !plan.in_place || p.y.space[kHeight] == width;
+  plan.joined = dense && worth_joining(p, kernels().of<T>().lanes);
+  const auto stage = [&] { return RawStage(p, height, width, plan.joined).elements() + sums * height * width; };
   while (height > 4 && stage() > l1) height = ceil_div(height, 2);
   if (stage() > l1) height = std::min<Index>(p.height().out, 16);
   while (height > 1 && stage() > l2) height = ceil_div(height, 2);
   while (width > 64 && stage() > l2) width = ceil_div(width, 2);
   plan.blocks_h = ceil_div(p.height().out, height);
   plan.blocks_w = ceil_div(p.width().out, width);
+  plan.joined = plan.joined && plan.blocks_w == 1;
   plan.block_height = ceil_div(p.height().out, plan.blocks_h);
   plan.block_width = ceil_div(p.width().out, plan.blocks_w);
   keep_windows_whole(p, plan);
@@ -267,7 +270,7 @@ std::size_t raw_pixels_workspace(const Problem& p, const DirectPlan& plan, Index
   return Workspace::piece_bytes<Index>(p.channels * p.taps()) +
          Workspace::piece_bytes<Slot<T>>(ceil_div(plan.block_width, lanes) * plan.block_height) +
          Workspace::piece_bytes<T>(plan.reduction.depth() * rows) +
-         Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width).elements() + lanes) +
+         Workspace::piece_bytes<T>(RawStage(p, plan.block_height, plan.block_width, plan.joined).elements() + lanes) +
          Workspace::piece_bytes<T>(
              plan.in_place ? 0 : raw_sums_panels(p, plan) * rows * plan.block_height * plan.block_width) +
          (p.pool == OutputPool::kAverage

@@ -21,6 +21,7 @@ struct DirectPlan {
   bool staged = false;          // channel lanes: windows are read from a padded copy in the workspace
   bool in_place = false;        // tiles accumulate in the output itself
   bool far = false;             // ... which is too large to be in a cache when they come to it
+  bool joined = false;          // raw pixels: rows of outputs join, see raw_stage.hpp
   bool raw_weights = false;     // pixel lanes, raw pixels: OIHW rows serve as they are
   bool weights_stay = false;    // pixel lanes: a task's weights fit L2
   bool shared_weights = false;  // weights are packed once, before the tasks start

@@ -41,9 +41,10 @@ struct RawGradPlan {
   Index height, blocks_h;
   Index outputs, output_tasks;
   Index parts;
+  bool joined;  // rows of pixels, of both factors: see raw_stage.hpp
 
   Index vectors() const { return ceil_div(width, lanes); }
-  Index steps() const { return height * vectors(); }
+  Index steps() const { return joined ? ceil_div(height * width, lanes) : height * vectors(); }
   Index all_blocks(const Problem& p) const { return p.batch * p.depth().out * blocks_h * blocks_w; }
 };
 
@@ -66,6 +67,11 @@ Index most_steps(const Problem& p) {
 }
 
 template <class T>
+bool joins_rows(const Problem& p) {
+  return p.y.space[kWidth] == 1 && p.y.space[kHeight] == p.width().out && worth_joining(p, kernels().of<T>().lanes);
+}
+
+template <class T>
 RawGradPlan plan_raw(const Problem& p) {
   const Kernels<T>& k = kernels().of<T>();
   RawGradPlan plan{};
@@ -74,7 +80,9 @@ RawGradPlan plan_raw(const Problem& p) {
   const Index steps = most_steps<T>(p);
   plan.blocks_w = ceil_div(p.width().out, steps * plan.lanes);
   plan.width = plan.blocks_w == 1 ? p.width().out : round_up(ceil_div(p.width().out, plan.blocks_w), plan.lanes);
-  plan.height = std::clamp<Index>(kSteps / plan.vectors(), 1, p.height().out);
+  plan.joined = plan.blocks_w == 1 && joins_rows<T>(p);
+  const Index rows = plan.joined ? kSteps * plan.lanes / plan.width : kSteps / plan.vectors();
+  plan.height = std::clamp<Index>(rows, 1, p.height().out);
   plan.blocks_h = ceil_div(p.height().out, plan.height);
   plan.height = ceil_div(p.height().out, plan.blocks_h);
   const Index sums = plan.columns * plan.lanes * static_cast<Index>(sizeof(T));
@@ -96,7 +104,7 @@ class RawGradTask {
       : p_(p),
         plan_(plan),
         kernels_(kernels().of<T>()),
-        stage_(p, plan.height, plan.width),
+        stage_(p, plan.height, plan.width, plan.joined),
         group_(group),
         first_(first),
         outputs_(std::min(plan.outputs, p.outputs - first)),
@@ -130,7 +138,7 @@ class RawGradTask {
   // A row of the copied gradient: vectors, the last of each row of pixels filled up with zeros.
   Index ld() const { return plan_.steps() * plan_.lanes; }
 
-  // The last blocks may be smaller than the others. Where the gradient lies in place, the vector with a row's
+  // In rows, or as a single one. The last blocks may be smaller than the others. Where the gradient lies in place, the vector with a row's
   // tail ends with it, and begins with pixels that another step has; in a copy it begins with the tail.
   void set_size(Index width, Index height) {
     if (width == width_ && height == height_) return;
@@ -175,9 +183,11 @@ class RawGradTask {
 
   void add_block(Index block, Index next) {
     const RawBlock b = block_at(block);
-    const Index height = std::min(plan_.height, p_.height().out - b.oh);
-    if (height <= 0) return;
-    set_size(std::min(plan_.width, p_.width().out - b.ow), height);
+    const Index rows = std::min(plan_.height, p_.height().out - b.oh);
+    const Index columns = std::min(plan_.width, p_.width().out - b.ow);
+    if (rows <= 0) return;
+    const Index height = plan_.joined ? 1 : rows;
+    set_size(plan_.joined ? rows * columns : columns, height);
     if (weights_ && !reads_x()) stage_.fill(p_, x_, b, input_);
     const T* dy = gradient(b);
     if (in_place()) {
@@ -273,7 +283,7 @@ class RawGradTask {
   const Kernels<T>& kernels_;
   RawStage stage_;
   Index group_, first_, outputs_;
-  Index width_ = 0, height_ = 0;  // of the block
+  Index width_ = 0, height_ = 0;  // of the block; joined, a single row
   bool started_ = false;          // sums_ hold products
   const T* x_;
   const T* dy_;
@@ -300,15 +310,16 @@ bool grad_weight_raw_wins(const Problem& p) {
   const double columns = static_cast<double>(p.channels * p.taps());
   if (columns * k.lanes * static_cast<double>(sizeof(T)) > static_cast<double>(kSumsBytes)) return false;
   const RawGradPlan plan = plan_raw<T>(p);
-  if (RawStage(p, plan.height, plan.width).elements() > kStageElements) return false;
+  if (RawStage(p, plan.height, plan.width, plan.joined).elements() > kStageElements) return false;
   const double rate = 2.0 * k.lanes;
   const double m = std::min<double>(k.dot_rows, static_cast<double>(p.outputs));
   const double n = std::min<double>(k.dot_columns, columns);
   const double steps = static_cast<double>(kSteps);
+  const double copies = plan.joined ? static_cast<double>(p.width().kernel) : 1;
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
-  const double raw = lane_use(width, k.lanes) * std::min({1.0, m * n / (m + 2 * n), m * n / 8}) *
+  const double raw = (plan.joined ? 1 : lane_use(width, k.lanes)) * std::min({1.0, m * n / (m + 2 * n), m * n / 8}) *
                      share(steps * m * n / 2, 60) * share(columns, rate * 0.25) *
-                     share(static_cast<double>(p.outputs * p.taps()), rate * 0.25) *
+                     share(static_cast<double>(p.outputs * p.taps()), rate * 0.25 * copies) *
                      share(pixels / static_cast<double>(plan.parts), rate * 6);
   if (p.taps() > 1) {
     return raw > lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(columns, rate * 0.8);

@@ -3,8 +3,8 @@
 // few output channels, where channels cannot fill the lanes.
 //
 // In the copy (raw_stage.hpp) every tap of a whole vector of outputs is a plain load, at the vector's place plus the
-// tap's offset. A vector covers up to VL outputs of one row; the last one of a row may be shorter. Start reading at
-// run(), below.
+// tap's offset. A vector covers up to VL outputs of one row, of which the last one may be shorter, or of the block's
+// rows as if they were one. Start reading at run(), below.
 #include <algorithm>
 
 #include "../workspace.hpp"
@@ -21,7 +21,7 @@ class RawPixelsTask {
   RawPixelsTask(const Call<T>& call, const Task& task)
       : call_(call),
         task_(task),
-        stage_(call.p, call.plan.block_height, call.plan.block_width),
+        stage_(call.p, call.plan.block_height, call.plan.block_width, call.plan.joined),
         oh_(task.bh * call.plan.block_height),
         ow_(task.bw * call.plan.block_width),
         height_(std::min(call.plan.block_height, call.p.height().out - oh_)),
@@ -69,10 +69,10 @@ class RawPixelsTask {
  private:
   // Where sums are added to what y holds, a tile reads all of them before it writes; so the last two vectors of a row
   // may overlap if they belong to one tile.
-  bool may_overlap() const {
-    const Index vectors = ceil_div(width_, call_.kernels.lanes);
+  bool may_overlap(Index rows, Index width) const {
+    const Index vectors = ceil_div(width, call_.kernels.lanes);
     if (vectors < 2 || call_.plan.reduction.count() == 1) return true;
-    const Panels tiles(height_ * vectors, call_.kernels.tile_vectors);
+    const Panels tiles(rows * vectors, call_.kernels.tile_vectors);
     for (Index end = vectors; end <= tiles.total; end += vectors) {
       if (tiles.panel_of(end - 2) != tiles.panel_of(end - 1)) return false;
     }
@@ -83,13 +83,15 @@ class RawPixelsTask {
   void fill_slots() {
     const Problem& p = call_.p;
     const Index lanes = call_.kernels.lanes;
-    const bool overlap = width_ >= lanes && may_overlap();
-    for (Index i = 0; i < height_; ++i) {
+    const bool joined = call_.plan.joined;
+    const Index rows = joined ? 1 : height_, width = joined ? height_ * width_ : width_;
+    const bool overlap = width >= lanes && may_overlap(rows, width);
+    for (Index i = 0; i < rows; ++i) {
       const T* row = input_ + stage_.row_offset(p, i);
       T* to = to_.first + i * to_.row;
-      for (Index j = 0; j < width_; j += lanes) {
-        const Index at = overlap ? std::min(j, width_ - lanes) : j;
-        slots_[slot_count_++] = {row + at, to + at, std::min(lanes, width_ - at)};
+      for (Index j = 0; j < width; j += lanes) {
+        const Index at = overlap ? std::min(j, width - lanes) : j;
+        slots_[slot_count_++] = {row + at, to + at, std::min(lanes, width - at)};
       }
     }
   }

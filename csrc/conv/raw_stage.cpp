@@ -7,11 +7,20 @@
 
 namespace fastconv {
 
-RawStage::RawStage(const Problem& p, Index height, Index width) {
+// A vector of outputs meets each copied one (kernel rows x outputs) times; half a cycle each, as the copy takes some.
+bool worth_joining(const Problem& p, Index lanes) {
+  constexpr double kCopy = 2;
+  const double use = lane_use(p.width().out, lanes);
+  const double uses = static_cast<double>(p.height().kernel) * static_cast<double>(p.outputs);
+  return uses * (1 / use - 1) > kCopy * static_cast<double>(p.height().stride);
+}
+
+RawStage::RawStage(const Problem& p, Index height, Index width, bool joined) : joined_(joined) {
   const Axis &h = p.height(), &w = p.width();
   rows_ = (height - 1) * h.stride + h.span();
-  phases_ = std::min(w.stride, w.span());
-  phase_ = width + (w.kernel - 1) * w.dilation / w.stride;
+  if (joined) rows_ = round_up(rows_, h.stride);
+  phases_ = joined ? w.kernel : std::min(w.stride, w.span());
+  phase_ = joined ? width : width + (w.kernel - 1) * w.dilation / w.stride;
   if (__builtin_mul_overflow(rows_, p.depth().kernel, &channel_) ||
       __builtin_mul_overflow(channel_, phases_ * phase_, &channel_) ||
       __builtin_mul_overflow(channel_, p.channels, &elements_)) {
@@ -43,9 +52,54 @@ void RawStage::fill_rows(const Problem& p, const T* row, Index ow, T* to) const 
   }
 }
 
+// What one column of the kernel meets of a plane: rows of each phase, upwards, so that zeros may overshoot.
+template <class T>
+void RawStage::fill_column(const Problem& p, const T* plane, const RawBlock& block, Index column, T* to) const {
+  const Axis &h = p.height(), &w = p.width();
+  const Index start = w.input_of(block.ow, column), rows = rows_ / h.stride;
+  const Index before = std::min(phase_, ceil_div(std::max<Index>(-start, 0), w.stride));
+  const Index end = w.in - start <= 0 ? 0 : ceil_div(w.in - start, w.stride);
+  StageRows<T> s{};
+  s.step = w.stride * p.x.space[kWidth];
+  s.src_row = h.stride * p.x.space[kHeight];
+  s.count = std::clamp<Index>(end - before, 0, phase_ - before);
+  s.left = before;
+  s.dst_row = phase_;
+  for (Index f = 0; f < h.stride; ++f, to += rows * phase_) {
+    const Index top = h.input_of(block.oh, 0) + f;
+    const Index above = std::min(rows, ceil_div(std::max<Index>(-top, 0), h.stride));
+    const Index last = h.in - top <= 0 ? 0 : ceil_div(h.in - top, h.stride);
+    s.rows = s.count > 0 && plane != nullptr ? std::clamp<Index>(last - above, 0, rows - above) : 0;
+    std::fill_n(to, above * phase_, T(0));
+    s.dst = to + above * phase_;
+    if (s.rows > 0) {
+      s.src = plane + (top + above * h.stride) * p.x.space[kHeight] + (start + before * w.stride) * p.x.space[kWidth];
+      kernels().of<T>().stage_rows(s);
+    }
+    std::fill_n(s.dst + s.rows * phase_, (rows - above - s.rows) * phase_, T(0));
+  }
+}
+
+template <class T>
+void RawStage::fill_joined(const Problem& p, const T* x, const RawBlock& block, T* to) const {
+  for (Index c = 0; c < p.channels; ++c) {
+    for (Index kd = 0; kd < p.depth().kernel; ++kd) {
+      const Index id = p.depth().input_of(block.od, kd);
+      const bool inside = id >= 0 && id < p.depth().in;
+      const T* plane = inside ? x + c * p.x.channel + id * p.x.space[kDepth] : nullptr;
+      for (Index kw = 0; kw < phases_; ++kw, to += rows_ * phase_) fill_column(p, plane, block, kw, to);
+    }
+  }
+}
+
 template <class T>
 void RawStage::fill(const Problem& p, const T* x, const RawBlock& block, T* to) const {
   const T* image = x + block.n * p.x.batch + block.g * p.x.group;
+  if (joined_) {
+    fill_joined(p, image, block, to);
+    std::fill_n(to + elements_, kernels().of<T>().lanes, T(0));
+    return;
+  }
   T* dst = to;
   for (Index kd = 0; kd < p.depth().kernel; ++kd) {
     const Index id = p.depth().input_of(block.od, kd);
@@ -60,14 +114,15 @@ void RawStage::fill(const Problem& p, const T* x, const RawBlock& block, T* to) 
 }
 
 void RawStage::tap_offsets(const Problem& p, Index* offset) const {
-  const Index row = phases_ * phase_, taps = p.taps();
+  const Index row = phases_ * phase_, taps = p.taps(), stride = p.height().stride;
   Index* first = offset;
   for (Index kd = 0; kd < p.depth().kernel; ++kd) {
     for (Index kh = 0; kh < p.height().kernel; ++kh) {
-      const Index start = (kd * rows_ + kh * p.height().dilation) * row;
+      const Index r = kh * p.height().dilation;
       for (Index kw = 0; kw < p.width().kernel; ++kw) {
         const Index column = kw * p.width().dilation;
-        *first++ = start + column % p.width().stride * phase_ + column / p.width().stride;
+        *first++ = joined_ ? (((kd * phases_ + kw) * stride + r % stride) * (rows_ / stride) + r / stride) * phase_
+                           : (kd * rows_ + r) * row + column % p.width().stride * phase_ + column / p.width().stride;
       }
     }
   }
