@@ -1,10 +1,16 @@
+// The only file that knows OpenMP.
 #include "parallel.hpp"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <stdexcept>
 #include <string>
@@ -47,7 +53,67 @@ int leading_number(const char* text, bool whole) {
   return static_cast<int>(n);
 }
 
+// The tasks that a thread takes first, in their order: call after call, it meets the data that its cache holds. Threads
+// that are done go on with the shares of the others.
+class Shares {
+ public:
+  Shares(std::int64_t tasks, int threads) : count_(std::min(threads, kMost)) {
+    for (int s = 0; s < count_; ++s) {
+      share_[s] = {first_of(s, tasks), first_of(s + 1, tasks)};
+    }
+  }
+
+  template <class F>
+  void work(int thread, const F& f) {
+    for (int s = 0; s < count_; ++s) {
+      Share& share = share_[(thread + s) % count_];
+      for (;;) {
+        const std::int64_t task = std::atomic_ref(share.next).fetch_add(1, std::memory_order_relaxed);
+        if (task >= share.end) break;
+        f(task);
+      }
+    }
+  }
+
+ private:
+  static constexpr int kMost = 64;
+
+  struct alignas(64) Share {  // a cache line of its own
+    std::int64_t next, end;
+  };
+
+  std::int64_t first_of(int share, std::int64_t tasks) const {
+    return tasks / count_ * share + std::min<std::int64_t>(share, tasks % count_);
+  }
+
+  int count_;
+  Share share_[kMost];
+};
+
 }  // namespace
+
+void run_tasks(int threads, std::int64_t tasks, void (*run)(const void*, std::int64_t), const void* f) {
+#ifdef _OPENMP
+  if (threads > 1 && tasks > 1) {
+    std::exception_ptr failure;
+    std::atomic<bool> failed{false};
+    const int team = static_cast<int>(std::min<std::int64_t>(tasks, threads));
+    Shares shares(tasks, team);
+#pragma omp parallel num_threads(team)
+    shares.work(omp_get_thread_num(), [&](std::int64_t task) {
+      if (failed.load(std::memory_order_relaxed)) return;
+      try {
+        run(f, task);
+      } catch (...) {
+        if (!failed.exchange(true)) failure = std::current_exception();
+      }
+    });
+    if (failure) std::rethrow_exception(failure);
+    return;
+  }
+#endif
+  for (std::int64_t task = 0; task < tasks; ++task) run(f, task);
+}
 
 bool built_with_openmp() {
 #ifdef _OPENMP
