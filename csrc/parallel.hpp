@@ -23,8 +23,7 @@ void run_tasks(int threads, std::int64_t tasks, void (*run)(const void* f, std::
 
 template <class F>
 void parallel_for(int threads, std::int64_t tasks, const F& f) {
-  run_tasks(
-      threads, tasks, [](const void* g, std::int64_t task) { (*static_cast<const F*>(g))(task); }, &f);
+  run_tasks(threads, tasks, [](const void* g, std::int64_t task) { (*static_cast<const F*>(g))(task); }, &f);
 }
 
 }  // namespace fastconv

@@ -481,3 +481,23 @@ def test_prepacked_is_the_same_to_the_bit():
         a = case.normal()
         packed = fastconv.conv2d_prepack(a.weight, a.bias, **case.geometry)
         assert packed(a.input).tobytes() == cases.conv(case, a).tobytes(), case
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1)])
+@pytest.mark.parametrize("size", [(40, 37), (9, 6), (150, 70)])
+def test_planes_whose_columns_lie_apart(size, kernel, stride, dtype):
+    """The colours of an image that come last, and results that are to lie so."""
+    rng = np.random.default_rng(3)
+    image = rng.integers(-4, 5, (2, *size, 3)).astype(dtype)
+    w = rng.integers(-4, 5, (6, 1, kernel, kernel)).astype(dtype)
+    bias = rng.integers(-4, 5, 6).astype(dtype)
+    settings = {"stride": stride, "padding": kernel // 2, "groups": 3}
+    x = image.transpose(0, 3, 1, 2)
+    expected = fastconv.reference.conv2d(x, w, bias, **settings)
+    np.testing.assert_array_equal(fastconv.conv2d(x, w, bias, **settings), expected)
+    for source in (x, np.ascontiguousarray(x)):
+        n, c, h, width = expected.shape
+        out = np.full((n, h, width, c), np.nan, dtype).transpose(0, 3, 1, 2)
+        fastconv.conv2d(source, w, bias, **settings, out=out)
+        np.testing.assert_array_equal(out, expected)

@@ -230,3 +230,18 @@ def test_gradients_have_the_same_bits_whatever_else_is_wanted(case):
         for wanted, one, same in zip(mask, every, some, strict=True):
             assert (same is not None) == wanted
             assert not wanted or one.tobytes() == same.tobytes(), mask
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_joined_rows_have_the_same_bits_in_views(dtype):
+    """Whether rows of the gradient join does not depend on how it lies."""
+    case = make_case(3, 1, (28, 28), 30, (5, 5)).replace(dtype=dtype)
+    a = case.normal()
+    expected = cases.backward(case, a)
+    n, c, h, w = a.grad_output.shape
+    wide = np.zeros((n, c, h, w + 3), dtype)
+    wide[..., :w] = a.grad_output
+    last = np.ascontiguousarray(a.grad_output.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    for grad_output in (wide[..., :w], last):
+        results = fastconv.conv2d_backward(grad_output, a.input, a.weight)
+        np.testing.assert_array_equal(results[1], expected[1])

@@ -103,8 +103,13 @@ Problem swapped(Problem p) {
 }
 
 template <class T>
+bool takes_winograd(const Problem& p) {
+  return p.w.in == p.taps() && winograd_grad_weight_wins<T>(p);
+}
+
+template <class T>
 bool takes_raw(const Problem& p) {
-  return dense_gradient(p) && one_stage_holds_windows(p) && grad_weight_raw_wins<T>(p);
+  return dense_gradient(p) && one_stage_holds_windows(p) && grad_weight_raw_wins<T>(p) && !takes_winograd<T>(p);
 }
 
 // The algorithms that read dY where it lies, and can sum it meanwhile.
@@ -133,7 +138,7 @@ void grad_weight_of(const Problem& p, const T* x, const T* grad_output, T* grad_
     grad_weight_by_taps(p, x, grad_output, grad_weight, threads);
     return;
   }
-  if (p.w.in == p.taps() && winograd_grad_weight_wins<T>(p)) {
+  if (takes_winograd<T>(p)) {
     winograd_grad_weight(p, x, grad_output, grad_weight, threads);
     return;
   }

@@ -67,11 +67,6 @@ Index most_steps(const Problem& p) {
 }
 
 template <class T>
-bool joins_rows(const Problem& p) {
-  return p.y.space[kWidth] == 1 && p.y.space[kHeight] == p.width().out && worth_joining(p, kernels().of<T>().lanes);
-}
-
-template <class T>
 RawGradPlan plan_raw(const Problem& p) {
   const Kernels<T>& k = kernels().of<T>();
   RawGradPlan plan{};
@@ -80,7 +75,7 @@ RawGradPlan plan_raw(const Problem& p) {
   const Index steps = most_steps<T>(p);
   plan.blocks_w = ceil_div(p.width().out, steps * plan.lanes);
   plan.width = plan.blocks_w == 1 ? p.width().out : round_up(ceil_div(p.width().out, plan.blocks_w), plan.lanes);
-  plan.joined = plan.blocks_w == 1 && joins_rows<T>(p);
+  plan.joined = plan.blocks_w == 1 && worth_joining(p, plan.lanes);
   const Index rows = plan.joined ? kSteps * plan.lanes / plan.width : kSteps / plan.vectors();
   plan.height = std::clamp<Index>(rows, 1, p.height().out);
   plan.blocks_h = ceil_div(p.height().out, plan.height);
@@ -138,22 +133,22 @@ class RawGradTask {
   // A row of the copied gradient: vectors, the last of each row of pixels filled up with zeros.
   Index ld() const { return plan_.steps() * plan_.lanes; }
 
-  // In rows, or as a single one. The last blocks may be smaller than the others. Where the gradient lies in place, the vector with a row's
-  // tail ends with it, and begins with pixels that another step has; in a copy it begins with the tail.
+  // In rows, or as a single one. The last blocks may be smaller than the others. The vector with a row's tail ends with
+  // it, and begins with pixels that another step has; or, in a copy of rows apart, begins with the tail.
   void set_size(Index width, Index height) {
     if (width == width_ && height == height_) return;
     width_ = width, height_ = height;
     if (p_.pointwise()) find_channels();
-    const Index full = width / plan_.lanes, row = in_place() ? p_.y.space[kHeight] : vectors() * plan_.lanes;
+    const Index full = width / plan_.lanes, row = whole() ? p_.y.space[kHeight] : vectors() * plan_.lanes;
     for (Index i = 0; i < height; ++i) {
       for (Index j = 0; j < vectors(); ++j) {
         const Index step = j < full ? i * full + j : height * full + i;
-        const Index at = j < full || !in_place() ? j * plan_.lanes : width - plan_.lanes;
+        const Index at = j < full || !whole() ? j * plan_.lanes : width - plan_.lanes;
         gradient_offset_[step] = i * row + at;
         input_offset_[step] = (reads_x() ? i * p_.x.space[kHeight] : stage_.row_offset(p_, i)) + at;
       }
     }
-    if (tail() > 0 && !in_place()) std::fill_n(gradient_, outputs_ * ld(), T(0));
+    if (tail() > 0 && !whole()) std::fill_n(gradient_, outputs_ * ld(), T(0));
   }
   Index vectors() const { return ceil_div(width_, plan_.lanes); }
   Index tail() const { return width_ % plan_.lanes; }
@@ -194,7 +189,7 @@ class RawGradTask {
       const RawBlock then = block_at(next);
       multiply(dy, p_.y.channel, reads_x() ? pixels(b) : input_, height, {gradient(then), pixels(then)});
     } else {
-      copy_gradient(dy, height);
+      copy_gradient(dy, rows, columns);
       multiply(gradient_, ld(), input_, height, {});
     }
     if (bias_ != nullptr) add_to_bias(dy, height);
@@ -209,20 +204,24 @@ class RawGradTask {
     return x_ + b.n * p_.x.batch + b.g * p_.x.group + b.od * p_.x.space[kDepth] + b.oh * p_.x.space[kHeight] + b.ow;
   }
 
+  // Whether rows of pixels hold a vector, of which the one with a row's tail then ends with it.
+  bool whole() const { return width_ >= plan_.lanes && (plan_.joined || p_.y.space[kWidth] == 1); }
   // Whether a block's gradient comes in vectors as it lies, and with it the pixels of x.
-  bool in_place() const { return p_.y.space[kWidth] == 1 && width_ >= plan_.lanes; }
+  bool in_place() const {
+    return whole() && p_.y.space[kWidth] == 1 && (!plan_.joined || p_.y.space[kHeight] == p_.width().out);
+  }
   bool reads_x() const { return in_place() && reads_in_place<T>(p_); }
   bool dense_pixels() const { return p_.pointwise() && p_.x.space[kWidth] == 1; }
 
-  void copy_gradient(const T* dy, Index height) {
-    const Index step = p_.y.space[kWidth];
-    for (Index i = 0; i < height; ++i, dy += p_.y.space[kHeight]) {
-      T* const to = gradient_ + i * vectors() * plan_.lanes;
+  void copy_gradient(const T* dy, Index rows, Index columns) {
+    const Index step = p_.y.space[kWidth], row = plan_.joined ? columns : vectors() * plan_.lanes;
+    for (Index i = 0; i < rows; ++i, dy += p_.y.space[kHeight]) {
+      T* const to = gradient_ + i * row;
       if (step == 1) {
-        kernels_.copy({dy, p_.y.channel, outputs_, width_, to, ld()});
+        kernels_.copy({dy, p_.y.channel, outputs_, columns, to, ld()});
         continue;
       }
-      for (Index o = 0; o < outputs_; ++o) kernels_.take_every(dy + o * p_.y.channel, step, width_, to + o * ld());
+      for (Index o = 0; o < outputs_; ++o) kernels_.take_every(dy + o * p_.y.channel, step, columns, to + o * ld());
     }
   }
 
@@ -241,8 +240,8 @@ class RawGradTask {
     tile.b_offset = input_offset_;
     tile.steps = height * (width_ / plan_.lanes);
     tile.masked_steps = tail() > 0 ? height : 0;
-    tile.first_lane = in_place() ? plan_.lanes - tail() : 0;
-    tile.last_lane = in_place() ? plan_.lanes : tail();
+    tile.first_lane = whole() ? plan_.lanes - tail() : 0;
+    tile.last_lane = whole() ? plan_.lanes : tail();
     tile.ld = plan_.columns;
     tile.accumulate = started_;
     started_ = true;
@@ -272,7 +271,8 @@ class RawGradTask {
 
   // While the block is in the cache: rows that join, or one after the other.
   void add_to_bias(const T* dy, Index height) {
-    if (!in_place()) return add_row_sums(gradient_, ld(), outputs_, height_ * vectors() * plan_.lanes, bias_);
+    const Index copied = whole() ? width_ : height_ * vectors() * plan_.lanes;
+    if (!in_place()) return add_row_sums(gradient_, ld(), outputs_, copied, bias_);
     const Index row = p_.y.space[kHeight];
     if (row == width_) return add_row_sums(dy, p_.y.channel, outputs_, height * width_, bias_);
     for (Index i = 0; i < height; ++i) add_row_sums(dy + i * row, p_.y.channel, outputs_, width_, bias_);

@@ -4,9 +4,9 @@
 //
 // An output (i, j) meets its tap at row_offset(i) + j + tap offset.
 //
-// Rows shorter than a few vectors leave much of their last one empty. Joined, a row of outputs begins where the last one
-// ended, and a vector goes on from one to the next. For that, a copy for each column of the kernel holds what its taps
-// meet, output by output:
+// Rows shorter than a few vectors leave much of their last one empty. Joined, a row of outputs begins where the last
+// one ended, and a vector goes on from one to the next. For that, a copy for each column of the kernel holds what its
+// taps meet, output by output:
 //
 //   stage[channel][kernel depth, kernel column][input row mod stride][input row / stride][output column]
 #pragma once
@@ -48,8 +48,8 @@ class RawStage {
   void fill_column(const Problem& p, const T* plane, const RawBlock& block, Index column, T* to) const;
 
   bool joined_;
-  Index rows_;             // of the input; joined, rounded up to the stride
-  Index phases_, phase_;   // joined, the columns of the kernel and of the outputs
+  Index rows_;            // of the input; joined, rounded up to the stride
+  Index phases_, phase_;  // joined, the columns of the kernel and of the outputs
   Index channel_, elements_;
 };
 

@@ -88,8 +88,8 @@ bool strided_pointwise_grad_input(const Problem& forward, const T* grad_output, 
   const Index packed_size = again && packed_form(plan) >= 0 ? packed_elements<T>(whole, plan) : 0;
   const RecycledBlock packed(static_cast<std::size_t>(packed_size) * sizeof(T));
   if (packed_size > 0) pack<T>(whole, plan, w, packed.as<T>());
-  // Where that gives every thread the same, each takes some parts as a whole: while one computes, another writes dx, and
-  // nobody waits.
+  // Where that gives every thread the same, each takes some parts as a whole: while one computes, another writes dx,
+  // and nobody waits.
   const bool apart = (parts % threads == 0 && forward.batch % parts == 0) || parts >= 4 * threads;
   const int team = apart ? useful_threads(whole.flops() * static_cast<double>(parts), parts, threads) : 1;
   const int inside = team > 1 ? 1 : threads;

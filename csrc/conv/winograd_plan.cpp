@@ -69,6 +69,9 @@ Vectors vectors_of(const Problem& p) {
 double fma_use(double out) { return out <= 1 ? 0.5 : out <= 2 ? 0.7 : 0.9; }
 double product_use(double out) { return out <= 1 ? 0.75 : out <= 2 ? 0.8 : 0.9; }
 
+// Transforms move vectors more than they compute, so that narrow ones take less: the part that those of `bytes` take.
+double narrow(double bytes) { return 0.35 + 0.65 * bytes / 64; }
+
 // To move bytes between a core and where so many lie.
 double move_cycles(double bytes) { return bytes / (bytes > kKept ? kMemoryBytes : kL3Bytes); }
 
@@ -88,12 +91,12 @@ double winograd_cycles(const Problem& p, const WinogradForm& f, bool prepacked) 
   const double products = tiles * weights / 2 / product_use(v.out) + starts;
   const double read = fleeting ? 0 : read_cycles(weights, v.bytes, blocks);
   const double transforms = tiles * points * columns_apart(p) * (kInputTransform * v.in + kOutputTransform * v.out) *
-                            (f.height.tile == 2 && f.width.tile == 2 ? kSmallTransforms : 1);
+                            (f.height.tile == 2 && f.width.tile == 2 ? kSmallTransforms : 1) * narrow(v.bytes);
   double packing = 0;
   if (!prepacked) {
     const double taps = static_cast<double>(p.channels * p.taps()) * v.out;
-    packing =
-        taps * (p.w.out == 1 ? kGatherTap : kGatherWeight) + weights * kWeightTransform + read_cycles(taps, v.bytes, 1);
+    packing = taps * (p.w.out == 1 ? kGatherTap : kGatherWeight) + weights * kWeightTransform * narrow(v.bytes) +
+              read_cycles(taps, v.bytes, 1);
     if (!fleeting) packing += move_cycles(weights * v.bytes);
     if (fleeting) packing *= blocks;
   }
