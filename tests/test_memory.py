@@ -88,6 +88,11 @@ def test_workspace_of_every_benchmark_layer_is_bounded(batch, data_format):
         ((1, 4096, 64, 64), (4096, 1, 9, 9), {"groups": 4096, "padding": 4}),
         ((1, 8, 3000, 3000), (8, 8, 255, 255), {"padding": 127}),
         ((1, 512, 512, 512), (512, 512, 3, 3), {"padding": 64, "dilation": 64}),
+        # copies for each column of the kernel; of a block's rows of several planes
+        ((1, 16, 400, 149), (8, 16, 100, 100), {}),
+        ((2, 16, 9, 1023), (3, 16, 3, 1000), {}),
+        ((1, 300, 200000, 3), (3, 1, 3, 3), {"groups": 3, "data_format": "NHWC"}),
+        ((1, 3000, 9000, 3), (3, 1, 5, 5), {"groups": 3, "data_format": "NHWC"}),
     ],
     ids=lambda v: "x".join(map(str, v)) if isinstance(v, tuple) else "",
 )

@@ -15,6 +15,7 @@ bool dense_rows(const ImageStrides& s, Index width) { return !in_place(s) || s.s
 // Rows of x that so many rows of y meet.
 Index rows_met(const Problem& p, Index rows) { return (rows - 1) * p.height().stride + p.height().kernel; }
 Index copied_plane(const Problem& p, Index rows) { return in_place(p.x) ? 0 : rows_met(p, rows) * p.width().in; }
+Index copied_planes(const Problem& p, Index rows) { return std::min(kRollingGroups, p.groups) * copied_plane(p, rows); }
 Index stored_plane(const Problem& p, Index rows) { return in_place(p.y) ? 0 : rows * p.width().out; }
 
 // Of fewer lanes, planes go through the lanes of groups faster (13 to 7 columns, 7 x 7: 0.73 so; 14 to 7, 3 x 3: 1.3).
@@ -70,7 +71,7 @@ class RollingRowsTask {
         workspace_(plan.workspace),
         from_(workspace_.template take<std::int32_t>(p.width().kernel * lanes_)),
         weights_(workspace_.template take<T>(copied_weights<T>(p))),
-        copies_(workspace_.template take<T>(kRollingGroups * copied_plane(p, plan.block_height))),
+        copies_(workspace_.template take<T>(copied_planes(p, plan.block_height))),
         results_(workspace_.template take<T>(stored_plane(p, plan.block_height))) {
     find_lanes();
   }
@@ -189,13 +190,18 @@ class RollingRowsTask {
 // Blocks stay in L2 while strip after strip rolls by, and are enough for the threads.
 template <class T>
 bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan) {
-  constexpr Index kFewestRows = 16;
+  constexpr Index kFewestRows = 16, kFewestCopied = 4;
+  constexpr Index kMostCopied = Index{1} << 20;  // bytes
   if (RowVectors<T>(p).kernel == nullptr) return false;
   const Axis &h = p.height(), &w = p.width();
-  const Index copies = in_place(p.x) && in_place(p.y) ? 1 : std::min(kRollingGroups, p.groups);
+  const bool apart = !in_place(p.x) || !in_place(p.y);
+  if (w.in > kMostCopied && apart) return false;  // nor do products of such sizes fit 64 bits
+  const Index copies = apart ? std::min(kRollingGroups, p.groups) : 1;
   const Index row = copies * std::max(w.in * h.stride, w.out) * static_cast<Index>(sizeof(T));
   plan.group_blocks = ceil_div(p.groups, kRollingGroups);
-  plan.block_height = std::min(h.out, std::max(kFewestRows, caches().l2 / 4 / row));
+  plan.block_height = std::min(h.out, std::max(apart ? kFewestCopied : kFewestRows, caches().l2 / 4 / row));
+  const Index copied = copied_planes(p, plan.block_height) + stored_plane(p, plan.block_height);
+  if (copied > kMostCopied / static_cast<Index>(sizeof(T))) return false;
   const Index others = p.batch * plan.group_blocks * p.depth().out;
   while (plan.block_height >= 2 * kFewestRows && others * ceil_div(h.out, plan.block_height) < 4 * threads) {
     plan.block_height = ceil_div(plan.block_height, 2);
@@ -210,7 +216,7 @@ template <class T>
 std::size_t rolling_rows_workspace(const Problem& p, const DepthwisePlan& plan) {
   return Workspace::piece_bytes<std::int32_t>(p.width().kernel * kernels().of<T>().lanes) +
          Workspace::piece_bytes<T>(copied_weights<T>(p)) +
-         Workspace::piece_bytes<T>(kRollingGroups * copied_plane(p, plan.block_height)) +
+         Workspace::piece_bytes<T>(copied_planes(p, plan.block_height)) +
          Workspace::piece_bytes<T>(stored_plane(p, plan.block_height));
 }
 

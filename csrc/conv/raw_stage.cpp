@@ -10,6 +10,8 @@ namespace fastconv {
 // A vector of outputs meets each copied one (kernel rows x outputs) times; half a cycle each, as the copy takes some.
 bool worth_joining(const Problem& p, Index lanes) {
   constexpr double kCopy = 2;
+  constexpr Index kMostElements = Index{256} << 10;  // for a single row of outputs
+  if (RawStage(p, 1, p.width().out, true).elements() > kMostElements) return false;
   const double use = lane_use(p.width().out, lanes);
   const double uses = static_cast<double>(p.height().kernel) * static_cast<double>(p.outputs);
   return uses * (1 / use - 1) > kCopy * static_cast<double>(p.height().stride);

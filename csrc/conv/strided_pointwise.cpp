@@ -90,7 +90,8 @@ bool strided_pointwise_grad_input(const Problem& forward, const T* grad_output, 
   if (packed_size > 0) pack<T>(whole, plan, w, packed.as<T>());
   // Where that gives every thread the same, each takes some parts as a whole: while one computes, another writes dx,
   // and nobody waits.
-  const bool apart = (parts % threads == 0 && forward.batch % parts == 0) || parts >= 4 * threads;
+  const bool small = image <= 2 * kScratchBytes / static_cast<Index>(sizeof(T));  // as each of them has its own
+  const bool apart = small && ((parts % threads == 0 && forward.batch % parts == 0) || parts >= 4 * threads);
   const int team = apart ? useful_threads(whole.flops() * static_cast<double>(parts), parts, threads) : 1;
   const int inside = team > 1 ? 1 : threads;
   parallel_for(team, parts, [&](Index part) {
