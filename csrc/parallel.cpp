@@ -92,7 +92,8 @@ class Shares {
 
 }  // namespace
 
-void run_tasks(int threads, std::int64_t tasks, void (*run)(const void*, std::int64_t), const void* f) {
+void run_tasks([[maybe_unused]] int threads, std::int64_t tasks, void (*run)(const void*, std::int64_t),
+               const void* f) {
 #ifdef _OPENMP
   if (threads > 1 && tasks > 1) {
     std::exception_ptr failure;
