@@ -49,6 +49,9 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
 template <class T>
 bool fills_lanes(const Problem& p);
 
+// Of planes; those of channels-last arrays do not.
+inline bool columns_join(const ImageStrides& s) { return s.space[kWidth] == 1; }
+
 // Windows of 3, 5 or 7 rows over one plane, whose rows roll by, so many groups at a time; false where no kernel takes
 // them.
 constexpr Index kRollingGroups = 12;  // a multiple of what kernels take together

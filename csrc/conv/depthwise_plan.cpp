@@ -84,14 +84,12 @@ bool choose_run_block(const Problem& p, Index lanes, DepthwisePlan& plan) {
   return choose_block(p, lanes, fits(most), plan) || choose_block(p, lanes, fits(16 * most), plan);
 }
 
-bool columns_apart(const Problem& p) { return p.x.space[kWidth] != 1; }
-
 // Channels-last arrays lie so. Planes are transposed there and back, at some ten cycles for each vector of outputs and
 // inputs, which pays where rows would leave much of a vector empty, and where they would load their weights again and
 // again. Without a kernel for rows, a stride would also take the row apart.
 bool wants_lanes(const Problem& p, Index lanes, Index resident_taps) {
   if (!can_fill_lanes(p, lanes)) return false;
-  if (columns_apart(p)) return true;
+  if (!columns_join(p.x)) return true;
   if (p.channels > 1) return false;
   const Index width = p.width().out, stride = p.width().stride;
   if (!has_row_kernel(p)) return stride > 1 || width <= (p.taps() < 25 ? 2 * lanes : std::max<Index>(2 * lanes, 32));
@@ -102,7 +100,7 @@ bool wants_lanes(const Problem& p, Index lanes, Index resident_taps) {
 
 // Groups that fill lanes as they lie are faster so.
 bool rolls(const Problem& p, Index lanes) {
-  return has_row_kernel(p) && !(columns_apart(p) && can_fill_lanes(p, lanes));
+  return has_row_kernel(p) && (columns_join(p.x) || !can_fill_lanes(p, lanes));
 }
 
 bool choose_lane_block(const Problem& p, Index lanes, Index most, DepthwisePlan& plan) {
@@ -189,7 +187,7 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
             {"kernel", "rows of taps, moved between lanes in registers"},
             {"pixels of a block", std::to_string(plan.block_height * plan.block_width) + ", of " +
                                       std::to_string(kRollingGroups) + " groups, " +
-                                      (columns_apart(p) ? "read from a copy" : "read in place")}};
+                                      (columns_join(p.x) ? "read in place" : "read from a copy")}};
   }
   return {{"lanes", "output pixels"},
           {"kernel", plan.kernel == DepthwiseKernel::kRows

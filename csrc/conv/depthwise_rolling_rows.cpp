@@ -9,14 +9,13 @@
 namespace fastconv {
 namespace {
 
-bool in_place(const ImageStrides& s) { return s.space[kWidth] == 1; }
-bool dense_rows(const ImageStrides& s, Index width) { return !in_place(s) || s.space[kHeight] == width; }
+bool dense_rows(const ImageStrides& s, Index width) { return !columns_join(s) || s.space[kHeight] == width; }
 
 // Rows of x that so many rows of y meet.
 Index rows_met(const Problem& p, Index rows) { return (rows - 1) * p.height().stride + p.height().kernel; }
-Index copied_plane(const Problem& p, Index rows) { return in_place(p.x) ? 0 : rows_met(p, rows) * p.width().in; }
+Index copied_plane(const Problem& p, Index rows) { return columns_join(p.x) ? 0 : rows_met(p, rows) * p.width().in; }
 Index copied_planes(const Problem& p, Index rows) { return std::min(kRollingGroups, p.groups) * copied_plane(p, rows); }
-Index stored_plane(const Problem& p, Index rows) { return in_place(p.y) ? 0 : rows * p.width().out; }
+Index stored_plane(const Problem& p, Index rows) { return columns_join(p.y) ? 0 : rows * p.width().out; }
 
 // Of fewer lanes, planes go through the lanes of groups faster (13 to 7 columns, 7 x 7: 0.73 so; 14 to 7, 3 x 3: 1.3).
 bool fills(Index used, Index lanes, Index taps) {
@@ -100,7 +99,7 @@ class RollingRowsTask {
     t.x_plane = p_.x.group, t.x_row = p_.x.space[kHeight];
     t.pad = h.pad - first_row * h.stride;
     t.rows_in = h.in, t.width_in = w.in;
-    if (!in_place(p_.x)) copy_rows(rows, t);
+    if (!columns_join(p_.x)) copy_rows(rows, t);
     t.y_plane = p_.y.group, t.y_row = p_.y.space[kHeight];
     t.rows_out = rows, t.width_out = w.out;
     t.overwritten = dense_rows(p_.y, w.out) ? rows * w.out : 0;
@@ -112,7 +111,7 @@ class RollingRowsTask {
       t.y = y + o * p_.y.channel;
       t.w = dense ? a_.w + g * p_.w.group + o * p_.w.out : weights_ + o * p_.taps();
       t.bias = a_.bias == nullptr ? nullptr : a_.bias + g * p_.outputs + o;
-      if (in_place(p_.y)) {
+      if (columns_join(p_.y)) {
         vectors_.kernel(t);
       } else {
         convolve_apart(t);
@@ -194,7 +193,7 @@ bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan) {
   constexpr Index kMostCopied = Index{1} << 20;  // bytes
   if (RowVectors<T>(p).kernel == nullptr) return false;
   const Axis &h = p.height(), &w = p.width();
-  const bool apart = !in_place(p.x) || !in_place(p.y);
+  const bool apart = !columns_join(p.x) || !columns_join(p.y);
   if (w.in > kMostCopied && apart) return false;  // nor do products of such sizes fit 64 bits
   const Index copies = apart ? std::min(kRollingGroups, p.groups) : 1;
   const Index row = copies * std::max(w.in * h.stride, w.out) * static_cast<Index>(sizeof(T));
