@@ -204,6 +204,25 @@ SAME += [
         ROLLED, [(1, 1), (2, 1), (2, ((1, 0), (1, 0)))], ("", "_")
     )
 ]
+# Stride 2 with even and odd columns in one vector: one strip of a row and several, rows that no tap
+# reaches, padding up to all but one of the taps.
+STRIDED = [
+    ConvCase(
+        f"{h}x{w}g{groups}k{kernel}s2p{padding}",
+        (2, groups, h, w),
+        (groups, 1, kernel, kernel),
+        2,
+        padding,
+        groups=groups,
+    )
+    for (h, w, groups), kernel, padding in itertools.product(
+        [(14, 14, 19), (5, 16, 2), (28, 29, 33), (9, 40, 3), (75, 67, 2), (6, 7, 5), (200, 191, 2)],
+        (3, 4, 5),
+        (0, 1, 2, ((4, 0), (0, 3)), ((0, 3), (4, 1))),
+    )
+    if kernel > 4 or isinstance(padding, int)
+]
+SAME += STRIDED
 SWEPT += SAME
 SWEPT += NARROW
 MASKS = [m for m in itertools.product((True, False), repeat=3) if any(m)]

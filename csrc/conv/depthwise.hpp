@@ -62,6 +62,11 @@ std::size_t rolling_rows_workspace(const Problem& p, const DepthwisePlan& plan);
 template <class T>
 void rolling_rows_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a);
 
+// The gradient of the input where the stride is 2 and rows of dY roll by; false where no kernel takes it.
+template <class T>
+bool strided_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
+                        int threads);
+
 template <class T>
 std::size_t lane_workspace(const Problem& p, const DepthwisePlan& plan);
 template <class T>

@@ -104,6 +104,7 @@ void conv_grad_input_phases(const Problem& forward, const T* grad_output, const 
 template <class T>
 void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
                      int threads) {
+  if (strided_grad_input(forward, grad_output, w, bias, grad_input, threads)) return;
   if (bias == nullptr && depthwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
   if (bias == nullptr && strided_pointwise_grad_input(forward, grad_output, w, grad_input, threads)) return;
   if (tap_products_grad_input(forward, grad_output, w, bias, grad_input, threads)) return;

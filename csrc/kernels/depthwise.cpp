@@ -8,6 +8,7 @@
 #include "rolling_gradients.hpp"
 #include "rolling_rows.hpp"
 #include "shifted_tile.hpp"
+#include "strided_gradients.hpp"
 #include "tap_sums.hpp"
 
 namespace {
@@ -67,8 +68,12 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
 #if defined(__AVX512F__)
   k.rolling_gradients[0][0] = rolling_gradients<T, 1, 1>;
   k.rolling_gradients[1][0] = rolling_gradients<T, 2, 1>;
+  k.strided_gradients = strided_gradients<T, 5>;
+  k.strided_input[0] = strided_input<T, 3>;
+  k.strided_input[1] = strided_input<T, 4>;
+  k.strided_input[2] = strided_input<T, 5>;
+  k.sum_half_lanes = sum_half_lanes<T>;
   if constexpr (sizeof(T) == 4) {  // planes as narrow as half a vector of doubles are rare
-    k.sum_half_lanes = sum_half_lanes<T>;
     k.rolling_gradients[0][1] = rolling_gradients<T, 1, 2>;
     k.rolling_gradients[1][1] = rolling_gradients<T, 2, 2>;
   }

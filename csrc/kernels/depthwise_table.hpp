@@ -126,6 +126,8 @@ struct RollingGradients {
   PlanesOf<T> dx;
   const T* w;
   T* sums;
+  std::ptrdiff_t pad_rows, pad_columns;  // strided_gradients.hpp only
+  const T* bias;                         // the same; of each plane of dx, or null
 };
 
 // sums[row * sums_row + j * sums_vector + l] (+)= sum over i < outer and k < inner of a[a_offset[i] + row * (1 or
@@ -162,6 +164,7 @@ constexpr int kRowSteps = 3;  // 1, 2 and 4
 constexpr int kMaxRunOutputs = 4;
 constexpr int kMostGradientRows = 4;
 constexpr int kMostRollingPlanes = 2;
+constexpr int kFewestStridedTaps = 3, kMostStridedTaps = 5;  // of a row
 
 template <class T>
 struct DepthwiseKernels {
@@ -178,7 +181,10 @@ struct DepthwiseKernels {
   void (*plane_gradients[kDepthwiseKernels][kDepthwiseStrides])(
       const PlaneGradients<T>&);  // [(K - 3) / 2][S - 1]; some are null
   void (*rolling_gradients[kDepthwiseStrides][kMostRollingPlanes])(
-      const RollingGradients<T>&);  // [S - 1][planes of a vector - 1]; some are null
+      const RollingGradients<T>&);                        // [S - 1][planes of a vector - 1]; some are null
+  void (*strided_gradients)(const RollingGradients<T>&);  // 5 x 5, or null; sums [plane][row, pair of taps][lane]
+  // dx alone, [K - kFewestStridedTaps]; or null
+  void (*strided_input[kMostStridedTaps - kFewestStridedTaps + 1])(const RollingGradients<T>&);
   void (*sum_half_lanes)(const T* vectors, std::ptrdiff_t n, T* lower, T* upper);  // of n vectors, or null
   void (*narrow_pixels[kMaxPixelVectors])(const NarrowTile<T>&);                   // [vectors - 1]
   void (*narrow_taps[kMaxNarrowTaps - 1])(const NarrowTile<T>&);                   // [taps - 2]
