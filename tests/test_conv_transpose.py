@@ -52,6 +52,13 @@ CASES = [
     TransposeCase("doubled_extra", (1, 2, 6, 33), (2, 1, 3, 3), 2, 0, (0, 1), groups=2),
     TransposeCase("multiplied", (1, 3, 5, 6), (3, 2, 3, 3), groups=3),
     TransposeCase("many_channels", (1, 33, 5, 6), (33, 17, 3, 3), 2, 1, 1),
+    # the weights of all phases packed on one way over them
+    TransposeCase("phases", (3, 19, 5, 6), (19, 80, 3, 3), 2, 1, 1),
+    TransposeCase("phases_grouped", (2, 70, 4, 5), (70, 37, 4, 4), 2, 1, groups=2),
+    TransposeCase("phases_of_blocks", (1, 150, 3, 4), (150, 33, 5, 3), (3, 2), 1),
+    TransposeCase("phases_without_taps", (1, 18, 4, 5), (18, 34, 2, 3), (3, 2), 1, (1, 0)),
+    TransposeCase("phases_dilated", (1, 20, 5, 4), (20, 40, 3, 3), 2, 2, dilation=3),
+    TransposeCase("phases_volume", (2, 17, 3, 3, 4), (17, 33, 3, 2, 3), 2, 1),
     TransposeCase("pointwise", (2, 17, 5, 6), (17, 33, 1, 1)),
     TransposeCase("pointwise_strided", (2, 5, 4, 6), (5, 9, 1, 1), 3),
     TransposeCase("wide", (1, 2, 3, 67), (2, 3, 3, 4), 2, 1),

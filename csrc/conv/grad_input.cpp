@@ -8,6 +8,7 @@
 #include "column_products.hpp"
 #include "conv.hpp"
 #include "depthwise.hpp"
+#include "phase_weights.hpp"
 #include "store.hpp"
 #include "strided_pointwise.hpp"
 #include "tap_products.hpp"
@@ -17,7 +18,6 @@ namespace fastconv {
 namespace {
 
 constexpr Index kTurnedBytes = Index{16} << 20;
-constexpr Index kMostTurned = 64;  // taps
 
 // A phase takes every s-th tap of the weights, transposed. All of them read a copy, [output][tap][channel], where that
 // is a matter of whole vectors.
@@ -37,6 +37,7 @@ void turn_weights(const Problem& p, const T* w, T* turned, int threads) {
     alignas(kCacheLine) T piece[kMostTurned * kCacheLine / sizeof(T)];
     for (Index c = 0; c < p.channels; c += k.lanes) {
       const Index lanes = std::min<Index>(k.lanes, p.channels - c);
+      ask_for_kernels(from + c * taps, taps * lanes);
       k.interleave({from + c * taps, taps, lanes, taps, piece});
       k.copy({piece, k.lanes, taps, lanes, turned + i * size + c, p.channels});
     }
@@ -80,23 +81,31 @@ void fill_rows(const Problem& forward, const T* bias, T* dx, int threads) {
   });
 }
 
-template <class T>
-void conv_grad_input_phases(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
-                            int threads) {
+// Calls convolve(i, phase, its part of dx), except where there is nothing but the bias to write.
+template <class T, class F>
+void for_each_phase(const Problem& forward, const T* bias, T* grad_input, int threads, F&& convolve) {
   // To write every second element costs more than to write them all, then those that have taps once more.
   const bool filled = forward.x.space[kWidth] == 1 && some_without_taps(forward);
   if (filled) fill_rows(forward, bias, grad_input, threads);
   for (Index i = 0; i < count_phases(forward); ++i) {
     const GradInputPhase phase = grad_input_phase(forward, i);
     T* dx = grad_input + phase.x_offset;
-    if (without_taps(phase)) {
-      if (!filled) fill_with_bias<T>(phase.problem, dx, bias);
-      continue;
+    if (!without_taps(phase)) {
+      convolve(i, phase, dx);
+    } else if (!filled) {
+      fill_with_bias<T>(phase.problem, dx, bias);
     }
+  }
+}
+
+template <class T>
+void conv_grad_input_phases(const Problem& forward, const T* grad_output, const T* w, const T* bias, T* grad_input,
+                            int threads) {
+  for_each_phase(forward, bias, grad_input, threads, [&](Index, const GradInputPhase& phase, T* dx) {
     const Problem p = simplified(phase.problem);
     const ConvPlan plan = plan_conv<T>(p, false, threads);
     conv_forward<T>(p, plan, {grad_output, w + phase.w_offset, bias, dx}, nullptr);
-  }
+  });
 }
 
 }  // namespace
@@ -114,11 +123,19 @@ void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, c
     conv_grad_input_phases(forward, grad_output, w, bias, grad_input, threads);
     return;
   }
+  const Problem turned = with_turned_weights(forward);
+  PhaseWeights<T> weights(turned, threads);
+  if (weights.fit()) {
+    weights.pack(w);
+    for_each_phase(forward, bias, grad_input, threads,
+                   [&](Index i, const GradInputPhase&, T* dx) { weights.convolve(i, grad_output, bias, dx); });
+    return;
+  }
   const Index elements = forward.groups * forward.outputs * forward.taps() * forward.channels;
-  const RecycledBlock turned(static_cast<std::size_t>(elements) * sizeof(T));
+  const RecycledBlock copy(static_cast<std::size_t>(elements) * sizeof(T));
   const double cost = 8 * static_cast<double>(elements);
-  turn_weights(forward, w, turned.as<T>(), useful_threads(cost, forward.groups * forward.outputs, threads));
-  conv_grad_input_phases(with_turned_weights(forward), grad_output, turned.as<const T>(), bias, grad_input, threads);
+  turn_weights(forward, w, copy.as<T>(), useful_threads(cost, forward.groups * forward.outputs, threads));
+  conv_grad_input_phases(turned, grad_output, copy.as<const T>(), bias, grad_input, threads);
 }
 
 template void conv_grad_input(const Problem&, const float*, const float*, const float*, float*, int);

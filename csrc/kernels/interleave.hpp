@@ -38,8 +38,9 @@ inline void transpose_pieces(Vector<T> (&row)[W]) {
 }
 
 // W columns at a time; the last ones overlap those before.
-template <class T, int W>
-inline void interleave_pieces(const T* const* plane, std::ptrdiff_t columns, T* dst) {
+template <class T, int W, bool Placed = false>
+inline void interleave_pieces(const T* const* plane, std::ptrdiff_t columns, T* dst,
+                              const std::ptrdiff_t* place = nullptr) {
   constexpr int VL = kLanes<T>;
   for (std::ptrdiff_t at = 0; at < columns; at += W) {
     const std::ptrdiff_t column = at < columns - W ? at : columns - W;
@@ -48,7 +49,7 @@ inline void interleave_pieces(const T* const* plane, std::ptrdiff_t columns, T* 
     for (int i = 0; i < W; ++i) row[i] = join<T, W, VL>(plane + i, column);
     transpose_pieces<T, W, W / 2>(row);
 #pragma GCC unroll 8
-    for (int i = 0; i < W; ++i) store(dst + (column + i) * VL, row[i]);
+    for (int i = 0; i < W; ++i) store(dst + (Placed ? place[column + i] : (column + i) * VL), row[i]);
   }
 }
 
@@ -63,13 +64,17 @@ void interleave(const Interleave<T>& t) {
   constexpr int VL = kLanes<T>, narrow = kNarrowPiece<T>, wide = kPieceColumns<T>;
   const T* plane[VL];
   for (int i = 0; i < VL; ++i) plane[i] = t.src + (i < t.channels ? i : t.channels - 1) * t.channel;
-  if (t.columns >= wide) {
+  if (t.place != nullptr && t.columns >= narrow) {
+    t.columns >= wide ? interleave_pieces<T, wide, true>(plane, t.columns, t.dst, t.place)
+                      : interleave_pieces<T, narrow, true>(plane, t.columns, t.dst, t.place);
+  } else if (t.columns >= wide) {
     interleave_pieces<T, wide>(plane, t.columns, t.dst);
   } else if (t.columns >= narrow) {
     interleave_pieces<T, narrow>(plane, t.columns, t.dst);
   } else {
     for (std::ptrdiff_t j = 0; j < t.columns; ++j) {
-      for (int i = 0; i < VL; ++i) t.dst[j * VL + i] = plane[i][j];
+      T* const dst = t.dst + (t.place == nullptr ? j * VL : t.place[j]);
+      for (int i = 0; i < VL; ++i) dst[i] = plane[i][j];
     }
   }
 }

@@ -30,13 +30,14 @@ struct Copy {
 };
 
 // dst[column * lanes + lane] = src[lane * channel + column]: planes of channels become pixels with a vector of
-// channels. Lanes beyond `channels` repeat the last channel.
+// channels. Lanes beyond `channels` repeat the last channel. With `place`, a column goes to dst + place[column].
 template <class T>
 struct Interleave {
   const T* src;
   std::ptrdiff_t channel;
   std::ptrdiff_t channels, columns;
   T* dst;
+  const std::ptrdiff_t* place = nullptr;
 };
 
 // Rows of a plane on their way into a stage: `count` elements, `step` apart, `left` zeros before and zeros behind them
