@@ -86,7 +86,7 @@ class NarrowTask {
       const T* const x = a_.x + n * p_.x.batch + g * p_.x.group + rooms_.in.start(i) * p_.x.channel;
       stage.copy(k_, x, oh, rooms_.in.size(i), x_at_, x_ + i * stage.elements());
     }
-    convolve((height - 1) * stage.pitch() + p_.width().out);
+    convolve(height);
     T* const y = a_.y + n * p_.y.batch + g * p_.y.group + oh * p_.y.space[kHeight];
     const ImageStrides planes = channels_as_groups(p_.y);
     for (Index o = 0; o < p_.outputs; o += k_.lanes) {
@@ -103,7 +103,7 @@ class NarrowTask {
     if (a_.bias != nullptr) std::copy_n(a_.bias + g * p_.outputs, p_.outputs, bias_);
   }
 
-  void convolve(Index pixels) {
+  void convolve(Index rows) {
     const NarrowWeights<T>& weights = rooms_.weights;
     const Panels& panels = weights.panels();
     NarrowTile<T> t{};
@@ -113,11 +113,11 @@ class NarrowTask {
     t.a_step = 1;
     t.b_offset = b_offset_;
     t.sums_row = rooms_.out_row;
-    t.rows = pixels;
     t.relu = p_.relu;
     for (Index j = 0; j < panels.count; ++j) {
       const Index vectors = panels.size(j);
       const Index together = p_.width().stride == 1 ? taps_together(vectors, p_.width().kernel) : 1;
+      set_rows(k_, vectors, rows, p_.width().out, rooms_.stage.pitch(), t);
       set_taps(vectors, together, t);
       t.b = weights_ + weights.panel(j);
       t.b_step = vectors * weights.row();

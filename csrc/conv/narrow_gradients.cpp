@@ -69,7 +69,7 @@ class NextPlanes {
     constexpr Index lines = 2 * 64;  // of an outer step
     t.ahead = at_ < end_ ? at_ : nullptr;
     t.ahead_step = at_ < end_ ? lines : 0;
-    at_ += t.ahead_step * t.outer * ceil_div(t.rows, kMaxNarrowPixels);
+    at_ += t.ahead_step * t.outer * std::max<Index>(t.runs, 1) * ceil_div(t.rows, kMaxNarrowPixels);
   }
 
  private:
@@ -256,9 +256,9 @@ class NarrowGradients<T>::Task {
     t.a_step = 1;
     t.b_offset = b_offset_;
     t.sums_row = s_.in_row();
-    t.rows = (rows - 1) * s_.pitch() + p.width().out;
     for (Index j = 0; j < panels.count; ++j) {
       const Index vectors = panels.size(j), together = taps_together(vectors, p.width().kernel);
+      set_rows(s_.k_, vectors, rows, p.width().out, s_.pitch(), t);
       set_taps(phase, vectors, together, t);
       t.b = weights_ + s_.weights_.panel(j);
       t.b_step = vectors * s_.weights_.row();

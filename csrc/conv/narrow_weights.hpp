@@ -17,6 +17,17 @@ inline Index taps_together(Index vectors, Index kernel) {
   if (vectors > 1) return 1;
   return kernel % 3 == 0 ? 3 : kernel % 2 == 0 ? 2 : 1;
 }
+// Rows of pixels in a stage whose rows are `pitch` pixels: each for itself, or in one run with the gaps between them,
+// whichever takes fewer tiles.
+template <class T>
+void set_rows(const Kernels<T>& k, Index vectors, Index rows, Index width, Index pitch, NarrowTile<T>& t) {
+  const Index tile = k.narrow_rows[vectors - 1], whole = (rows - 1) * pitch + width;
+  const bool apart = rows * ceil_div(width, tile) < ceil_div(whole, tile);
+  t.rows = apart ? width : whole;
+  t.runs = apart ? rows : 1;
+  t.a_run = pitch * k.lanes;
+  t.sums_run = pitch * t.sums_row;
+}
 template <class T>
 void run_narrow_pixels(const Kernels<T>& k, Index vectors, Index taps, const NarrowTile<T>& t) {
   taps > 1 ? k.narrow_taps[taps - 2](t) : k.narrow_pixels[vectors - 1](t);

@@ -78,6 +78,8 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
     k.rolling_gradients[1][1] = rolling_gradients<T, 2, 2>;
   }
 #endif
+  k.narrow_rows[0] = kNarrowPixels<1>;
+  k.narrow_rows[1] = kNarrowPixels<2>;
   k.narrow_pixels[0] = narrow_pixels<T, 1, 1>;
   k.narrow_pixels[1] = narrow_pixels<T, 2, 1>;
   k.narrow_taps[0] = narrow_pixels<T, 1, 2>;

@@ -131,9 +131,8 @@ struct RollingGradients {
 };
 
 // sums[row * sums_row + j * sums_vector + l] (+)= sum over i < outer and k < inner of a[a_offset[i] + row * (1 or
-// lanes)
-// + k * a_step] * b[b_offset[i] + k * b_step + j * b_vector + l]; see narrow_tile.hpp. Rows are rounded up to those of
-// a tile, and their sums are written.
+// lanes) + k * a_step] * b[b_offset[i] + k * b_step + j * b_vector + l]; see narrow_tile.hpp. Rows are rounded up to
+// those of a tile, and their sums are written; rows of pixels come in `runs`, each a_run and sums_run behind the last.
 template <class T>
 struct NarrowTile {
   std::ptrdiff_t outer, inner;
@@ -147,7 +146,8 @@ struct NarrowTile {
   T* sums;                  // those of pixels are written, those of channels are added to
   std::ptrdiff_t sums_row, sums_vector;
   std::ptrdiff_t rows;
-  const T* bias;  // rows of pixels only: vectors, or null
+  std::ptrdiff_t runs, a_run, sums_run;  // rows of pixels only
+  const T* bias;                         // the same: vectors, or null
   bool relu;
   const void* ahead;  // what to ask for at the outer steps of each tile, or null
   std::ptrdiff_t ahead_step;
@@ -186,6 +186,7 @@ struct DepthwiseKernels {
   // dx alone, [K - kFewestStridedTaps]; or null
   void (*strided_input[kMostStridedTaps - kFewestStridedTaps + 1])(const RollingGradients<T>&);
   void (*sum_half_lanes)(const T* vectors, std::ptrdiff_t n, T* lower, T* upper);  // of n vectors, or null
+  int narrow_rows[kMaxPixelVectors];                                               // of a tile of pixels, [vectors - 1]
   void (*narrow_pixels[kMaxPixelVectors])(const NarrowTile<T>&);                   // [vectors - 1]
   void (*narrow_taps[kMaxNarrowTaps - 1])(const NarrowTile<T>&);                   // [taps - 2]
   void (*narrow_channels[kMaxChannelVectors])(const NarrowTile<T>&);

@@ -81,26 +81,28 @@ inline __attribute__((always_inline)) void narrow_taps_step(const T* a, const T*
 template <class T, int NV, int Taps>
 void narrow_pixels(const NarrowTile<T>& t) {
   constexpr int VL = kLanes<T>, MR = kNarrowPixels<NV>;
-  const T* a = t.a;
-  T* sums = t.sums;
   const std::ptrdiff_t row = t.sums_row, b_vector = t.b_vector;
   const char* ahead = static_cast<const char*>(t.ahead != nullptr ? t.ahead : t.a);
-  for (std::ptrdiff_t first = 0; first < t.rows; first += MR, a += MR * VL) {
-    Vector<T> acc[MR][NV] = {};
-    narrow_products<T>(
-        t, a, ahead, acc, [&](const T* x, const T* w, auto& to) __attribute__((always_inline)) {
-          if constexpr (Taps > 1) {
-            narrow_taps_step<T, MR, Taps>(x, w, b_vector, to);
-          } else {
-            narrow_step<T, MR, NV, VL>(x, w, b_vector, to);
-          }
-        });
+  for (std::ptrdiff_t run = 0; run < t.runs; ++run) {
+    const T* a = t.a + run * t.a_run;
+    T* sums = t.sums + run * t.sums_run;
+    for (std::ptrdiff_t first = 0; first < t.rows; first += MR, a += MR * VL) {
+      Vector<T> acc[MR][NV] = {};
+      narrow_products<T>(
+          t, a, ahead, acc, [&](const T* x, const T* w, auto& to) __attribute__((always_inline)) {
+            if constexpr (Taps > 1) {
+              narrow_taps_step<T, MR, Taps>(x, w, b_vector, to);
+            } else {
+              narrow_step<T, MR, NV, VL>(x, w, b_vector, to);
+            }
+          });
 #pragma GCC unroll 14
-    for (int r = 0; r < MR; ++r, sums += row) {
+      for (int r = 0; r < MR; ++r, sums += row) {
 #pragma GCC unroll 3
-      for (int j = 0; j < NV; ++j) {
-        const Vector<T> sum = t.bias != nullptr ? acc[r][j] + load(t.bias + j * VL) : acc[r][j];
-        store(sums + j * VL, t.relu ? relu<T>(sum) : sum);
+        for (int j = 0; j < NV; ++j) {
+          const Vector<T> sum = t.bias != nullptr ? acc[r][j] + load(t.bias + j * VL) : acc[r][j];
+          store(sums + j * VL, t.relu ? relu<T>(sum) : sum);
+        }
       }
     }
   }
