@@ -20,6 +20,7 @@ namespace {
 
 constexpr Index kMostGroups = 16;         // of a task at a time
 constexpr Index kMostBytes = 128 << 10;   // of a plane: it and the next one stay in L2
+constexpr Index kRowsOfChain = 64;        // of dY, of several images one after the other, if all are short
 constexpr Index kAdditionsPerFold = 256;  // in a chain of sums, each of which is a chain over the rows of a strip
 constexpr double kLanesUsed = 0.5;        // of fewer, planes go through the lanes faster
 
@@ -86,6 +87,11 @@ class RollingSweep {
   class Task;
 
  private:
+  // Whose sums are one chain.
+  Index images() const {
+    const bool one_vector = vectors_.columns <= k_.lanes && vectors_.paired == 1;
+    return !one_vector ? 1 : std::clamp<Index>(kRowsOfChain / p_.height().out, 1, std::max<Index>(1, p_.batch));
+  }
   // x and dx, where they are wanted.
   bool in_place() const {
     return (a_.dw == nullptr || p_.x.space[kWidth] == 1) && (a_.dx == nullptr || dx_problem_.x.space[kWidth] == 1);
@@ -123,15 +129,15 @@ class RollingSweep<T>::Task {
     const Index groups = std::min(kMostGroups, p_.groups - g);
     if (s_.a_.dx != nullptr) pack_weights(g, groups);
     std::fill_n(totals_, kMostGroups * s_.taps_, 0.0);
-    const bool small = groups * s_.pixels_ * static_cast<Index>(sizeof(T)) < caches().l2 / 4;  // all planes stay
+    const Index most = s_.images(), bytes = most * s_.pixels_ * static_cast<Index>(sizeof(T));
+    const bool small = groups * bytes < caches().l2 / 4;  // all planes stay
     const Index step = small && s_.in_place() ? groups : s_.together_;
-    for (Index n = images.first; n < images.end; ++n) {
+    for (Index n = images.first; n < images.end; n += most) {
+      const Images some{n, std::min(n + most, images.end)};
       for (Index i = 0; i < groups; i += step) {
         const Index planes = std::min(step, groups - i);
-        if (plane_sums != nullptr) {
-          k_.sum_rows(dy(n, g + i), p_.y.group, planes, p_.pixels(), plane_sums + n * p_.groups + g + i);
-        }
-        sweep(n, g + i, i, planes);
+        if (plane_sums != nullptr) add_planes(some, g + i, planes, plane_sums);
+        sweep(some, g + i, i, planes);
       }
       if ((chains_ += ceil_div(s_.vectors_.columns, k_.lanes)) > kAdditionsPerFold) fold();
     }
@@ -140,7 +146,7 @@ class RollingSweep<T>::Task {
 
  private:
   Index lane_totals() const { return kMostGroups * s_.sums_ * s_.vectors_.paired; }
-  Index staged() const { return s_.in_place() ? 0 : s_.together_ * s_.pixels_; }
+  Index staged() const { return s_.in_place() ? 0 : s_.images() * s_.together_ * s_.pixels_; }
   std::size_t bytes() const {
     const Index taps = kMostGroups * s_.taps_;
     return Workspace::piece_bytes<T>(taps) + Workspace::piece_bytes<T>(kMostGroups * s_.sums_ * k_.lanes) +
@@ -163,51 +169,58 @@ class RollingSweep<T>::Task {
     }
   }
 
-  // Image n, `planes` planes from group g on, which is the task's i-th.
-  void sweep(Index n, Index g, Index i, Index planes) {
+  void add_planes(Images images, Index g, Index planes, T* plane_sums) const {
+    for (Index n = images.first; n < images.end; ++n) {
+      k_.sum_rows(dy(n, g), p_.y.group, planes, p_.pixels(), plane_sums + n * p_.groups + g);
+    }
+  }
+
+  // `planes` planes from group g on, which is the task's i-th.
+  void sweep(Images images, Index g, Index i, Index planes) {
     const Axis &h = p_.height(), &w = p_.width();
     const bool in_place = s_.in_place();
+    const Index n = images.first, staged = planes * s_.pixels_;
     RollingGradients<T> t{};
-    t.planes = planes;
+    t.planes = planes, t.images = images.end - n;
     t.pad_rows = h.pad, t.pad_columns = w.pad;
-    t.dy = {dy(n, g), p_.y.group, p_.y.space[kHeight], h.out, w.out};
-    t.x = {nullptr, s_.pixels_, w.in, h.in, w.in};
-    t.dx = {nullptr, s_.pixels_, w.in, h.in, w.in};
+    t.dy = {dy(n, g), p_.y.group, p_.y.space[kHeight], h.out, w.out, p_.y.batch};
+    t.x = {nullptr, s_.pixels_, w.in, h.in, w.in, staged};
+    t.dx = {nullptr, s_.pixels_, w.in, h.in, w.in, staged};
     if (s_.a_.dw != nullptr) {
       t.sums = sums_ + i / s_.together_ * s_.sums_ * k_.lanes;
       if (in_place) {
-        t.x = {x(n, g), p_.x.group, p_.x.space[kHeight], h.in, w.in};
+        t.x = {x(n, g), p_.x.group, p_.x.space[kHeight], h.in, w.in, p_.x.batch};
       } else {
-        t.x.first = read_x(n, g, planes);
+        t.x.first = read_x(images, g, planes);
       }
     }
     if (s_.a_.dx != nullptr) {
       const ImageStrides& to = s_.dx_problem_.x;
       t.w = weights_ + i * s_.taps_;
       t.dx.first = dx_;
-      if (in_place) t.dx = {dx(n, g), to.group, to.space[kHeight], h.in, w.in};
+      if (in_place) t.dx = {dx(n, g), to.group, to.space[kHeight], h.in, w.in, to.batch};
     }
     s_.vectors_.kernel(t);
-    if (s_.a_.dx != nullptr && !in_place) write_dx(n, g, planes);
+    if (s_.a_.dx != nullptr && !in_place) write_dx(images, g, planes);
   }
 
-  const T* read_x(Index n, Index g, Index planes) {
+  const T* read_x(Images images, Index g, Index planes) {
     const ImageStrides& s = p_.x;
     T* to = x_;
-    for (Index i = 0; i < planes; ++i) {
+    for (Index i = 0; i < planes * (images.end - images.first); ++i) {
       for (Index r = 0; r < p_.height().in; ++r) {
-        const T* const row = x(n, g + i) + r * s.space[kHeight];
+        const T* const row = x(images.first + i / planes, g + i % planes) + r * s.space[kHeight];
         for (Index c = 0; c < p_.width().in; ++c) *to++ = row[c * s.space[kWidth]];
       }
     }
     return x_;
   }
-  void write_dx(Index n, Index g, Index planes) const {
+  void write_dx(Images images, Index g, Index planes) const {
     const ImageStrides& s = s_.dx_problem_.x;
     const T* from = dx_;
-    for (Index i = 0; i < planes; ++i) {
+    for (Index i = 0; i < planes * (images.end - images.first); ++i) {
       for (Index r = 0; r < p_.height().in; ++r) {
-        T* const row = dx(n, g + i) + r * s.space[kHeight];
+        T* const row = dx(images.first + i / planes, g + i % planes) + r * s.space[kHeight];
         for (Index c = 0; c < p_.width().in; ++c) row[c * s.space[kWidth]] = *from++;
       }
     }
@@ -226,12 +239,12 @@ class RollingSweep<T>::Task {
     if (paired > 1) {
       add_pairs(lane_totals_, lane_totals_ + count);
     } else {
-      for (Index i = 0; i < together; ++i) add_planes(lane_totals_ + i * count, i);
+      for (Index i = 0; i < together; ++i) add_taps(lane_totals_ + i * count, i);
     }
     std::fill_n(sums_, count * k_.lanes, T(0));
   }
   // [vector of planes][tap], of the i-th plane of each vector.
-  void add_planes(const T* from, Index i) {
+  void add_taps(const T* from, Index i) {
     for (Index g = i; g < kMostGroups; g += s_.together_) {
       for (Index k = 0; k < s_.taps_; ++k) totals_[g * s_.taps_ + k] += static_cast<double>(*from++);
     }
@@ -249,11 +262,14 @@ class RollingSweep<T>::Task {
   void store(Index g, Index groups, Images images, double* gradient) {
     fold();
     const double* from = totals_;
-    for (Index i = 0; i < groups; ++i, from += s_.taps_) {
-      const bool finite = std::all_of(from, from + s_.taps_, [](double total) { return std::isfinite(total); });
-      for (Index k = 0; k < s_.taps_; ++k) {
-        *gradient++ = finite ? from[k] : exact_tap_sum(p_, s_.a_.x, s_.a_.dy, g + i, images, 0, k);
+    for (Index i = 0; i < groups; ++i, from += s_.taps_, gradient += s_.taps_) {
+      bool finite = true;
+      for (Index k = 0; k < s_.taps_; ++k) finite &= from[k] - from[k] == 0.0;
+      if (finite) {
+        std::copy_n(from, s_.taps_, gradient);
+        continue;
       }
+      for (Index k = 0; k < s_.taps_; ++k) gradient[k] = exact_tap_sum(p_, s_.a_.x, s_.a_.dy, g + i, images, 0, k);
     }
   }
 

@@ -51,8 +51,8 @@ bool strided_grad_input(const Problem& p, const T* grad_output, const T* w, cons
     RollingGradients<T> t{};
     t.planes = std::min(kGroups, p.groups - g);
     copy_weights(p, w + g * p.w.group, t.planes, weights);
-    t.dy = {grad_output + n * p.y.batch + g * p.y.group, p.y.group, p.y.space[kHeight], rows.out, columns.out};
-    t.dx = {grad_input + n * p.x.batch + g * p.x.group, p.x.group, p.x.space[kHeight], rows.in, columns.in};
+    t.dy = {grad_output + n * p.y.batch + g * p.y.group, p.y.group, p.y.space[kHeight], rows.out, columns.out, 0};
+    t.dx = {grad_input + n * p.x.batch + g * p.x.group, p.x.group, p.x.space[kHeight], rows.in, columns.in, 0};
     t.pad_rows = rows.pad, t.pad_columns = columns.pad;
     t.w = weights;
     t.bias = bias == nullptr ? nullptr : bias + g;

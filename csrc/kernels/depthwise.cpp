@@ -71,7 +71,7 @@ constexpr fastconv::DepthwiseKernels<T> depthwise() {
   k.strided_gradients = strided_gradients<T, 5>;
   k.strided_input[0] = strided_input<T, 3>;
   k.strided_input[1] = strided_input<T, 4>;
-  k.strided_input[2] = strided_input<T, 5>;
+  k.strided_input[2] = strided_gradients<T, 5>;
   k.sum_half_lanes = sum_half_lanes<T>;
   if constexpr (sizeof(T) == 4) {  // planes as narrow as half a vector of doubles are rare
     k.rolling_gradients[0][1] = rolling_gradients<T, 1, 2>;

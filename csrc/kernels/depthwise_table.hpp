@@ -118,10 +118,12 @@ struct PlanesOf {
   T* first;
   std::ptrdiff_t plane, row;  // from one to the next
   std::ptrdiff_t rows, width;
+  std::ptrdiff_t image;  // from one to the next
 };
 template <class T>
 struct RollingGradients {
   std::ptrdiff_t planes;
+  std::ptrdiff_t images;  // 3 x 3 only; one otherwise
   PlanesOf<const T> dy, x;
   PlanesOf<T> dx;
   const T* w;

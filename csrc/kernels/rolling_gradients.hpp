@@ -123,7 +123,7 @@ std::ptrdiff_t ahead(const PlanesOf<T>& p) {
   return p.plane < kElementsAhead ? kElementsAhead : p.plane;
 }
 
-// Columns of dY from `at` on, as many as a vector takes, of one plane or two.
+// Columns of dY from `at` on, as many as a vector takes, of one plane or two, image after image.
 template <class T, bool Dx, bool Dw, int S, int P>
 FASTCONV_INLINE void rolling_strip(const RollingGradients<T>& t, std::ptrdiff_t g, std::ptrdiff_t at,
                                    RollingTaps<T>& taps) {
@@ -133,36 +133,43 @@ FASTCONV_INLINE void rolling_strip(const RollingGradients<T>& t, std::ptrdiff_t 
   const RowLanes<T, P> behind(0, width - 1, pair, t.dy.plane);
   const Residues<T, P, S> x_lanes(t.x.width - S * at, pair, t.x.plane);
   const Residues<T, P, S> dx_lanes(t.x.width - S * at, pair, t.dx.plane);
-  const T* dy = t.dy.first + g * t.dy.plane + at;
-  const T* const x = Dw ? t.x.first + g * t.x.plane + S * at : nullptr;
-  T* const dx = Dx ? t.dx.first + g * t.dx.plane + S * at : nullptr;
   // What comes next is asked for in the order in which it lies, whatever the order of the strips.
   const std::ptrdiff_t strips = (t.dy.width + kLanes<T> - 1) / kLanes<T>, each = S * P * t.x.width / strips;
-  std::ptrdiff_t next = at / kLanes<T> * t.dy.rows * each;
-  const std::ptrdiff_t next_x = g * t.x.plane + ahead(t.x), next_dx = g * t.dx.plane + ahead(t.dx);
-  RollingRow<T, S> rows[3] = {};
-  if (Dw && S == 1) x_lanes.read(x, rows[1].x);
-  for (std::ptrdiff_t i = 0; i < t.dy.rows; ++i, dy += t.dy.row) {
-    const std::ptrdiff_t above = S * i - 1;
-    if (S == 2) rows[1] = {};
-    rows[2] = {};
-    if (Dw && S == 2) x_lanes.read(x + (above + 1) * t.x.row, rows[1].x);
-    if (Dw && above + 2 < t.x.rows) x_lanes.read(x + (above + 2) * t.x.row, rows[2].x);
+  const std::ptrdiff_t asked = at / kLanes<T> * t.dy.rows * each;
+  for (std::ptrdiff_t n = 0; n < t.images; ++n) {
+    const T* dy = t.dy.first + n * t.dy.image + g * t.dy.plane + at;
+    const T* const x_plane = Dw ? t.x.first + n * t.x.image + g * t.x.plane : nullptr;
+    T* const dx_plane = Dx ? t.dx.first + n * t.dx.image + g * t.dx.plane : nullptr;
+    const T* const x = Dw ? x_plane + S * at : nullptr;
+    T* const dx = Dx ? dx_plane + S * at : nullptr;
+    const T* next_x = Dw ? x_plane + ahead(t.x) + asked : nullptr;
+    const T* next_dx = Dx ? dx_plane + ahead(t.dx) + asked : nullptr;
+    RollingRow<T, S> rows[3] = {};
+    if (Dw && S == 1) x_lanes.read(x, rows[1].x);
+    for (std::ptrdiff_t i = 0; i < t.dy.rows; ++i, dy += t.dy.row) {
+      const std::ptrdiff_t above = S * i - 1;
+      if (S == 2) rows[1] = {};
+      rows[2] = {};
+      if (Dw && S == 2) x_lanes.read(x + (above + 1) * t.x.row, rows[1].x);
+      if (Dw && above + 2 < t.x.rows) x_lanes.read(x + (above + 2) * t.x.row, rows[2].x);
 #pragma GCC unroll 4
-    for (int k = 0; k < S * S; ++k) {
-      if (Dw) __builtin_prefetch(t.x.first + next_x + next + k * kLanes<T>);
-      if (Dx) __builtin_prefetch(t.dx.first + next_dx + next + k * kLanes<T>, 1);
+      for (int k = 0; k < S * S; ++k) {
+        if (Dw) __builtin_prefetch(next_x + k * kLanes<T>);
+        if (Dx) __builtin_prefetch(next_dx + k * kLanes<T>, 1);
+      }
+      if (!Dx || !Dw) __builtin_prefetch(dy + ahead(t.dy));  // for all gradients its planes have been summed before
+      if (Dw) next_x += each;
+      if (Dx) next_dx += each;
+      const Vector<T> shifted[3] = {S == 1 ? before.read(dy - 1) : Vector<T>{}, same.read(dy), behind.read(dy + 1)};
+      roll<T, Dx, Dw, S>(shifted, taps, rows);
+      if (Dx && i > 0) dx_lanes.write(dx + above * t.dx.row, rows[0].dx);
+      if (Dx && S == 2) dx_lanes.write(dx + (above + 1) * t.dx.row, rows[1].dx);
+      rows[0] = rows[S];
+      if (S == 1) rows[1] = rows[2];
     }
-    next += each;
-    const Vector<T> shifted[3] = {S == 1 ? before.read(dy - 1) : Vector<T>{}, same.read(dy), behind.read(dy + 1)};
-    roll<T, Dx, Dw, S>(shifted, taps, rows);
-    if (Dx && i > 0) dx_lanes.write(dx + above * t.dx.row, rows[0].dx);
-    if (Dx && S == 2) dx_lanes.write(dx + (above + 1) * t.dx.row, rows[1].dx);
-    rows[0] = rows[S];
-    if (S == 1) rows[1] = rows[2];
+    const std::ptrdiff_t last = S * t.dy.rows - 1;
+    if (Dx && last < t.x.rows) dx_lanes.write(dx + last * t.dx.row, rows[0].dx);
   }
-  const std::ptrdiff_t last = S * t.dy.rows - 1;
-  if (Dx && last < t.x.rows) dx_lanes.write(dx + last * t.dx.row, rows[0].dx);
 }
 
 template <class T, int P>

@@ -173,11 +173,10 @@ void strided_input(const RollingGradients<T>& t) {
 // One gradient after the other, while a plane of dY is in L1: for both at once there are not enough registers.
 template <class T, int K>
 void strided_gradients(const RollingGradients<T>& t) {
-  if (t.sums == nullptr) return strided_input<T, K>(t);
   const StridedRoll<T, K> roll(t);
   for (std::ptrdiff_t g = 0; g < t.planes; ++g) {
     if (t.dx.first != nullptr) roll.input_plane(g);
-    roll.weight_plane(g);
+    if (t.sums != nullptr) roll.weight_plane(g);
   }
 }
 
