@@ -168,7 +168,7 @@ struct LaneGather {
 };
 
 // Planes of `size` contiguous elements, at least a vector's, that are one window each: their maxima y, and unless
-// `indices` is null where they lie; or from dy the gradient dx.
+// `indices` is null where they lie; or from dy the gradient dx, of planes without gaps between.
 template <class T>
 struct WholePlanes {
   const T* x;
@@ -178,14 +178,13 @@ struct WholePlanes {
   const T* dy;
   std::ptrdiff_t dy_step;
   T* dx;
-  std::ptrdiff_t dx_plane;
 };
 
 // Planes of contiguous elements, taps[0] slices of taps[1] rows of taps[2], that are one window each: y = sum * scale,
-// added up as Fold does. `pixels` has room for a vector for each element.
+// added up as Fold does. `pixels` has room for a vector for each element. Nothing is read from x_end on.
 template <class T>
 struct WholePlaneSums {
-  const T* x;
+  const T *x, *x_end;
   std::ptrdiff_t x_plane, planes, taps[3];
   T scale;
   T* y;

@@ -26,16 +26,20 @@ FASTCONV_INLINE std::ptrdiff_t vector_before(std::ptrdiff_t size) {
   return (size - 1) / kLanes<T> * kLanes<T> - kLanes<T>;
 }
 
-// Lane i: the fold of the lanes of v[i].
-template <class T, class F>
+// Lane i: the fold of the lanes of v[i], in any order. Each step leaves half as many vectors, each of which has half as
+// much of twice as many.
+template <class T, int H = kLanes<T> / 2, class F>
 FASTCONV_INLINE Vector<T> fold_lanes_of(Vector<T> (&v)[kLanes<T>], F&& f) {
-  transpose<T>(v);
-#pragma GCC unroll 4
-  for (int half = kLanes<T> / 2; half > 0; half /= 2) {
+  using Order = typename MakeIndices<kLanes<T>>::type;
 #pragma GCC unroll 8
-    for (int i = 0; i < half; ++i) v[i] = f(v[i], v[i + half]);
+  for (int i = 0; i < H; ++i) {
+    v[i] = f(exchange_low<H>(v[i], v[i + H], Order{}), exchange_high<H>(v[i], v[i + H], Order{}));
   }
-  return v[0];
+  if constexpr (H > 1) {
+    return fold_lanes_of<T, H / 2>(v, f);
+  } else {
+    return v[0];
+  }
 }
 
 // Of n parts, in order.
@@ -54,22 +58,36 @@ FASTCONV_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
   return b == b ? most : b;
 }
 
+// A plane's maxima, lane by lane. All elements are added to `total` unless that is null.
+template <bool Careful, class T>
+FASTCONV_INLINE Vector<T> lane_maxima(const T* plane, std::ptrdiff_t size, Vector<T>* total) {
+  constexpr std::ptrdiff_t VL = kLanes<T>, N = 4;
+  Vector<T> most = load(plane + last_vector<T>(size)), sum = most;
+  const auto take = [](Vector<T> next, Vector<T> & m, Vector<T> & s) __attribute__((always_inline)) {
+    m = larger<Careful, T>(m, next);
+    s += next;
+  };
+  std::ptrdiff_t i = vector_before<T>(size);
+  if (i >= N * VL) {  // long enough for chains that do not wait for each other
+    Vector<T> mosts[N] = {most, most, most, most}, sums[N] = {sum};
+    for (; i >= (N - 1) * VL; i -= N * VL) {
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) take(load(plane + i - n * VL), mosts[n], sums[n]);
+    }
+    most = larger<Careful, T>(larger<Careful, T>(mosts[0], mosts[1]), larger<Careful, T>(mosts[2], mosts[3]));
+    sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  }
+  for (; i >= 0; i -= VL) take(load(plane + i), most, sum);
+  if (total != nullptr) *total += sum;
+  return most;
+}
+
 // The maxima of `planes` planes, at most VL. Unless Careful, NaN may be missed, but not by `total`, which then has one.
 template <bool Careful, class T>
-FASTCONV_INLINE Vector<T> maxima(const WholePlanes<T>& t, const T* x, int planes, Vector<T>& total) {
+FASTCONV_INLINE Vector<T> maxima(const WholePlanes<T>& t, const T* x, int planes, Vector<T>* total) {
   constexpr int VL = kLanes<T>;
   Vector<T> v[VL];
-  for (int p = 0; p < VL; ++p) {
-    const T* const plane = x + (p < planes ? p : 0) * t.x_plane;
-    Vector<T> most = load(plane + last_vector<T>(t.size));
-    if constexpr (!Careful) total += most;
-    for (std::ptrdiff_t i = vector_before<T>(t.size); i >= 0; i -= VL) {
-      const Vector<T> next = load(plane + i);
-      most = larger<Careful, T>(most, next);
-      if constexpr (!Careful) total += next;
-    }
-    v[p] = most;
-  }
+  for (int p = 0; p < VL; ++p) v[p] = lane_maxima<Careful, T>(x + (p < planes ? p : 0) * t.x_plane, t.size, total);
   return fold_lanes_of<T>(v, [](Vector<T> a, Vector<T> b) { return larger<Careful, T>(a, b); });
 }
 
@@ -99,8 +117,7 @@ FASTCONV_INLINE Vector<PlaceOf<T>> first_places(const WholePlanes<T>& t, const T
 template <class T>
 __attribute__((noinline)) void careful_maxima(const WholePlanes<T>& t, const T* x, int planes, T* most,
                                               PlaceOf<T>* place) {
-  Vector<T> unused{};
-  store(most, maxima<true>(t, x, planes, unused));
+  store(most, maxima<true, T>(t, x, planes, nullptr));
   store(place, first_places<true>(t, x, most, planes));
 }
 
@@ -115,7 +132,7 @@ void whole_plane_maxima(const WholePlanes<T>& given) {
     alignas(kVectorBytes) T most[VL];
     alignas(kVectorBytes) P place[VL];
     Vector<T> total{};
-    const Vector<T> m = maxima<false>(t, x, planes, total);
+    const Vector<T> m = maxima<false, T>(t, x, planes, &total);
     store(most, m);
     const bool unsure = any_lane<P>((total != total) | (m == Vector<T>{}));
     if (unsure) {
@@ -130,21 +147,44 @@ void whole_plane_maxima(const WholePlanes<T>& given) {
   }
 }
 
+// Where VL planes are: every fourth one, since two steps lead from there to the next three. A pointer for each plane
+// would be loaded for each use.
+template <class T>
+struct PlanePointers {
+  static constexpr int kCount = (kLanes<T> + 3) / 4;
+  const T* fourth[kCount];
+  std::ptrdiff_t step;
+
+  FASTCONV_INLINE PlanePointers(const T* x, std::ptrdiff_t x_plane) : step(x_plane) {
+    for (int i = 0; i < kCount; ++i) fourth[i] = opaque(x + 4 * i * x_plane);
+  }
+  FASTCONV_INLINE void advance(std::ptrdiff_t columns) {
+    for (const T*& p : fourth) p = opaque(p + columns);
+  }
+  // W columns of planes i, i + W, ... as one vector of N elements.
+  template <int W, int N>
+  FASTCONV_INLINE Lanes<T, N> join(int i, std::ptrdiff_t column) const {
+    if constexpr (N == W) {
+      return load_lanes<W>(fourth[i / 4] + i % 4 * step + column);
+    } else {
+      return join_two(join<W, N / 2>(i, column), join<W, N / 2>(i + N / 2, column), typename MakeIndices<N>::type{});
+    }
+  }
+};
+
 // Of VL planes: rows are transposed some columns at a time and added up at once, without a way through memory. What
 // that reads behind a row is the next one, or up to half a vector behind the last plane.
 template <class T>
 FASTCONV_INLINE Vector<T> row_sums(const WholePlaneSums<T>& t, const T* x, std::ptrdiff_t x_plane) {
   constexpr int VL = kLanes<T>, W = kPieceColumns<T>;
-  const T* plane[VL];
-  for (int i = 0; i < VL; ++i) plane[i] = x + i * x_plane;
+  PlanePointers<T> planes(x, x_plane);
   const T* ahead = x + VL * x_plane;  // the next planes come to L1 meanwhile, a vector's bytes for each that is added
-  std::ptrdiff_t start = 0;
   const auto row = [&] {
     Vector<T> sum{};
     for (std::ptrdiff_t column = 0; column < t.taps[2]; column += W) {
       Vector<T> v[W];
 #pragma GCC unroll 8
-      for (int i = 0; i < W; ++i) v[i] = join<T, W, VL>(plane + i, start + column);
+      for (int i = 0; i < W; ++i) v[i] = planes.template join<W, VL>(i, column);
       transpose_pieces<T, W, W / 2>(v);
       sum = column == 0 ? v[0] : sum + v[0];
 #pragma GCC unroll 8
@@ -154,7 +194,7 @@ FASTCONV_INLINE Vector<T> row_sums(const WholePlaneSums<T>& t, const T* x, std::
         if (column + i < t.taps[2]) sum += v[i];
       }
     }
-    start += t.taps[2];
+    planes.advance(t.taps[2]);
     return sum;
   };
   return sum_of<T>(t.taps[0], [&] { return sum_of<T>(t.taps[1], row); });
@@ -169,7 +209,7 @@ void whole_plane_sums(const WholePlaneSums<T>& given) {
   for (std::ptrdiff_t first = 0; first < t.planes; first += VL) {
     const std::ptrdiff_t left = t.planes - first, planes = left < VL ? left : VL;
     const T* x = t.x + first * t.x_plane;
-    if (t.x_plane != size || left <= VL || size < VL) {
+    if (t.x_plane != size || left < VL || size < VL || x + VL * size + VL > t.x_end) {
       for (std::ptrdiff_t p = 0; p < planes; ++p) {
         __builtin_memcpy(t.pixels + p * size, x + p * t.x_plane, static_cast<std::size_t>(size) * sizeof(T));
       }
@@ -179,45 +219,61 @@ void whole_plane_sums(const WholePlaneSums<T>& given) {
   }
 }
 
-// The first maximum of each plane gets its dy, the others 0. All that equal the maximum do, until it turns out that
-// there were too many.
+// Of planes that follow each other without gaps: what is not less than its plane's maximum gets the plane's dy, the
+// others 0. Each line of dx is written once: one vector of each plane has lanes of the next plane, too. Returns how
+// many are less.
+template <class T>
+FASTCONV_INLINE std::ptrdiff_t give_to_largest(const WholePlanes<T>& t, const T* x, const T* most, const T* dy,
+                                               int planes, T* dx) {
+  using P = PlaceOf<T>;
+  constexpr std::ptrdiff_t VL = kLanes<T>;
+  const Vector<P> lanes = lane_places<P>(0, 1);
+  Vector<P> less{};  // minus the number
+  const auto give = [&](std::ptrdiff_t i, Vector<T> best, Vector<T> share) __attribute__((always_inline)) {
+    const auto here = load(x + i) < best;
+    store(dx + i, here ? Vector<T>{} : share);
+    return here;
+  };
+  std::ptrdiff_t i = 0, end = 0;
+  Vector<T> best{}, share{};
+  for (int p = 0; p < planes; ++p, end += t.size) {
+    const Vector<T> next_best = broadcast(most[p]), next_share = broadcast(dy[p * t.dy_step] + T(0));
+    if (i < end) {
+      const auto before = lanes < broadcast(static_cast<P>(end - i));
+      less += give(i, before ? best : next_best, before ? share : next_share);
+      i += VL;
+    }
+    best = next_best, share = next_share;
+    for (; i + VL <= end + t.size; i += VL) less += give(i, best, share);
+  }
+  if (i < end) less += give(end - VL, best, share) & (lanes >= broadcast(static_cast<P>(i - (end - VL))));
+  alignas(kVectorBytes) P lane[VL];
+  store(lane, less);
+  std::ptrdiff_t number = 0;
+  for (const P l : lane) number -= l;
+  return number;
+}
+
+// The first maximum of each plane gets its dy, the others 0. All that equal the maximum do, and NaN, until it turns out
+// that there were too many.
 template <class T>
 void whole_plane_gradient(const WholePlanes<T>& given) {
   using P = PlaceOf<T>;
   constexpr int VL = kLanes<T>;
   const WholePlanes<T> t = given;  // which no store can change
-  const std::ptrdiff_t last = last_vector<T>(t.size), before = vector_before<T>(t.size);
-  const Vector<P> unseen = lane_places<P>(last, 1) >= broadcast(static_cast<P>(before + VL));
   for (std::ptrdiff_t first = 0; first < t.planes; first += VL) {
     const int planes = t.planes - first < VL ? static_cast<int>(t.planes - first) : VL;
-    const T *const x = t.x + first * t.x_plane, *const dy = t.dy + first * t.dy_step;
-    T* const dx = t.dx + first * t.dx_plane;
+    const T *const x = t.x + first * t.size, *const dy = t.dy + first * t.dy_step;
+    T* const dx = t.dx + first * t.size;
     alignas(kVectorBytes) T most[VL];
     alignas(kVectorBytes) P place[VL];
-    Vector<T> total{};
-    store(most, maxima<false>(t, x, planes, total));
-    Vector<P> found{};  // minus the number
-    for (int p = 0; p < planes; ++p) {
-      const Vector<T> best = broadcast(most[p]), share = broadcast(dy[p * t.dy_step] + T(0));
-      const T* const from = x + p * t.x_plane;
-      T* const to = dx + p * t.dx_plane;
-      const auto give = [&](std::ptrdiff_t i) {
-        const auto here = load(from + i) == best;
-        store(to + i, here ? share : Vector<T>{});
-        return here;
-      };
-      found += give(last) & unseen;
-      for (std::ptrdiff_t i = before; i >= 0; i -= VL) found += give(i);
-    }
-    store(place, found - ((total != total) & (1 << 20)));
-    std::ptrdiff_t extra = -planes;
-    for (const P lane : place) extra -= lane;
-    if (extra == 0) continue;
+    store(most, maxima<false, T>(t, x, planes, nullptr));
+    if (give_to_largest(t, x, most, dy, planes, dx) == planes * (t.size - 1)) continue;
     careful_maxima(t, x, planes, most, place);
     for (int p = 0; p < planes; ++p) {
-      T* const to = dx + p * t.dx_plane;
-      for (std::ptrdiff_t i = 0; i < last; i += VL) store(to + i, Vector<T>{});
-      store(to + last, Vector<T>{});
+      T* const to = dx + p * t.size;
+      for (std::ptrdiff_t i = 0; i + VL <= t.size; i += VL) store(to + i, Vector<T>{});
+      store(to + last_vector<T>(t.size), Vector<T>{});
       to[place[p]] = dy[p * t.dy_step] + T(0);
     }
   }
@@ -226,7 +282,8 @@ void whole_plane_gradient(const WholePlanes<T>& given) {
 template <class T>
 void fill_planes(const FillPlanes<T>& given) {
   constexpr std::ptrdiff_t VL = kLanes<T>;
-  const FillPlanes<T> t = given;  // which no store can change
+  FillPlanes<T> t = given;  // which no store can change
+  if (t.value == nullptr && t.dx_plane == t.size) t.size *= t.planes, t.planes = 1;
   T* dx = t.dx;
   for (std::ptrdiff_t p = 0; p < t.planes; ++p, dx += t.dx_plane) {
     const Vector<T> v = broadcast(t.value == nullptr ? T(0) : t.value[p * t.value_step] * t.scale + T(0));

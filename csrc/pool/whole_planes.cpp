@@ -38,6 +38,7 @@ void whole_plane_sums(const PoolProblem& p, const PoolArrays<T>& a, const Range&
   T factor = 1;
   RowFactors<T>(p, {0, 1}, &factor).of(0, 0);
   kernels().of<T>().whole_plane_sums({a.x + planes.first * p.x.channel,
+                                      a.x + (p.channels - 1) * p.x.channel + p.plane_size(),
                                       p.x.channel,
                                       planes.size(),
                                       {p.depth().in, p.height().in, p.width().in},
@@ -91,6 +92,7 @@ bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
   const Index size = p.plane_size(), lanes = k.lanes;
   if (a.indices != nullptr || !whole_planes_apply<T>(p) || size < lanes) return false;
   if (!dense_planes(p.gradient, p.depth().in, p.height().in, p.width().in)) return false;
+  if (p.x.channel != size || p.gradient.channel != size) return false;
   const double work = 64 * static_cast<double>(p.channels) * static_cast<double>(size);
   const int threads = useful_threads(work, p.channels / lanes, available);
   const Panels groups(ceil_div(p.channels, lanes), std::max<Index>(1, kTaskElements / (size * lanes)));
@@ -100,7 +102,7 @@ bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
     t.x = a.x + first * p.x.channel, t.x_plane = p.x.channel;
     t.planes = std::min(groups.size(task) * lanes, p.channels - first), t.size = size;
     t.dy = a.dy + first * p.y.channel, t.dy_step = p.y.channel;
-    t.dx = a.dx + first * p.gradient.channel, t.dx_plane = p.gradient.channel;
+    t.dx = a.dx + first * size;
     k.whole_plane_gradient(t);
   });
   return true;
