@@ -123,7 +123,7 @@ void zero_gradient(const PoolProblem& p, T* dx, Index lanes);
 // an index lies outside the plane. Maxima only.
 template <class T>
 bool scatter_gradient(const PoolProblem& p, const GradientArrays<T>& a, Index batch, const Range& lanes);
-constexpr Index kAbreast = 8;  // planes of saved indices that it follows side by side
+constexpr Index kAbreast = 16;  // planes of saved indices that it follows side by side
 
 // Averages of any strides, element by element.
 template <class T>

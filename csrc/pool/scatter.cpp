@@ -45,7 +45,7 @@ bool add_row_abreast(const Index* index, const T* dy, T* dx, const Steps& step, 
     const Index* from = index + i;
     const T* share = dy + i;
     T* to = dx;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (Index c = 0; c < kAbreast; ++c, from += index_lane, share += dy_lane, to += dx_lane) {
       const Index at = *from;
       if (static_cast<std::uint64_t>(at) < static_cast<std::uint64_t>(plane)) [[likely]] {
