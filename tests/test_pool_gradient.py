@@ -18,11 +18,11 @@ from fastconv import reference
 
 DTYPES = ("float32", "float64")
 SMALL = [(2, 2, 0), (2, 2, 1), (3, 1, 0), (3, 1, 1), (3, 1, 2), (3, 2, 0), (3, 2, 1), (3, 2, 2)]
-SPECIALS = ("integers", "ties", "nan", "least", "infinite", "zeros")
+SPECIALS = ("integers", "ties", "nan", "least", "infinite", "zeros", "distinct")
 
 
 def plane_data(shape, dtype, what, seed=0):
-    """Small integers; few of them, with NaN or -inf between, or zeros of both signs."""
+    """Small integers; few of them, with NaN or -inf between; zeros of both signs; no two alike."""
     rng = np.random.default_rng(seed)
     x = rng.integers(-9, 9, shape).astype(dtype)
     if what == "ties":
@@ -35,6 +35,8 @@ def plane_data(shape, dtype, what, seed=0):
     elif what == "infinite":
         x[rng.random(shape) < 0.3] = -np.inf
         x[rng.random(shape) < 0.2] = np.inf
+    elif what == "distinct":
+        x = (rng.permutation(x.size) - x.size // 2).reshape(shape).astype(dtype)
     elif what == "zeros":
         x = np.where(rng.random(shape) < 0.5, dtype(-0.0), dtype(0.0))
     return x
@@ -130,6 +132,28 @@ def test_large_windows_that_fill_the_lanes(kernel, stride, padding, dtype, what,
             )  # fmt: skip
             check_between_guards(case, what, channels)
             check_values_at_their_places(case, what)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [*FILLED, (3, 1, 1), (13, 1, 6)])
+def test_windows_are_added_in_row_major_order(kernel, stride, padding, data_format, dtype, threads):
+    for channels, size in ((21, (20, 19)), (32, (18, 21))):
+        case = PoolCase(
+            "", (1, channels, *size), kernel, stride, padding, dtype=dtype, data_format=data_format
+        )
+        rng = np.random.default_rng(channels)
+        x = plane_data(case.input_shape, np.dtype(dtype).type, "distinct")
+        g = rng.standard_normal(case.output_shape).astype(dtype)
+        _, indices = fastconv.max_pool2d(x, **case.max_args, return_indices=True)
+        places, shares = (cases.from_format(a, data_format) for a in (indices, g))
+        expected = np.zeros((channels, size[0] * size[1]), dtype)
+        planes = np.broadcast_to(np.arange(channels)[:, None, None], places.shape[1:])
+        np.add.at(expected, (planes.ravel(), places.ravel()), shares.ravel())
+        expected = cases.to_format(expected.reshape(1, channels, *size), data_format)
+        for saved in (None, indices):
+            dx = fastconv.max_pool2d_backward(g, x, **case.max_args, indices=saved)
+            cases.assert_exact(dx, expected, case)
 
 
 # Planes enough to fill the lanes, whose rows leave much of a vector empty, take other roads.
@@ -295,7 +319,9 @@ def test_an_index_outside_its_plane_raises(kernel, stride, padding, data_format,
 @pytest.mark.parametrize("what", SPECIALS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("planes", [9, 16, 33])
-@pytest.mark.parametrize("size", [(7, 7), (4, 4), (8, 8), (5, 13), (1, 40), (2, 3)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(7, 7), (4, 4), (8, 8), (5, 13), (1, 40), (2, 3), (12, 13), (11, 16)], ids=str
+)
 def test_whole_planes(size, planes, dtype, what, threads):
     x = plane_data((2, planes, *size), np.dtype(dtype).type, what)
     g = np.random.default_rng(3).integers(1, 9, (2, planes, 1, 1)).astype(dtype)

@@ -68,6 +68,25 @@ struct SlideWinners {
   std::ptrdiff_t place, line_place, pixel_place, lane_place;
 };
 
+// A row of windows that slide by one pixel, planes or channels in the lanes, of which `lanes` exist; all else are rows
+// of vectors, dy with 0 in the others. Each column of the row has a maximum, `value`, and `place` is where in dx. What
+// the windows give to it is added to its column's `sum`, which becomes next_sum; when no more windows can choose an
+// element, it goes to dx, which is 0 before. `before` are the places of the row before, -1 for the first one; a row
+// without windows, whose places are -1, comes last. `most` and `winner` have room for the windows, `finished` for the
+// columns and a vector more.
+template <class T>
+struct ColumnGradient {
+  std::ptrdiff_t columns, windows, taps, pad, lanes;
+  const T* value;
+  const PlaceOf<T>*place, *before;
+  const T* dy;
+  const T* sum;
+  T* next_sum;
+  T* dx;
+  T* most;
+  PlaceOf<T>*winner, *finished;
+};
+
 // Planes of windows, whose winners are elements of planes of x: indices[i] = winner[i] and, unless x is
 // null, y[i] = x[winner[i]].
 template <class T>
@@ -212,6 +231,8 @@ struct CellKernels {
   void (*line_winners)(const LineWinners<T>&);
   bool (*slide_winners)(const SlideWinners<T>&);  // false if some x is NaN (or if there is inf as well as -inf)
   void (*tell_winners)(const TellWinners<T>&);
+  // False if maxima may have met their like, which takes longer. Null where lanes cannot be picked.
+  bool (*column_gradient)(const ColumnGradient<T>&);
   void (*deliver)(const Deliver<T>&);
   bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
   bool (*strip_gradient[kRollGradientWindows])(const StripGradient<T>&);  // null where roll_gradient finds maxima

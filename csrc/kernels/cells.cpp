@@ -1,5 +1,6 @@
 // Gradients of maxima; see cell_table.hpp.
 #include "cell_rows.hpp"
+#include "column_gradient.hpp"
 #include "lane_gradient.hpp"
 #include "line_winners.hpp"
 #include "part.hpp"
@@ -22,6 +23,7 @@ constexpr fastconv::CellKernels<T> cells() {
     k.line_winners = line_winners<T>;
     k.slide_winners = slide_winners<T>;
     k.tell_winners = tell_winners<T>;
+    if constexpr (kPicksLanes) k.column_gradient = column_gradient<T>;
   }
   k.deliver = deliver<T>;
   k.roll_gradient[fastconv::kGradient2x2Stride2] = roll_gradient<T, 2, 2>;

@@ -1,11 +1,13 @@
 // Maxima of large windows that overlap, with as many planes or channels in the lanes as a vector has: gradients, and
 // maxima with their places. window_rows.hpp finds the winners, or where windows slide by one pixel sliding_rows.hpp;
 // each window then gives dy to its own, in row-major order, or tells where it is.
+#include <atomic>
 #include <functional>
 #include <limits>
 
 #include "../parallel.hpp"
 #include "backward.hpp"
+#include "sliding_columns.hpp"
 #include "sliding_rows.hpp"
 #include "window_rows.hpp"
 
@@ -102,11 +104,27 @@ bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
   const PlaceSteps place =
       kept > 0 ? PlaceSteps{width, k.lanes, 1} : PlaceSteps{s.space[kHeight], s.space[kWidth], s.channel};
   const std::size_t bytes = Workspace::piece_bytes<T>(kept);
-  if (p.height().in * place.row + k.lanes * place.lane > std::numeric_limits<std::int32_t>::max()) return false;
-  if (bytes > kMaxWorkspace / 2) return false;
-  for_each_group(p, k.lanes, needed + bytes, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
+  const std::size_t columns = SlidingColumns<T>::applies(p) ? SlidingColumns<T>::workspace_bytes(p) : 0;
+  const PlaceSteps in_dx{s.space[kHeight], s.space[kWidth], s.channel};
+  const auto counts = [&](const PlaceSteps& steps) {
+    return p.height().in * steps.row + k.lanes * steps.lane <= std::numeric_limits<std::int32_t>::max();
+  };
+  // Until there are many ties: the bits are the same.
+  std::atomic<bool> by_columns = taps_of(p) > kFewTaps && columns > 0 && columns <= kComfortable && counts(in_dx);
+  if (!counts(place) || bytes > kMaxWorkspace / 2) return false;
+  const std::size_t most = std::max(needed + bytes, by_columns ? columns : 0);
+  for_each_group(p, k.lanes, most, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
     const T* const dy = a.dy + batch * p.y.batch + first * p.y.channel;
     T* const dx = a.dx + batch * s.batch + first * s.channel;
+    if (by_columns.load(std::memory_order_relaxed)) {
+      Workspace of_columns(columns);  // the same memory
+      zero_gradient(p, dx, lanes);
+      const T* const x = a.x + batch * p.x.batch + first * p.x.channel;
+      SlidingColumns<T> sliding(p, x, dy, lanes, in_dx, of_columns);
+      const bool done = sliding.add_to(dx);
+      if (sliding.many_ties()) by_columns.store(false, std::memory_order_relaxed);
+      if (done) return;
+    }
     T* const to = kept > 0 ? workspace.take<T>(kept) : dx;
     const auto zero = [&] { kept > 0 ? void(std::fill_n(to, kept, T(0))) : zero_gradient(p, to, lanes); };
     const auto give_rows = [&](Range rows, const PlaceOf<T>* winners) {
