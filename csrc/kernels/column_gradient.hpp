@@ -101,7 +101,7 @@ FASTCONV_INLINE void first_winners(const ColumnGradient<T>& t) {
     const std::ptrdiff_t first = w - t.pad, end = first + t.taps < t.columns ? first + t.taps : t.columns;
     for (std::ptrdiff_t c = first < 0 ? 0 : first; c < end; ++c) {
       const Vector<P> place = load(t.place + c * VL);
-      winner = (load(t.value + c * VL) == most) & (place < winner) ? place : winner;
+      winner = ((load(t.value + c * VL) == most) & (place < winner)) ? place : winner;
     }
     store(t.winner + w * VL, winner);
   }
