@@ -38,6 +38,16 @@ inline void store_apart(T* p, Vector<T> v, int n, std::ptrdiff_t step) {
   for (int i = 0; i < n; ++i) p[i * step] = lane[i];
 }
 
+// The first n lanes, of memory that nobody has just written.
+template <class T>
+inline Vector<T> load_first(const T* p, int n) {
+#if defined(__AVX512F__)
+  return load_lanes(p, first_lanes<T>(n));
+#else
+  return load_tail(p, n);
+#endif
+}
+
 // One VL x VL block; rows and cols (1 to VL) say how much of it exists.
 template <class T>
 inline void transpose_square(const Transpose<T>& t, std::ptrdiff_t r0, std::ptrdiff_t c0, int rows, int cols) {
@@ -50,7 +60,7 @@ inline void transpose_square(const Transpose<T>& t, std::ptrdiff_t r0, std::ptrd
   } else {
 #pragma GCC unroll 16
     for (int i = 0; i < VL; ++i) {
-      v[i] = i >= rows ? Vector<T>{} : cols == VL ? load(src + i * t.ld_src) : load_tail(src + i * t.ld_src, cols);
+      v[i] = i >= rows ? Vector<T>{} : cols == VL ? load(src + i * t.ld_src) : load_first(src + i * t.ld_src, cols);
     }
   }
   transpose<T>(v);
