@@ -61,6 +61,14 @@ GRADIENTS = [
     make_case(2, 20, (9, 11), 70, (1, 1)),
     make_case(1, 70, (9, 11), 20, (1, 1)),
     make_case(3, 33, (10, 7), 90, (1, 1), 2),
+    # pairs of pixels fill the lanes; several images in a block, several blocks of an image, copied channels, odd images
+    make_case(2, 24, (12, 10), 40, (1, 1)),
+    make_case(1, 70, (18, 46), 20, (1, 1)),
+    make_case(2, 16, (30, 34), 37, (1, 1)),
+    make_case(5, 40, (6, 6), 90, (1, 1)),
+    make_case(2, 50, (32, 32), 24, (1, 1)),
+    make_case(3, 24, (9, 11), 41, (1, 1)),
+    ConvCase("pairs_grouped", (2, 48, 8, 14), (80, 24, 1, 1), groups=2),
     # few rows of taps, read where they lie by the weights' gradient unless they reach padding
     make_case(1, 1, (1, 700), 100, (1, 16), (1, 8)),
     make_case(2, 1, (1, 1200), 109, (1, 16), 1, (0, 5)),

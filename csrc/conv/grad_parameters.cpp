@@ -86,20 +86,13 @@ template <class T>
 bool better_swapped(const Problem& p) {
   if (p.w.in != 1 || !p.pointwise()) return false;
   const Index lanes = kernels().of<T>().lanes;
-  const auto cost = [&](Index packed, Index rows, const ImageStrides& s) {
-    const double pack = s.space[kWidth] == 1 ? 1.2 : s.channel == 1 ? 0.3 : 3.0;
-    return static_cast<double>(round_up(packed, lanes)) *
-           (pack + static_cast<double>(rows) / (2.0 * static_cast<double>(lanes)));
+  const auto cost = [&](const Problem& one) {  // that packs dY
+    const double pack = one.y.space[kWidth] == 1 ? 1.2 : one.y.channel == 1 ? 0.3 : 3.0;
+    const Index together = pixels_together<T>(one);
+    return static_cast<double>(round_up(together * one.outputs, lanes) / together) *
+           (pack + static_cast<double>(one.channels) / (2.0 * static_cast<double>(lanes)));
   };
-  return cost(p.channels, p.outputs, p.x) < cost(p.outputs, p.channels, p.y);
-}
-
-// dW^T of a pointwise problem: x and dY change places.
-Problem swapped(Problem p) {
-  std::swap(p.channels, p.outputs);
-  std::swap(p.x, p.y);
-  std::swap(p.w.in, p.w.out);
-  return p;
+  return cost(swapped(p)) < cost(p);
 }
 
 template <class T>

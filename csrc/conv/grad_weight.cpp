@@ -26,10 +26,12 @@ namespace fastconv {
 namespace {
 
 constexpr Index kSumsElements = Index{128} << 10;  // of a task: half a megabyte of float32, in L2
+constexpr Index kFewestPairRows = 8;               // of a task, so that tiles have four and more
 constexpr Index kFewestPixels = 64;                // of several images, that pay for the way over all sums
 
 struct GradWeightPlan {
   Index lanes;
+  Index together;                      // neighbouring pixels of an output, side by side in the lanes: 1 or 2
   Panels outputs;                      // vectors of output channels
   Panels output_tasks, channel_tasks;  // panels and channels of a task
   Index taps_per_task, tap_tasks;      // all of them, but for enormous windows
@@ -58,6 +60,7 @@ void choose_pixel_block(const Problem& p, Index depth, GradWeightPlan& plan) {
   plan.images = std::clamp<Index>(fewer * oh * ow >= kFewestPixels ? fewer : most, 1, p.batch);
   plan.blocks_w = ceil_div(ow, depth);
   plan.width = ceil_div(ow, plan.blocks_w);
+  if (plan.blocks_w > 1) plan.width = std::min(round_up(plan.width, plan.lanes), depth);  // transposed in whole vectors
   plan.height = std::clamp<Index>(depth / plan.width, 1, oh);
   while (channel_stage(p, plan.height, plan.width) > kStageElements && plan.height > 1) {
     plan.height = ceil_div(plan.height, 2);
@@ -100,7 +103,8 @@ void split_among(int threads, const Problem& p, GradWeightPlan& plan) {
     return static_cast<double>(rounds) * (rows * vectors + read + kPackDy * vectors);
   };
   const Index first_channels = plan.channel_tasks.count, first_outputs = plan.output_tasks.count;
-  const Index most_channels = std::min(p.channels, first_channels + 2 * threads);
+  const Index enough = plan.together > 1 ? p.channels / kFewestPairRows : p.channels;
+  const Index most_channels = std::min(enough, first_channels + 2 * threads);
   const Index most_outputs = std::min(plan.outputs.count, first_outputs + 2 * threads);
   Index best_channels = first_channels, best_outputs = first_outputs;
   double best = time(first_channels, first_outputs);
@@ -121,9 +125,12 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   GradWeightPlan plan{};
   plan.lanes = k.lanes;
   plan.staged = worth_staging<T>(p);
-  plan.outputs = Panels(ceil_div(p.outputs, plan.lanes), k.tile_vectors);
-  const int widest = plan.outputs.total == 1 ? 1 : k.tile_vectors;  // a narrow panel of dY may be longer
-  choose_pixel_block(p, reduction_depth(widest, sizeof(T) * static_cast<std::size_t>(k.lanes)), plan);
+  plan.together = pixels_together<T>(p);
+  plan.outputs = Panels(ceil_div(plan.together * p.outputs, plan.lanes), k.tile_vectors);
+  // A narrow panel of dY may be longer; three vectors leave x some room in L1.
+  const int widest = plan.outputs.total <= 2 ? static_cast<int>(plan.outputs.total) : k.tile_vectors;
+  const Index steps = reduction_depth(widest, sizeof(T) * static_cast<std::size_t>(k.lanes));
+  choose_pixel_block(p, plan.together * steps, plan);
 
   const Index panels = std::min<Index>(plan.outputs.count, 4);
   const Index width = panels * k.tile_vectors * plan.lanes;
@@ -180,10 +187,24 @@ void pack_gradient_run(const Problem& p, const T* dy, Index outputs, Index pixel
   for (Index i = 0; i < pixels; ++i) std::fill(to + i * width + outputs, to + (i + 1) * width, T(0));
 }
 
+// The same of pairs: [pixel / 2][output][pixel % 2], moved as one number of twice the size.
 template <class T>
-void pack_gradient(const Problem& p, const T* dy, const Rectangle& r, Index output, Index outputs, Index width, T* to) {
+void pack_gradient_pairs(const Problem& p, const T* dy, Index outputs, Index pixels, Index width, T* to) {
+  kernels().f64.transpose({reinterpret_cast<const double*>(dy), p.y.channel / 2, outputs, pixels / 2,
+                           reinterpret_cast<double*>(to), width / 2, nullptr, false});
+  if (2 * outputs == width) return;
+  for (Index i = 0; i < pixels / 2; ++i) std::fill(to + i * width + 2 * outputs, to + (i + 1) * width, T(0));
+}
+
+template <class T>
+void pack_gradient(const Problem& p, const T* dy, const Rectangle& r, Index together, Index output, Index outputs,
+                   Index width, T* to) {
   const T* src = dy + r.n * p.y.batch + r.g * p.y.group + output * p.y.channel + r.od * p.y.space[kDepth] +
                  r.oh * p.y.space[kHeight] + r.ow * p.y.space[kWidth];
+  if (together > 1) {
+    pack_gradient_pairs(p, src, outputs, r.width, width, to);
+    return;
+  }
   if (r.width == p.width().out && p.y.space[kHeight] == r.width * p.y.space[kWidth]) {
     pack_gradient_run(p, src, outputs, r.pixels(), width, to);
     return;
@@ -210,32 +231,34 @@ class GradWeightTask {
     const GradWeightPlan& plan = call_.plan;
     Workspace workspace(bytes());
     sums_ = workspace.take<T>(rows_ * width_);
-    dy_ = workspace.take<T>(plan.most_pixels() * width_);
+    dy_ = workspace.take<T>(most_steps() * width_);
     tap_offset_ = workspace.take<Index>(rows_);
     pixel_offset_ = workspace.take<Index>(plan.most_pixels());
     stage_ = workspace.take<T>(plan.staged ? stage_elements() * plan.images : 0);
+    halves_ = workspace.take<T>(plan.together > 1 ? rows_ * width_ : 0);
     std::fill_n(sums_, rows_ * width_, T(0));
-    const Index blocks = plan.pixel_blocks(call_.p);
-    const Panels parts(blocks, std::max<Index>(1, ceil_div(blocks, plan.parts)));
-    if (task_.part < parts.count) {
-      const Index first = parts.start(task_.part);
-      const Index end = first + parts.size(task_.part);
-      for (Index i = first; i < end; ++i) {
-        const Rectangle next = block_at(std::min(i + 1, end - 1)).r;
-        add_block(block_at(i), gradient_ahead(next), input_ahead(next));
-      }
+    const Range blocks = blocks_of_part(plan.pixel_blocks(call_.p), plan.parts, task_.part);
+    for (Index i = blocks.first; i < blocks.last; ++i) {
+      const Rectangle next = block_at(std::min(i + 1, blocks.last - 1)).r;
+      add_block(block_at(i), gradient_ahead(next), input_ahead(next));
     }
+    if (plan.together > 1) join_pairs();
     store(gradient);
   }
 
   std::size_t bytes() const {
     const GradWeightPlan& plan = call_.plan;
-    return Workspace::piece_bytes<T>(rows_ * width_) + Workspace::piece_bytes<T>(plan.most_pixels() * width_) +
+    return Workspace::piece_bytes<T>(rows_ * width_) + Workspace::piece_bytes<T>(most_steps() * width_) +
            Workspace::piece_bytes<Index>(rows_) + Workspace::piece_bytes<Index>(plan.most_pixels()) +
-           Workspace::piece_bytes<T>(plan.staged ? stage_elements() * plan.images : 0);
+           Workspace::piece_bytes<T>(plan.staged ? stage_elements() * plan.images : 0) +
+           Workspace::piece_bytes<T>(plan.together > 1 ? rows_ * width_ : 0);
   }
 
  private:
+  // Of a tile: pixels, or pairs of them.
+  Index most_steps() const { return ceil_div(call_.plan.most_pixels(), call_.plan.together); }
+  Index first_output() const { return first_lane_ / call_.plan.together; }
+  Index outputs() const { return std::min(width_ / call_.plan.together, call_.p.outputs - first_output()); }
   Index stage_elements() const { return Stage::elements(problem_, call_.plan.height, call_.plan.width); }
 
   struct Block {
@@ -278,6 +301,7 @@ class GradWeightTask {
       if (!same && m == 0) windows.tap_offsets(p, {0, p.channels, task_.tap, task_.taps}, tap_offset_);
       pack_panels(r, pixels, m * r.pixels());
     }
+    for (Index i = 0; !same && plan.together > 1 && 2 * i < pixels; ++i) pixel_offset_[i] = pixel_offset_[2 * i];
     multiply(data, pixels, gradient, input);
   }
 
@@ -290,8 +314,8 @@ class GradWeightTask {
   Ahead gradient_ahead(const Rectangle& r) const {
     const Problem& p = call_.p;
     if (!is_run(p, r, p.y, p.width().out)) return {};
-    const T* first = call_.dy + image_offset(p.y, r, r.oh, r.ow) + first_lane_ * p.y.channel;
-    return {first, std::min(width_, p.outputs - first_lane_), r.pixels() * p.y.space[kWidth], p.y.channel};
+    const T* first = call_.dy + image_offset(p.y, r, r.oh, r.ow) + first_output() * p.y.channel;
+    return {first, outputs(), r.pixels() * p.y.space[kWidth], p.y.channel};
   }
   Ahead input_ahead(const Rectangle& r) const {
     const Problem& p = problem_;
@@ -308,24 +332,27 @@ class GradWeightTask {
   // dy_ holds the panels one behind the other, each [pixels][its width].
   void pack_panels(const Rectangle& r, Index pixels, Index first_pixel) {
     const GradWeightPlan& plan = call_.plan;
+    const Index together = plan.together;
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       const Index lane = plan.outputs.start(i) * plan.lanes, width = plan.outputs.size(i) * plan.lanes;
-      pack_gradient(call_.p, call_.dy, r, lane, std::min(width, call_.p.outputs - lane), width,
-                    dy_ + (lane - first_lane_) * pixels + first_pixel * width);
+      const Index output = lane / together, outputs = std::min(width / together, call_.p.outputs - output);
+      pack_gradient(call_.p, call_.dy, r, together, output, outputs, width,
+                    dy_ + ((lane - first_lane_) * pixels + first_pixel * width) / together);
     }
   }
 
   // Meanwhile asks for the next block.
   void multiply(const T* x, Index pixels, Ahead gradient, Ahead input) {
-    const Panels parts(pixels, call_.plan.pixels_together);
+    const Index together = call_.plan.together, steps = pixels / together;
+    const Panels parts(steps, ceil_div(call_.plan.pixels_together, together));
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       for (Index j = 0; j < parts.count; ++j) {
-        multiply(x, pixels, {parts.start(j), parts.start(j) + parts.size(j)}, i, gradient, input);
+        multiply(x, steps, {parts.start(j), parts.start(j) + parts.size(j)}, i, gradient, input);
       }
     }
   }
-  // A part of the block's pixels, for one panel of dY.
-  void multiply(const T* x, Index pixels, const Range& part, Index panel, Ahead& gradient, Ahead& input) {
+  // A part of the block's steps, for one panel of dY.
+  void multiply(const T* x, Index steps, const Range& part, Index panel, Ahead& gradient, Ahead& input) {
     const GradWeightPlan& plan = call_.plan;
     const Panels rows(rows_, call_.kernels.tile_rows);
     const Index lane = plan.outputs.start(panel) * plan.lanes - first_lane_;
@@ -333,24 +360,35 @@ class GradWeightTask {
     Tile<T> tile{};
     tile.depth = part.size();
     tile.a = x;
-    tile.b = dy_ + lane * pixels + part.first * vectors * plan.lanes;
+    tile.b = dy_ + lane * steps + part.first * vectors * plan.lanes;
     tile.k_offset = pixel_offset_ + part.first;
     tile.ldc = width_;
     tile.lanes = vectors * plan.lanes;
     tile.accumulate = true;
+    const auto& kernel = plan.together > 1 ? call_.kernels.channel_pairs : call_.kernels.channel_lanes;
     for (Index j = 0; j < rows.count; j += tile.tiles) {
       tile.row_offset = tap_offset_ + rows.start(j);
       tile.c = sums_ + rows.start(j) * width_ + lane;
       tile.next.c = rows.size(j) * width_;
       tile.tiles = (gradient.finished() ? input : gradient).give_share(tile, rows.end_of_size(j) - j);
-      call_.kernels.channel_lanes[rows.size(j) - 1][vectors - 1](tile);
+      kernel[rows.size(j) - 1][vectors - 1](tile);
     }
+  }
+
+  // The sums of even and of odd pixels become one.
+  void join_pairs() {
+    const Index each = rows_ * width_ / 2;
+    call_.kernels.take_every(sums_, 2, each, halves_);
+    call_.kernels.take_every(sums_ + 1, 2, each, halves_ + each);
+    call_.kernels.add_rows(halves_ + each, each, halves_);
+    std::swap(sums_, halves_);
+    width_ /= 2;
   }
 
   void store(T* gradient) {
     const Problem& p = call_.p;
-    const Index outputs = std::min(width_, p.outputs - first_lane_);
-    T* dst = gradient + task_.g * p.w.group + first_lane_ * p.w.out + task_.channel * p.w.in + task_.tap;
+    const Index outputs = std::min(width_, p.outputs - first_output());
+    T* dst = gradient + task_.g * p.w.group + first_output() * p.w.out + task_.channel * p.w.in + task_.tap;
     if (p.w.in == p.taps()) {  // taps are split for single channels only, so the rows join in dW
       call_.kernels.transpose({sums_, width_, rows_, outputs, dst, p.w.out, nullptr, false});
       return;
@@ -376,9 +414,23 @@ class GradWeightTask {
   Index* tap_offset_ = nullptr;
   Index* pixel_offset_ = nullptr;
   T* stage_ = nullptr;
+  T* halves_ = nullptr;
 };
 
 }  // namespace
+
+// Two, where all pixels are one axis, and one at a time would leave many lanes empty or a tile a single vector wide.
+template <class T>
+Index pixels_together(const Problem& p) {
+  const Kernels<T>& k = kernels().of<T>();
+  const Index pixels = p.width().out, lanes = k.lanes;
+  if (k.channel_pairs[k.tile_rows - 1][k.tile_vectors - 1] == nullptr) return 1;
+  const bool rows = p.x.space[kWidth] == 1 && p.y.space[kWidth] == 1 && p.y.channel % 2 == 0;
+  if (!p.pointwise() || !rows || p.pixels() != pixels || pixels % 2 != 0 || p.channels < kFewestPairRows) return 1;
+  const bool fill =
+      p.outputs <= lanes ? 4 * p.outputs > 3 * lanes : round_up(2 * p.outputs, lanes) < 2 * round_up(p.outputs, lanes);
+  return fill ? 2 : 1;
+}
 
 bool one_stage_holds_windows(const Problem& p) {
   return p.taps() == 1 || !Stage::wanted(p) || channel_stage(p, 1, 1) <= kStageElements;
@@ -414,6 +466,8 @@ void grad_weight_by_tiles(const Problem& p, const T* x, const T* grad_output, T*
   if (plan.parts > 1) add_parts(partial.as<const T>(), plan.parts, elements, grad_weight);
 }
 
+template Index pixels_together<float>(const Problem&);
+template Index pixels_together<double>(const Problem&);
 template void grad_weight_by_tiles(const Problem&, const float*, const float*, float*, int);
 template void grad_weight_by_tiles(const Problem&, const double*, const double*, double*, int);
 

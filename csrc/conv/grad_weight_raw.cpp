@@ -21,6 +21,7 @@
 #include "../workspace.hpp"
 #include "direct_plan.hpp"
 #include "grad_parts.hpp"
+#include "grad_weight.hpp"
 #include "raw_stage.hpp"
 
 namespace fastconv {
@@ -87,7 +88,7 @@ RawGradPlan plan_raw(const Problem& p) {
   plan.output_tasks = ceil_div(p.outputs, plan.outputs);
   // Enough parts for many threads, each with some blocks.
   const Index gradient = p.groups * p.outputs * plan.columns * static_cast<Index>(sizeof(T));
-  plan.parts = std::clamp<Index>(std::min(plan.all_blocks(p) / 4, kPartialBytes / gradient), 1, 16);
+  plan.parts = std::clamp<Index>(std::min(even_parts(plan.all_blocks(p) / 4), kPartialBytes / gradient), 1, 16);
   return plan;
 }
 
@@ -117,10 +118,9 @@ class RawGradTask {
     if (!p.pointwise()) stage_.tap_offsets(p, column_offset_);
   }
 
-  void run(Index first_block, Index blocks, T* to, T* bias) {
-    const Index end = first_block + blocks;
+  void run(const Range& blocks, T* to, T* bias) {
     if (bias_ != nullptr) std::fill_n(bias_, outputs_, 0.0);
-    for (Index i = first_block; i < end; ++i) add_block(i, std::min(i + 1, end - 1));
+    for (Index i = blocks.first; i < blocks.last; ++i) add_block(i, std::min(i + 1, blocks.last - 1));
     if (!started_) std::fill_n(sums_, outputs_ * plan_.columns * plan_.lanes, T(0));
     for (Index o = 0; o < outputs_; ++o) {  // columns lie side by side: see takes_raw
       const T* sums = sums_ + o * plan_.columns * plan_.lanes;
@@ -326,8 +326,9 @@ bool grad_weight_raw_wins(const Problem& p) {
   }
   // Without taps either factor may be transposed. Tiles of a single vector wait for their own sums.
   const Index packed = std::min(p.channels, p.outputs), rows = std::max(p.channels, p.outputs);
-  return raw >
-         lane_use(packed, k.lanes) * share(static_cast<double>(rows), rate * 0.8) * (packed <= k.lanes ? 0.6 : 1.15);
+  const Index together = pixels_together<T>(p.outputs == packed ? p : swapped(p));
+  return raw > lane_use(together * packed, k.lanes) * share(static_cast<double>(rows), rate * 0.8) *
+                   (together * packed <= k.lanes ? 0.6 : 1.15);
 }
 
 template <class T>
@@ -341,19 +342,18 @@ void conv_grad_weight_raw(const Problem& p, const T* x, const T* grad_output, T*
   const RecycledBlock biases(
       plan.parts > 1 && grad_bias != nullptr ? static_cast<std::size_t>(plan.parts * channels) * sizeof(T) : 0);
   const Index blocks = plan.all_blocks(p);
-  const Panels parts(blocks, ceil_div(blocks, plan.parts));
-  const Index tasks = parts.count * p.groups * plan.output_tasks;
+  const Index tasks = plan.parts * p.groups * plan.output_tasks;
   parallel_for(useful_threads(p.flops(), tasks, threads), tasks, [&](Index i) {
     const Index first = i % plan.output_tasks * plan.outputs, group = i / plan.output_tasks % p.groups;
     const Index part = i / plan.output_tasks / p.groups;
     T* to = plan.parts > 1 && grad_weight != nullptr ? partial.as<T>() + part * elements : grad_weight;
     T* bias = plan.parts > 1 && grad_bias != nullptr ? biases.as<T>() + part * channels : grad_bias;
     RawGradTask<T>(p, plan, group, first, x, grad_output, grad_weight != nullptr, grad_bias != nullptr)
-        .run(parts.start(part), parts.size(part), to, bias);
+        .run(blocks_of_part(blocks, plan.parts, part), to, bias);
   });
   if (plan.parts == 1) return;
-  if (grad_weight != nullptr) add_parts(partial.as<const T>(), parts.count, elements, grad_weight);
-  if (grad_bias != nullptr) add_parts(biases.as<const T>(), parts.count, channels, grad_bias);
+  if (grad_weight != nullptr) add_parts(partial.as<const T>(), plan.parts, elements, grad_weight);
+  if (grad_bias != nullptr) add_parts(biases.as<const T>(), plan.parts, channels, grad_bias);
 }
 
 template bool grad_weight_raw_wins<float>(const Problem&);

@@ -136,12 +136,12 @@ class GradTask {
     for (Index i = 0; i < plan.most_tiles(); ++i) tile_offset_[i] = i * plan.v_row;
   }
 
-  void run(const T* x, const T* dy, Index first, Index blocks, T* to) {
-    for (Index i = 0; i < blocks; ++i) {
-      const Index tile = plan_.blocks.start(first + i), tiles = plan_.blocks.size(first + i);
+  void run(const T* x, const T* dy, const Range& blocks, T* to) {
+    for (Index i = blocks.first; i < blocks.last; ++i) {
+      const Index tile = plan_.blocks.start(i), tiles = plan_.blocks.size(i);
       transform_input(x, tile, tiles);
       transform_gradient(dy, tile, tiles);
-      multiply(tiles, i > 0);
+      multiply(tiles, i > blocks.first);
     }
     store(to + g_ * p_.w.group + output_ * p_.w.out + channel_ * p_.w.in);
   }
@@ -255,16 +255,16 @@ void winograd_grad_weight(const Problem& p, const T* x, const T* grad_output, T*
   const GradPlan<T> plan(p, threads);
   const Index elements = p.groups * p.outputs * p.channels * p.taps();
   const RecycledBlock partial(plan.parts > 1 ? static_cast<std::size_t>(plan.parts * elements) * sizeof(T) : 0);
-  const Panels parts(plan.blocks.count, ceil_div(plan.blocks.count, plan.parts));
-  const Index tasks = parts.count * p.groups * plan.channels.count * plan.panel_tasks.count;
+  const Index tasks = plan.parts * p.groups * plan.channels.count * plan.panel_tasks.count;
   parallel_for(useful_threads(p.flops() / 3, tasks, threads), tasks, [&](Index i) {
     const Index panels = i % plan.panel_tasks.count, channels = i / plan.panel_tasks.count % plan.channels.count;
     const Index group = i / plan.panel_tasks.count / plan.channels.count % p.groups;
     const Index part = i / plan.panel_tasks.count / plan.channels.count / p.groups;
     T* to = plan.parts > 1 ? partial.as<T>() + part * elements : grad_weight;
-    GradTask<T>(p, plan, group, channels, panels).run(x, grad_output, parts.start(part), parts.size(part), to);
+    const Range blocks = blocks_of_part(plan.blocks.count, plan.parts, part);
+    GradTask<T>(p, plan, group, channels, panels).run(x, grad_output, blocks, to);
   });
-  if (plan.parts > 1) add_parts(partial.as<const T>(), parts.count, elements, grad_weight);
+  if (plan.parts > 1) add_parts(partial.as<const T>(), plan.parts, elements, grad_weight);
 }
 
 template bool winograd_grad_weight_wins<float>(const Problem&);

@@ -11,7 +11,9 @@ namespace {
 
 template <class T, int MR, int NV, Lanes L>
 constexpr typename fastconv::DenseKernels<T>::TileKernel tile_or_null() {
-  if constexpr (L == Lanes::kFarPixels && (MR + 2 < kRows || NV < kVectors)) {
+  if constexpr (L == Lanes::kChannelPairs && (sizeof(T) != sizeof(float) || MR < 4 || NV < 2 || kVectors < 4)) {
+    return nullptr;
+  } else if constexpr (L == Lanes::kFarPixels && (MR + 2 < kRows || NV < kVectors)) {
     return nullptr;
   } else if constexpr (L == Lanes::kUnpackedPixels && (MR + 1 < kRows || NV + 1 < kVectors)) {
     return nullptr;
@@ -55,6 +57,7 @@ constexpr fastconv::DenseKernels<T> dense() {
   k.tile_rows = kRows;
   k.tile_vectors = kVectors;
   fill<T, Lanes::kChannels>(k.channel_lanes);
+  fill<T, Lanes::kChannelPairs>(k.channel_pairs);
   fill<T, Lanes::kPixels>(k.pixel_lanes);
   fill<T, Lanes::kUnpackedPixels>(k.unpacked_pixels);
   fill<T, Lanes::kRawPixels>(k.raw_pixels);

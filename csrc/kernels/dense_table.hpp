@@ -10,6 +10,7 @@ namespace fastconv {
 // vectors. What lies in the lanes is the orientation:
 //
 //   channels in lanes   A[i, k] = a[row_offset[i] + k_offset[k]]   B[k, j] = b[k * width + j]
+//   pairs in lanes      A[i, k] and what follows it, for the even and the odd lanes
 //   pixels in lanes     A[i, k] = a[i * lda + k]                   B[k, j] = b[k * width + j]
 //   unpacked pixels     A[i, k] = a[i * lda + k]                   B[k, j] = b[k * ldb + j]
 //   raw pixels          A[i, k] = a[i * lda + k]                   B[k, j] = slot[j].b[k_offset[k]]
@@ -18,7 +19,8 @@ namespace fastconv {
 // to `packed`, as the tiles after it read them. With channels in the lanes, b is packed weights and a is the input
 // itself, met through two tables of offsets: row_offset says where a pixel's window starts, k_offset where a tap lies
 // within a window. That sum is all of im2col; the matrix never exists. Swap the two tables, with the gradient as b, and
-// the same kernel computes the weight gradient.
+// the same kernel computes the weight gradient. Of few outputs, pairs fill the lanes: neighbouring pixels of an output
+// lie side by side there, and each k is two of them.
 template <class T>
 struct Slot {
   const T* b;            // where the vector's first product lies, less the tap's offset
@@ -111,6 +113,7 @@ struct DenseKernels {
   int tile_rows;  // rows and vectors of the largest tile that stays in registers
   int tile_vectors;
   TileKernel channel_lanes[kMaxTileRows][kMaxTileVectors];  // [rows - 1][vectors - 1]
+  TileKernel channel_pairs[kMaxTileRows][kMaxTileVectors];  // null but for large tiles of 32 bits and long vectors
   TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];
   TileKernel unpacked_pixels[kMaxTileRows][kMaxTileVectors];  // null but for the largest
   TileKernel raw_pixels[kMaxTileRows][kMaxTileVectors];

@@ -16,7 +16,16 @@ namespace {
 
 using fastconv::Tile;
 
-enum class Lanes { kChannels, kPixels, kUnpackedPixels, kRawPixels, kFarPixels };
+enum class Lanes { kChannels, kChannelPairs, kPixels, kUnpackedPixels, kRawPixels, kFarPixels };
+
+// Two neighbours, over and over.
+template <class T>
+inline Vector<T> broadcast_pair(const T* p) {
+  static_assert(sizeof(T) == sizeof(float));
+  double pair;
+  __builtin_memcpy(&pair, p, sizeof pair);
+  return reinterpret_cast<Vector<T>>(broadcast(pair));
+}
 
 // `count` sums of a row, from `lane` on, with what C holds, bias and ReLU.
 template <class T, Lanes L>
@@ -77,6 +86,7 @@ inline __attribute__((always_inline)) void for_each_vector(F&& f) {
 template <class T, int MR, int NV, Lanes L>
 void gemm_tile(const Tile<T>& t) {
   constexpr bool kRaw = L == Lanes::kRawPixels || L == Lanes::kFarPixels;
+  constexpr bool kOffsets = L == Lanes::kChannels || L == Lanes::kChannelPairs;
   constexpr int VL = kLanes<T>;
   const std::ptrdiff_t depth = t.depth;
   for (std::ptrdiff_t n = 0;; ++n) {
@@ -89,7 +99,7 @@ void gemm_tile(const Tile<T>& t) {
     const T* const a = t.a + n * t.next.a;
 #pragma GCC unroll 6
     for (int i = 0; i < MR; ++i) {
-      row[i] = a + (L == Lanes::kChannels ? t.row_offset[n * MR + i] : i * t.lda);
+      row[i] = a + (kOffsets ? t.row_offset[n * MR + i] : i * t.lda);
     }
     const T* slot[NV];
     T* slot_c[NV];
@@ -127,10 +137,15 @@ void gemm_tile(const Tile<T>& t) {
         packed += NV * VL;
       }
       b += L == Lanes::kUnpackedPixels ? ldb : NV * VL;
-      const std::ptrdiff_t at = L == Lanes::kChannels ? offset[k] : k;
+      const std::ptrdiff_t at = kOffsets ? offset[k] : k;
 #pragma GCC unroll 6
       for (int i = 0; i < MR; ++i) {
-        const Vector<T> x = broadcast(row[i][at]);
+        Vector<T> x;
+        if constexpr (L == Lanes::kChannelPairs) {
+          x = broadcast_pair(row[i] + at);
+        } else {
+          x = broadcast(row[i][at]);
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) acc[i][j] += x * lanes[j];
       }
@@ -169,7 +184,7 @@ void gemm_tile(const Tile<T>& t) {
     } else {
       alignas(kVectorBytes) T sums[MR * NV * VL];
       for_each_vector<MR, NV>([&](int i, int j) { store(sums + (i * NV + j) * VL, acc[i][j]); });
-      store_ragged<T, kRaw ? Lanes::kRawPixels : L>(t, n, sums, MR, NV);
+      store_ragged<T, kRaw ? Lanes::kRawPixels : kOffsets ? Lanes::kChannels : L>(t, n, sums, MR, NV);
     }
     if (n + 1 >= t.tiles) return;
   }
