@@ -23,7 +23,18 @@ inline typename Piece<T, N>::type join(const T* const* p, std::ptrdiff_t column)
   }
 }
 
-// Exchanges the off-diagonal H x H blocks of every 2H x 2H block, for H, H / 2, ..., 1: see `transpose`.
+template <int H, class V, int... I>
+inline V exchange_low(V a, V b, Indices<I...>) {
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(a, b, ((I / H) % 2 == 0 ? I : n + I - H)...);
+}
+template <int H, class V, int... I>
+inline V exchange_high(V a, V b, Indices<I...>) {
+  constexpr int n = sizeof...(I);
+  return __builtin_shufflevector(a, b, ((I / H) % 2 == 0 ? I + H : n + I)...);
+}
+
+// Exchanges the off-diagonal H x H blocks of every 2H x 2H block, for H, H / 2, ..., 1: log2(W) stages of W shuffles.
 template <class T, int W, int H>
 inline void transpose_pieces(Vector<T> (&row)[W]) {
   using Order = typename MakeIndices<kLanes<T>>::type;

@@ -175,8 +175,10 @@ inline Vector<T> relu(Vector<T> v) {
 
 // ---- transposing VL x VL values in registers ----------------------------------------------------
 //
-// Stage h exchanges the off-diagonal h x h blocks of every 2h x 2h block; h = VL/2, VL/4, ..., 1
-// makes the whole transpose in log2(VL) stages of VL two-input shuffles.
+// Quarters of 128 bits first: rows that follow each other are interleaved, then pairs of them, which leaves column
+// 4 * l + j of rows 4 * q to 4 * q + 3 in quarter l of vector 4 * q + j (of double, 2 in place of 4). Then whole
+// quarters change places. Every step is one instruction of two operands and without a table: log2(VL) * VL of them in
+// all.
 
 template <int... I>
 struct Indices {};
@@ -192,33 +194,62 @@ inline auto join_two(V a, V b, Indices<I...>) {
   return __builtin_shufflevector(a, b, I...);
 }
 
-template <int H, class V, int... I>
-inline V exchange_low(V a, V b, Indices<I...>) {
-  constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(a, b, ((I / H) % 2 == 0 ? I : n + I - H)...);
+// Units of N elements of a and b in turn, from the low or the high half of each quarter.
+template <int N, int Half, class V, int... I>
+inline V interleaved(V a, V b, Indices<I...>) {
+  constexpr int n = sizeof...(I), quarter = 16 / static_cast<int>(sizeof(a[0]));
+  return __builtin_shufflevector(
+      a, b, (I / quarter * quarter + Half * quarter / 2 + I % quarter / (2 * N) * N + I % N + I / N % 2 * n)...);
 }
-template <int H, class V, int... I>
-inline V exchange_high(V a, V b, Indices<I...>) {
-  constexpr int n = sizeof...(I);
-  return __builtin_shufflevector(a, b, ((I / H) % 2 == 0 ? I + H : n + I)...);
+template <int N, class V, class Order>
+inline void interleave_both(V& a, V& b, Order order) {
+  const V low = interleaved<N, 0>(a, b, order);
+  b = interleaved<N, 1>(a, b, order);
+  a = low;
 }
 
-template <class T, int H>
-inline void transpose_stage(Vector<T> (&row)[kLanes<T>]) {
-  using Order = typename MakeIndices<kLanes<T>>::type;
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes<T>; ++i) {
-    if ((i / H) % 2 != 0) continue;
-    const Vector<T> a = row[i], b = row[i + H];
-    row[i] = exchange_low<H>(a, b, Order{});
-    row[i + H] = exchange_high<H>(a, b, Order{});
-  }
-  if constexpr (H > 1) transpose_stage<T, H / 2>(row);
+// Every second quarter of a, then of b, from the first or the second on.
+template <int First, class V, int... I>
+inline V second_quarters(V a, V b, Indices<I...>) {
+  constexpr int quarter = 16 / static_cast<int>(sizeof(a[0]));
+  return __builtin_shufflevector(a, b, ((2 * (I / quarter) + First) * quarter + I % quarter)...);
+}
+template <class V, class Order>
+inline void part_quarters(V& a, V& b, Order order) {
+  const V even = second_quarters<0>(a, b, order);
+  b = second_quarters<1>(a, b, order);
+  a = even;
 }
 
 template <class T>
 inline void transpose(Vector<T> (&row)[kLanes<T>]) {
-  transpose_stage<T, kLanes<T> / 2>(row);
+  constexpr int VL = kLanes<T>, quarter = 16 / static_cast<int>(sizeof(T));
+  constexpr typename MakeIndices<VL>::type order{};
+#pragma GCC unroll 16
+  for (int i = 0; i < VL; i += 2) interleave_both<1>(row[i], row[i + 1], order);
+  if constexpr (quarter == 4) {
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i += 4) {
+      interleave_both<2>(row[i], row[i + 2], order);
+      interleave_both<2>(row[i + 1], row[i + 3], order);
+      const Vector<T> second = row[i + 1];
+      row[i + 1] = row[i + 2];
+      row[i + 2] = second;
+    }
+  }
+  if constexpr (VL == 2 * quarter) {
+#pragma GCC unroll 16
+    for (int j = 0; j < quarter; ++j) part_quarters(row[j], row[quarter + j], order);
+  } else if constexpr (VL == 4 * quarter) {
+#pragma GCC unroll 16
+    for (int j = 0; j < quarter; ++j) {
+      Vector<T>&a = row[j], &b = row[quarter + j], &c = row[2 * quarter + j], &d = row[3 * quarter + j];
+      part_quarters(a, b, order);
+      part_quarters(c, d, order);
+      part_quarters(a, c, order);
+      part_quarters(b, d, order);
+    }
+  }
 }
 
 }  // namespace

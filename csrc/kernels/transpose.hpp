@@ -65,6 +65,12 @@ inline void transpose_square(const Transpose<T>& t, std::ptrdiff_t r0, std::ptrd
   }
   transpose<T>(v);
   T* dst = t.dst + c0 * t.ld_dst + r0 * t.step;
+  if (rows == VL && cols == VL && t.step == 1 && t.bias == nullptr && !t.relu) {
+    const std::ptrdiff_t ld = t.ld_dst;
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; ++i) store(dst + i * ld, v[i]);
+    return;
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < VL; ++i) {
     if (i >= cols) break;
