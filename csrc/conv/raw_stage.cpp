@@ -17,12 +17,21 @@ bool worth_joining(const Problem& p, Index lanes) {
   return uses * (1 / use - 1) > kCopy * static_cast<double>(p.height().stride);
 }
 
+// Rows that begin with a line of the cache: of shifted loads, those that meet the first column then cross none. Where
+// that adds a seventh at most.
+static Index in_whole_lines(Index elements) {
+  constexpr Index kLine = 16;
+  const Index whole = round_up(elements, kLine);
+  return 7 * (whole - elements) <= elements ? whole : elements;
+}
+
 RawStage::RawStage(const Problem& p, Index height, Index width, bool joined) : joined_(joined) {
   const Axis &h = p.height(), &w = p.width();
   rows_ = (height - 1) * h.stride + h.span();
   if (joined) rows_ = round_up(rows_, h.stride);
   phases_ = joined ? w.kernel : std::min(w.stride, w.span());
   phase_ = joined ? width : width + (w.kernel - 1) * w.dilation / w.stride;
+  if (!joined && w.span() > w.stride) phase_ = in_whole_lines(phase_);
   if (__builtin_mul_overflow(rows_, p.depth().kernel, &channel_) ||
       __builtin_mul_overflow(channel_, phases_ * phase_, &channel_) ||
       __builtin_mul_overflow(channel_, p.channels, &elements_)) {
