@@ -57,6 +57,30 @@ class Ahead {
     return tiles;
   }
 
+  // The same of tiles that ask for runs of lines, row by row (see Tile::ahead_run): for `each` lines at two steps.
+  template <class T>
+  Index give_runs(Tile<T>& tile, Index each, Index tiles) {
+    tile.ahead = nullptr;
+    tile.ahead_step = tile.next.ahead = tile.ahead_run = tile.ahead_jump = 0;
+    if (finished()) return tiles;
+    const Index share = std::max<Index>(tile.depth / 2, 1), run = std::min(ceil_div(lines_, each), share);
+    tile.ahead = first_ + row_ * step_ + line_ * kLine;
+    tile.ahead_step = kLine;
+    tile.ahead_run = run;
+    tile.ahead_jump = step_ - run * each * kLine;
+    const Index rows = share / run;  // of a tile
+    if (run * each < lines_) {
+      line_ += run * each;
+      if (line_ >= lines_ && row_ + 1 < rows_) line_ = 0, ++row_;
+      return 1;
+    }
+    tile.next.ahead = rows * step_;
+    tiles = std::min(tiles, ceil_div(rows_ - row_, rows));
+    row_ += tiles * rows;
+    if (row_ >= rows_) line_ = lines_;
+    return tiles;
+  }
+
  private:
   static constexpr Index kLine = 64;
   const char* first_ = nullptr;

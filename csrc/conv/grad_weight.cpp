@@ -370,7 +370,8 @@ class GradWeightTask {
       tile.row_offset = tap_offset_ + rows.start(j);
       tile.c = sums_ + rows.start(j) * width_ + lane;
       tile.next.c = rows.size(j) * width_;
-      tile.tiles = (gradient.finished() ? input : gradient).give_share(tile, rows.end_of_size(j) - j);
+      Ahead& next = gradient.finished() ? input : gradient;
+      tile.tiles = next.give_runs(tile, plan.together, rows.end_of_size(j) - j);
       kernel[rows.size(j) - 1][vectors - 1](tile);
     }
   }

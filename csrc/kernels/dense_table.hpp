@@ -52,6 +52,9 @@ struct Tile {
   // bursts, the lines would block the loads that the tile itself needs.
   const void* ahead;
   std::ptrdiff_t ahead_step;  // bytes from a line to the next; of far pixels, from a vector to one that comes later
+  // Channels in lanes only: after so many lines (of pairs, twice as many, as each step asks for one) there is a jump of
+  // so many bytes more; 0 for never.
+  std::ptrdiff_t ahead_run, ahead_jump;
   // How many tiles of this shape follow each other, 0 for one, and from one to the next the way of each pointer, in
   // elements; of ahead in bytes. With channels in the lanes, row_offset and start go on to the next rows by themselves.
   std::ptrdiff_t tiles;

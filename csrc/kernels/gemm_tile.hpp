@@ -163,11 +163,20 @@ void gemm_tile(const Tile<T>& t) {
     } else {
       const char* ahead = static_cast<const char*>(t.ahead != nullptr ? t.ahead : t.a) + n * t.next.ahead;
       const std::ptrdiff_t ahead_step = t.ahead_step;
+      std::ptrdiff_t left = t.ahead_run;
       while (k + 2 <= depth) {
         __builtin_prefetch(ahead, 0, 2);
         step();
+        if constexpr (L == Lanes::kChannelPairs) {
+          ahead += ahead_step;
+          __builtin_prefetch(ahead, 0, 2);
+        }
         step();
         ahead += ahead_step;
+        if (kOffsets && --left == 0) {
+          ahead += t.ahead_jump;
+          left = t.ahead_run;
+        }
       }
       if (k < depth) step();
     }
