@@ -62,7 +62,7 @@ class Ahead {
   Index give_runs(Tile<T>& tile, Index each, Index tiles) {
     tile.ahead = nullptr;
     tile.ahead_step = tile.next.ahead = tile.ahead_run = tile.ahead_jump = 0;
-    if (finished()) return tiles;
+    if (finished() || tile.depth < kShort) return tiles;
     const Index share = std::max<Index>(tile.depth / 2, 1), run = std::min(ceil_div(lines_, each), share);
     tile.ahead = first_ + row_ * step_ + line_ * kLine;
     tile.ahead_step = kLine;
@@ -82,7 +82,7 @@ class Ahead {
   }
 
  private:
-  static constexpr Index kLine = 64;
+  static constexpr Index kLine = 64, kShort = 16;  // steps: fewer are over before a run is found
   const char* first_ = nullptr;
   Index rows_ = 0, lines_ = 0, step_ = 0;
   Index row_ = 0, line_ = 0;  // whose turn it is

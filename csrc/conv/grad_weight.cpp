@@ -27,6 +27,7 @@ namespace {
 
 constexpr Index kSumsElements = Index{128} << 10;  // of a task: half a megabyte of float32, in L2
 constexpr Index kFewestPairRows = 8;               // of a task, so that tiles have four and more
+constexpr Index kPiece = 128;                      // pixels, of which several pay for a part of their own
 constexpr Index kFewestPixels = 64;                // of several images, that pay for the way over all sums
 
 struct GradWeightPlan {
@@ -149,7 +150,8 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   plan.pixels_together = far ? ceil_div(plan.most_pixels(), 2) : plan.most_pixels();
 
   // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
-  plan.parts = takes_parts(p) ? parts_of_gradient<T>(p, plan.pixel_blocks(p), 1) : 1;
+  const Index pieces = std::max(plan.pixel_blocks(p), p.batch * p.pixels() / kPiece);
+  plan.parts = takes_parts(p) ? std::min(parts_of_gradient<T>(p, pieces, 1), plan.pixel_blocks(p)) : 1;
   plan.output_tasks = Panels(plan.outputs.count, panels);
   plan.channel_tasks = Panels(p.channels, channels);
   if (threads > 1) split_among(threads, p, plan);
@@ -428,8 +430,8 @@ Index pixels_together(const Problem& p) {
   if (k.channel_pairs[k.tile_rows - 1][k.tile_vectors - 1] == nullptr) return 1;
   const bool rows = p.x.space[kWidth] == 1 && p.y.space[kWidth] == 1 && p.y.channel % 2 == 0;
   if (!p.pointwise() || !rows || p.pixels() != pixels || pixels % 2 != 0 || p.channels < kFewestPairRows) return 1;
-  const bool fill =
-      p.outputs <= lanes ? 4 * p.outputs > 3 * lanes : round_up(2 * p.outputs, lanes) < 2 * round_up(p.outputs, lanes);
+  const double use = lane_use(2 * p.outputs, lanes);  // few outputs have another way, pixels in the lanes
+  const bool fill = p.outputs <= lanes ? use > 0.9 : use > 0.8 && use > lane_use(p.outputs, lanes);
   return fill ? 2 : 1;
 }
 
