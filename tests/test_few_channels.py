@@ -67,6 +67,7 @@ GRADIENTS = [
     make_case(2, 16, (30, 34), 37, (1, 1)),
     make_case(5, 40, (6, 6), 90, (1, 1)),
     make_case(2, 50, (32, 32), 24, (1, 1)),
+    make_case(2, 8, (8, 8), 8, (1, 1)),
     make_case(3, 24, (9, 11), 41, (1, 1)),
     ConvCase("pairs_grouped", (2, 48, 8, 14), (80, 24, 1, 1), groups=2),
     # few rows of taps, read where they lie by the weights' gradient unless they reach padding

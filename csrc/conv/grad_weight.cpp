@@ -432,7 +432,7 @@ Index pixels_together(const Problem& p) {
   if (!p.pointwise() || !rows || p.pixels() != pixels || pixels % 2 != 0 || p.channels < kFewestPairRows) return 1;
   const double use = lane_use(2 * p.outputs, lanes);  // few outputs have another way, pixels in the lanes
   const bool fill = p.outputs <= lanes ? use > 0.9 : use > 0.8 && use > lane_use(p.outputs, lanes);
-  return fill ? 2 : 1;
+  return fill && 2 * p.outputs > lanes ? 2 : 1;  // a single vector would wait for its own sums
 }
 
 bool one_stage_holds_windows(const Problem& p) {
