@@ -61,7 +61,8 @@ GRADIENTS = [
     make_case(2, 20, (9, 11), 70, (1, 1)),
     make_case(1, 70, (9, 11), 20, (1, 1)),
     make_case(3, 33, (10, 7), 90, (1, 1), 2),
-    # pairs of pixels fill the lanes; several images in a block, several blocks of an image, copied channels, odd images
+    # pairs of pixels fill the lanes: several images in a block, several blocks of an image, copied
+    # channels, odd images
     make_case(2, 24, (12, 10), 40, (1, 1)),
     make_case(1, 70, (18, 46), 20, (1, 1)),
     make_case(2, 16, (30, 34), 37, (1, 1)),
