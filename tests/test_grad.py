@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -213,6 +214,29 @@ def test_dtypes_promote(dtypes):
     for grad, wanted in zip(fastconv.conv2d_backward(g, x, w, padding=1), expected, strict=True):
         assert grad.dtype == np.result_type(*dtypes)
         cases.assert_exact(grad, wanted)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("size", [5, 8, 30])
+@pytest.mark.parametrize("kernel", [(3, 3), (4, 4), (2, 5)])
+def test_strided_layers_whose_kernels_lie_apart(kernel, size, groups, dtype, threads):
+    """Some of the outputs or of the channels of larger weights, or all outputs the same ones."""
+    case = ConvCase("", (2, groups * 40, size, size), (groups * 18, 40, *kernel), 2, 1)
+    case = case.replace(groups=groups, dtype=dtype)
+    arrays = case.integers()
+    w = arrays.weight
+    more_outputs = np.repeat(w, 2, axis=0)
+    more_outputs[1::2] = 7
+    more_channels = np.concatenate([w, np.full_like(w, 7)], axis=1)
+    same = np.broadcast_to(w[:1], w.shape)
+    for view in (more_outputs[::2], more_channels[:, : w.shape[1]], same):
+        copied = dataclasses.replace(arrays, weight=np.ascontiguousarray(view))
+        grad_input, *_ = cases.backward(case, dataclasses.replace(arrays, weight=view))
+        wanted, *_ = cases.backward(case, copied)
+        cases.assert_exact(grad_input, wanted, case)
+        if size < 10:  # of larger planes phases may go through Winograd's algorithm, which rounds
+            cases.assert_exact(wanted, cases.expected_backward(case, copied)[0], case)
 
 
 def test_nan_reaches_exactly_its_gradients(threads):

@@ -126,7 +126,7 @@ void conv_grad_input(const Problem& forward, const T* grad_output, const T* w, c
   const Problem turned = with_turned_weights(forward);
   PhaseWeights<T> weights(turned, threads);
   if (weights.fit()) {
-    weights.pack(w);
+    weights.pack(w, forward.w);
     for_each_phase(forward, bias, grad_input, threads,
                    [&](Index i, const GradInputPhase&, T* dx) { weights.convolve(i, grad_output, bias, dx); });
     return;

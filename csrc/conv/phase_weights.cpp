@@ -95,7 +95,7 @@ void PhaseWeights<T>::pack_output(const T* w, Index g, Index o) const {
 }
 
 template <class T>
-void PhaseWeights<T>::pack(const T* w) {
+void PhaseWeights<T>::pack(const T* w, const WeightStrides& from) {
   const Kernels<T>& k = kernels().of<T>();
   packed_.emplace(static_cast<std::size_t>(elements_ + k.tile_vectors * k.lanes) * sizeof(T));
   const Index each = std::max<Index>(1, kTaskBytes / static_cast<Index>(sizeof(T)) / (p_.channels * p_.taps()));
@@ -104,7 +104,7 @@ void PhaseWeights<T>::pack(const T* w) {
   parallel_for(useful, tasks, [&](Index i) {
     for (Index o = i * each; o < std::min(outputs, (i + 1) * each); ++o) {
       const Index g = o / p_.outputs;
-      pack_output(w + g * p_.w.group + o % p_.outputs * p_.w.out, g, o % p_.outputs);
+      pack_output(w + g * from.group + o % p_.outputs * from.out, g, o % p_.outputs);
     }
   });
 }

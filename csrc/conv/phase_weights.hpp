@@ -29,8 +29,8 @@ class PhaseWeights {
   // Whether that is the best way: channels of dx go into the lanes in all phases, and none that matters is one for
   // Winograd's algorithm.
   bool fit() const { return elements_ > 0; }
-  // w: [output][channel][tap]
-  void pack(const T* w);
+  // Of w, where a kernel is [channel][tap] and `from` tells where kernels lie.
+  void pack(const T* w, const WeightStrides& from);
   // The phase's part of dx.
   void convolve(Index phase, const T* grad_output, const T* bias, T* dx) const;
 
