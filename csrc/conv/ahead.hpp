@@ -31,24 +31,25 @@ class Ahead {
 
   bool finished() const { return line_ >= lines_; }
 
-  // For the first of `tiles` tiles and those that can go on at an even pace, whose number this returns.
+  // For the first of `tiles` tiles and those that can go on at an even pace, whose number this returns; they ask for
+  // `each` lines side by side at two steps.
   template <class T>
-  Index give_share(Tile<T>& tile, Index tiles = 1) {
+  Index give_share(Tile<T>& tile, Index each, Index tiles) {
     tile.ahead = nullptr;
     tile.ahead_step = tile.next.ahead = 0;
     if (finished()) return tiles;
     const Index share = std::max<Index>(tile.depth / 2, 1);
     tile.ahead = first_ + row_ * step_ + line_ * kLine;
     tile.ahead_step = step_;
-    if (lines_ == 1) {
+    if (lines_ <= each) {
       tile.next.ahead = share * step_;
       tiles = std::min(tiles, ceil_div(rows_ - row_, share));
       row_ += tiles * share;
-      if (row_ >= rows_) ++line_;
+      if (row_ >= rows_) line_ = lines_;
     } else {
-      tile.next.ahead = kLine;
-      tiles = std::min(tiles, lines_ - line_);
-      line_ += tiles;
+      tile.next.ahead = each * kLine;
+      tiles = std::min(tiles, ceil_div(lines_ - line_, each));
+      line_ += tiles * each;
       if (line_ >= lines_ && row_ + share < rows_) {
         line_ = 0;
         row_ += share;

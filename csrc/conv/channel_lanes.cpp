@@ -174,7 +174,7 @@ class ChannelLanesTask {
     const Panels rows(images_ * rectangle_.pixels(), call_.kernels.tile_rows);
     Tile<T> tile = first;
     for (Index i = 0; i < rows.count; i += tile.tiles) {
-      tile.tiles = (weights.finished() ? input : weights).give_share(tile, rows.end_of_size(i) - i);
+      tile.tiles = (weights.finished() ? input : weights).give_share(tile, 1, rows.end_of_size(i) - i);
       tile.next.c = rows.size(i) * first.ldc;
       tile.row_offset = pixel_offset_ + rows.start(i);
       tile.c = first.c + rows.start(i) * first.ldc;

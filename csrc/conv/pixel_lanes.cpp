@@ -15,6 +15,8 @@
 namespace fastconv {
 namespace {
 
+constexpr Index kAheadLines = 2;  // that tiles with pixels in the lanes ask for at two steps
+
 template <class T>
 class PixelLanesTask {
  public:
@@ -158,7 +160,7 @@ class PixelLanesTask {
       const bool first = i == task_.first_panel, from_far = plan.raw_weights && j == 0;
       const Index size = plan.panels.size(i), end = std::min(plan.panels.end_of_size(i), task_.end_panel);
       if (from_far) ahead = raw_weights_ahead(b, i + 1);
-      tile.tiles = ahead.give_share(tile, first || from_far ? 1 : end - i);
+      tile.tiles = ahead.give_share(tile, kAheadLines, first || from_far ? 1 : end - i);
       tile.next.a = size * rows.ld;
       tile.next.b = 0;
       tile.next.bias = size;
@@ -179,7 +181,7 @@ class PixelLanesTask {
       if (plan.raw_weights) input = raw_weights_ahead(b, i + 1);
       for (Index j = 0; j < vectors_.count; j += tile.tiles) {
         const Index width = vectors_.size(j) * call_.kernels.lanes;
-        tile.tiles = (input.finished() ? weights : input).give_share(tile, whole_end(j) - j);
+        tile.tiles = (input.finished() ? weights : input).give_share(tile, kAheadLines, whole_end(j) - j);
         tile.next.b = b.depth() * width;
         tile.next.c = width;
         add(tile, rows, k, i, j, panel(j));
@@ -202,24 +204,44 @@ class PixelLanesTask {
     return part;
   }
 
-  // The pixels that add_panel packs next.
+  // The pixels that add_panel packs next, at last the first ones of the next task.
   Ahead pixels_after(Index k, Index j) const {
+    PixelRun next = part_of_run(j);
     if (++k == call_.plan.reduction.count()) {
       k = 0;
-      if (++j == vectors_.count) return {};
+      const Index width = next.count;
+      if (++j < vectors_.count) {
+        next = part_of_run(j);
+      } else {
+        next = next_run();
+        next.count = std::min(next.count, width);
+      }
     }
-    return pixels_ahead(call_.p, call_.a.x, part_of_run(j), call_.plan.reduction.block(k));
+    return pixels_ahead(k, next);
   }
-  // Those that add_block packs next, at last those of the run that follows.
+  // Those that add_block packs next, at last those of the next task.
   Ahead pixels_after(Index k) const {
+    return ++k < call_.plan.reduction.count() ? pixels_ahead(k, run_) : pixels_ahead(0, next_run());
+  }
+  Ahead pixels_ahead(Index k, const PixelRun& run) const {
+    return run.count > 0 ? fastconv::pixels_ahead(call_.p, call_.a.x, run, call_.plan.reduction.block(k)) : Ahead();
+  }
+
+  // What the next task meets, which comes to this thread unless its share ends; no pixels behind the last one.
+  PixelRun next_run() const {
+    const Problem& p = call_.p;
     PixelRun next = run_;
-    if (++k == call_.plan.reduction.count()) {
-      k = 0;
-      next.first += run_.count;
-      next.count = std::min(run_.count, call_.p.height().out * call_.p.width().out - next.first);
-      if (next.count <= 0) return {};
+    next.first += run_.count;
+    if (next.first >= p.height().out * p.width().out) {
+      next.first = 0;
+      const bool other_outputs = task_.end_panel < call_.plan.panels.count;
+      if (!other_outputs && ++next.od == p.depth().out) {
+        next.od = 0;
+        if (++next.g == p.groups) next.g = 0, ++next.n;
+      }
     }
-    return pixels_ahead(call_.p, call_.a.x, next, call_.plan.reduction.block(k));
+    next.count = next.n < p.batch ? std::min(call_.plan.block_width, p.height().out * p.width().out - next.first) : 0;
+    return next;
   }
 
   // The packed weights of the next block, or of the first one for the run that follows.
@@ -227,7 +249,9 @@ class PixelLanesTask {
     const Reduction& reduction = call_.plan.reduction;
     if (call_.packed == nullptr || reduction.count() == 1) return {};
     const Reduction::Block b = reduction.block(k + 1 < reduction.count() ? k + 1 : 0);
-    return {call_.weights(task_.g, b, task_.first_panel, nullptr), b.depth() * outputs()};
+    const Index lines = kAheadLines * static_cast<Index>(kCacheLine) / static_cast<Index>(sizeof(T));
+    return {call_.weights(task_.g, b, task_.first_panel, nullptr), ceil_div(b.depth() * outputs(), lines), lines,
+            lines};
   }
   Ahead raw_weights_ahead(const Reduction::Block& b, Index panel) const {
     return panel < task_.end_panel ? weight_panel_ahead(call_.p, call_.plan, raw(), b, panel) : Ahead();

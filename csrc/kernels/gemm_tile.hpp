@@ -16,6 +16,8 @@ namespace {
 
 using fastconv::Tile;
 
+constexpr std::ptrdiff_t kLineBytes = 64;
+
 enum class Lanes { kChannels, kChannelPairs, kPixels, kUnpackedPixels, kRawPixels, kFarPixels };
 
 // Two neighbours, over and over.
@@ -170,6 +172,8 @@ void gemm_tile(const Tile<T>& t) {
         if constexpr (L == Lanes::kChannelPairs) {
           ahead += ahead_step;
           __builtin_prefetch(ahead, 0, 2);
+        } else if constexpr (!kOffsets) {
+          __builtin_prefetch(ahead + kLineBytes, 0, 2);
         }
         step();
         ahead += ahead_step;
