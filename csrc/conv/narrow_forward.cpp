@@ -8,6 +8,7 @@
 #include "depthwise.hpp"
 #include "narrow_stage.hpp"
 #include "narrow_weights.hpp"
+#include "next_planes.hpp"
 
 namespace fastconv {
 namespace {
@@ -86,8 +87,10 @@ class NarrowTask {
       const T* const x = a_.x + n * p_.x.batch + g * p_.x.group + rooms_.in.start(i) * p_.x.channel;
       stage.copy(k_, x, oh, rooms_.in.size(i), x_at_, x_ + i * stage.elements());
     }
-    convolve(height);
     T* const y = a_.y + n * p_.y.batch + g * p_.y.group + oh * p_.y.space[kHeight];
+    if (plan_.blocks_h == 1) NextPlanes(y, p_.y, p_.outputs, p_.pixels()).ask_for_all();
+    next_ = planes_of(block + 1);
+    convolve(height);
     const ImageStrides planes = channels_as_groups(p_.y);
     for (Index o = 0; o < p_.outputs; o += k_.lanes) {
       const Index lanes = std::min<Index>(k_.lanes, p_.outputs - o), row = rooms_.out_row;
@@ -101,6 +104,13 @@ class NarrowTask {
     packed_ = g;
     rooms_.weights.pack(p_, a_.w + g * p_.w.group, p_.w.out, p_.w.in, weights_);
     if (a_.bias != nullptr) std::copy_n(a_.bias + g * p_.outputs, p_.outputs, bias_);
+  }
+
+  NextPlanes planes_of(Index block) const {
+    const Index n = block % p_.batch, g = block / p_.batch;
+    if (plan_.blocks_h > 1 || g >= p_.groups) return {};
+    const T* const x = a_.x + n * p_.x.batch + g * p_.x.group;
+    return {x, p_.x, p_.channels, p_.height().in * p_.width().in};
   }
 
   void convolve(Index rows) {
@@ -123,6 +133,7 @@ class NarrowTask {
       t.b_step = vectors * weights.row();
       t.sums = sums_ + panels.start(j) * k_.lanes;
       t.bias = a_.bias == nullptr ? nullptr : bias_ + panels.start(j) * k_.lanes;
+      next_.give_share(t);
       run_narrow_pixels(k_, vectors, together, t);
     }
   }
@@ -149,6 +160,7 @@ class NarrowTask {
   Workspace workspace_;
   T *x_, *sums_, *weights_, *bias_;
   Index *tap_, *a_offset_, *b_offset_, *x_at_, *y_at_;
+  NextPlanes next_;    // of the next block, where blocks are images
   Index packed_ = -1;  // whose weights are in weights_
 };
 

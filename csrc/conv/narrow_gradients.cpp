@@ -23,6 +23,7 @@
 #include "image_parts.hpp"
 #include "lane_stage.hpp"
 #include "narrow_weights.hpp"
+#include "next_planes.hpp"
 
 namespace fastconv {
 namespace {
@@ -31,9 +32,8 @@ constexpr Index kMost = 24;    // channels of a group, in and out
 constexpr Index kSide = 1024;  // of an image: no larger one fits
 constexpr Index kMostPhases = 16;
 constexpr Index kMostKernel = 7;
-constexpr Index kPixelsOfFold = 4096;         // whose sums are added up before they go to the totals
-constexpr Index kMostAhead = Index{1} << 15;  // elements
-constexpr Index kMostPixels = 256;            // summed in one chain, and whose dx waits for its way out
+constexpr Index kPixelsOfFold = 4096;  // whose sums are added up before they go to the totals
+constexpr Index kMostPixels = 256;     // summed in one chain, and whose dx waits for its way out
 
 // Taps of a kernel's row that meet the same columns of x, every `stride`th from `column` on: tap, tap - stride, ...,
 // for neighbouring columns of dY, the first of which is dy_column.
@@ -55,27 +55,6 @@ std::vector<TapRun> tap_runs(const Axis& w) {
   }
   return runs;
 }
-
-// Channels of an image that lie together: asked for while another one is computed.
-class NextPlanes {
- public:
-  NextPlanes() = default;
-  template <class T>
-  NextPlanes(const T* first, Index elements)
-      : at_(reinterpret_cast<const char*>(first)), end_(reinterpret_cast<const char*>(first + elements)) {}
-
-  template <class T>
-  void give_share(NarrowTile<T>& t) {
-    constexpr Index lines = 2 * 64;  // of an outer step
-    t.ahead = at_ < end_ ? at_ : nullptr;
-    t.ahead_step = at_ < end_ ? lines : 0;
-    at_ += t.ahead_step * t.outer * std::max<Index>(t.runs, 1) * ceil_div(t.rows, kMaxNarrowPixels);
-  }
-
- private:
-  const char* at_ = nullptr;
-  const char* end_ = nullptr;
-};
 
 template <class T>
 class NarrowGradients {
@@ -218,10 +197,9 @@ class NarrowGradients<T>::Task {
     return all;
   }
 
-  // Where planes are small and lie together; others are foreseen by hardware, or too much.
   NextPlanes next_planes(const T* from, const ImageStrides& s, Index channels, Index pixels, Index n, Index g) const {
-    if (from == nullptr || s.channel != pixels || g >= s_.p_.groups || channels * pixels > kMostAhead) return {};
-    return {from + n * s.batch + g * s.group, channels * pixels};
+    if (from == nullptr || g >= s_.p_.groups) return {};
+    return {from + n * s.batch + g * s.group, s, channels, pixels};
   }
 
   void grad_input(Index n, Index g) {

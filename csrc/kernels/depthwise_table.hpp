@@ -155,6 +155,7 @@ struct NarrowTile {
   std::ptrdiff_t ahead_step;
 };
 
+constexpr int kNarrowAhead = 4;        // lines that a tile asks for at each outer step
 constexpr int kMaxNarrowPixels = 14;   // rows of a tile of pixels
 constexpr int kMaxPixelVectors = 2;    // and its vectors
 constexpr int kMaxNarrowTaps = 3;      // or, of one vector, taps side by side: b_vector apart in b, a vector apart in a

@@ -28,7 +28,7 @@ inline constexpr int kNarrowChannels = NV == 1 && kLanes<T> >= 8 ? 8
                                                                  : 4;
 #endif
 
-// What will be read next is asked for, two lines at each of the outer steps. `step` is one of the inner steps.
+// What will be read next is asked for, some lines at each of the outer steps. `step` is one of the inner steps.
 template <class T, int MR, int NV, class F>
 inline __attribute__((always_inline)) void narrow_products(const NarrowTile<T>& t, const T* rows, const char*& ahead,
                                                            Vector<T> (&acc)[MR][NV], const F& step) {
@@ -36,8 +36,10 @@ inline __attribute__((always_inline)) void narrow_products(const NarrowTile<T>& 
   for (std::ptrdiff_t i = 0; i < t.outer; ++i, ahead += t.ahead_step) {
     const T* a = rows + t.a_offset[i];
     const T* b = t.b + t.b_offset[i];
-    __builtin_prefetch(ahead, 0, 2);
-    __builtin_prefetch(ahead + t.ahead_step / 2, 0, 2);
+#pragma GCC unroll 4
+    for (int l = 0; l < fastconv::kNarrowAhead; ++l) {
+      __builtin_prefetch(ahead + t.ahead_step / fastconv::kNarrowAhead * l, 0, 2);
+    }
     for (std::ptrdiff_t k = 0; k < inner; ++k, a += a_step, b += b_step) {
       b = opaque(b);  // vectors that the next step reads again are not worth moving between registers
       step(a, b, acc);
