@@ -28,20 +28,46 @@ bool in_place(const Problem& p, Orientation lanes) {
 }
 
 // Efficiencies: a lane's FMAs over these and what the orientation spends beside them, in cycles for
-// each element that is packed or stored (estimates, in line with measurements on Cascade Lake). An FMA unit pair does 2
-// * lanes products a cycle, so a packed weight brings pixels / (2 * lanes) cycles of arithmetic, a packed pixel outputs
-// / (2 * lanes), a stored sum depth / (2 * lanes).
+// each element that is packed or stored (estimates, in line with measurements on Cascade Lake and Zen 5). An FMA unit
+// pair does 2 * lanes products a cycle, so a packed weight brings pixels / (2 * lanes) cycles of arithmetic, a packed
+// pixel outputs / (2 * lanes), a stored sum depth / (2 * lanes).
 // Cycles to bring a weight into a row (pixels in the lanes) or into a vector of outputs.
 double row_cost(const Problem& p) {
   return reduction_contiguous(p) ? 0.1 : p.taps() == 1 ? 0.5 : kernels_backwards(p) ? 1.0 : 4.0;
 }
-double vector_cost(const Problem& p) {
+double vector_cost(const Problem& p, Index lanes) {
   if (p.w.out == 1) return 0.2;  // they lie in vectors already
-  return reduction_contiguous(p) ? 1.2 : kernels_backwards(p) ? 0.7 : 2.0;
+  return reduction_contiguous(p) ? 0.1 + 2.0 / static_cast<double>(lanes) : kernels_backwards(p) ? 0.7 : 2.0;
+}
+
+double weight_bytes(const Problem& p, std::size_t element) {
+  return static_cast<double>(p.groups * p.outputs) * static_cast<double>(p.channels * p.taps()) *
+         static_cast<double>(element);
+}
+bool weights_leave_l2(const Problem& p, std::size_t element) {
+  return weight_bytes(p, element) > static_cast<double>(caches().l2);
+}
+
+// What is left where each block of so many pixels fetches weights again that L2 does not hold: from L3 or, where they
+// are not packed for all blocks at once, from beyond.
+double weights_again(const Problem& p, Index lanes, std::size_t element, bool prepacked, double block) {
+  if (block >= static_cast<double>(p.batch) * static_cast<double>(p.pixels())) return 1;
+  const bool packed = prepacked || weight_bytes(p, element) <= static_cast<double>(kSharedWeights);
+  return share(block, 2.0 * static_cast<double>(lanes) * (packed ? 0.1 : 0.6));
+}
+
+// About how many pixels choose_rectangle puts together.
+double pixels_of_block(const Problem& p, Index element) {
+  const Index budget = caches().l2 / 2 / element, plane = p.height().out * p.width().out;
+  const Index stage = Stage::wanted(p) ? Stage::elements(p, p.height().out, p.width().out) : 1;
+  const Index blocks = std::max(ceil_div(plane, 512), ceil_div(stage, budget));
+  if (blocks > 1) return std::max(8.0, static_cast<double>(plane) / static_cast<double>(blocks));
+  const Index images = std::min({p.batch, std::max<Index>(1, 256 / plane), std::max<Index>(1, budget / stage)});
+  return static_cast<double>(plane) * static_cast<double>(images);
 }
 
 // Packing weights transposes them: read badly, written well.
-double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
+double channel_lanes_efficiency(const Problem& p, Index lanes, std::size_t element, bool prepacked) {
   const double rate = 2.0 * static_cast<double>(lanes);
   const double depth = static_cast<double>(p.channels * p.taps());
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
@@ -51,13 +77,17 @@ double channel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double narrow = p.outputs <= lanes ? 0.85 : p.outputs <= 2 * lanes ? 0.93 : 1;
   const double vectors = std::min(4.0, std::ceil(static_cast<double>(p.outputs) / static_cast<double>(lanes)));
   const double start = share(depth * 3 * vectors, 50);  // what a tile of 6 rows costs beside its products
+  const double again = weights_leave_l2(p, element) ? weights_again(p, lanes, element, prepacked,
+                                                                    pixels_of_block(p, static_cast<Index>(element)))
+                                                    : 1;
   return lane_use(p.outputs, lanes) * share(depth, rate * store) *
-         share(pixels, prepacked ? 0 : rate * vector_cost(p)) * share(fed, rate * stage) * narrow * start;
+         share(pixels, prepacked ? 0 : rate * vector_cost(p, lanes)) * again * share(fed, rate * stage) * narrow *
+         start;
 }
 
 // Packing pixels copies runs of a row, for all channels of a block: some dozen cycles for each, and more
 // for finding where it lies.
-double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
+double pixel_lanes_efficiency(const Problem& p, Index lanes, std::size_t element, bool prepacked) {
   const double rate = 2.0 * static_cast<double>(lanes);
   const double outputs = static_cast<double>(p.outputs);
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
@@ -76,8 +106,10 @@ double pixel_lanes_efficiency(const Problem& p, Index lanes, bool prepacked) {
   const double store = !direct ? share(depth, rate * 3) * share(std::min(pixels, 6.0 * static_cast<double>(lanes)), 16)
                        : !unbroken ? share(depth, 9)
                                    : 1;
+  const double most = std::min(static_cast<double>(p.height().out * p.width().out), 768.0);
+  const double again = weights_leave_l2(p, element) ? weights_again(p, lanes, element, prepacked, most) : 1;
   const double rows = std::min(1.0, outputs / 6);  // fewer leave the FMA units waiting for loads
-  return lane_use(p.height().out * p.width().out, lanes) * rows * store * share(outputs, rate * pack) *
+  return lane_use(p.height().out * p.width().out, lanes) * rows * store * again * share(outputs, rate * pack) *
          share(pixels, prepacked ? 0 : rate * row_cost(p));
 }
 
@@ -320,8 +352,9 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
   const bool small_stage =
       Stage::elements(p, 1, std::min<Index>(8, p.width().out)) <= kStageLimit / static_cast<Index>(sizeof(T));
   plan.staged = Stage::wanted(p);
-  const double channels = plan.staged && !small_stage ? 0 : channel_lanes_efficiency(p, lanes, prepacked);
-  const double pixels = pixel_lanes_efficiency(p, lanes, prepacked), raw = raw_pixels_efficiency(p, lanes, prepacked);
+  const double channels = plan.staged && !small_stage ? 0 : channel_lanes_efficiency(p, lanes, sizeof(T), prepacked);
+  const double pixels = pixel_lanes_efficiency(p, lanes, sizeof(T), prepacked);
+  const double raw = raw_pixels_efficiency(p, lanes, prepacked);
   plan.lanes = raw > std::max(pixels, channels) ? Orientation::kRawPixels
                : pixels > channels              ? Orientation::kPixelLanes
                                                 : Orientation::kChannelLanes;
