@@ -38,18 +38,21 @@ struct GradWeightPlan {
   Index taps_per_task, tap_tasks;      // all of them, but for enormous windows
   Index images;                        // of a pixel block; more than one where planes are small
   Index height, width;                 // of a pixel block
+  Index packed_height;                 // rows of it whose dY is packed at a time
   Index blocks_n, blocks_h, blocks_w;
-  Index pixels_together;  // of a block, that meet all rows before the others do
+  Index pixels_together;  // of those that are packed, that meet all rows before the others do
   Index parts;            // of the reduction
   bool staged;
 
   Index pixel_blocks(const Problem& p) const { return blocks_n * p.depth().out * blocks_h * blocks_w; }
   Index most_pixels() const { return images * height * width; }
+  Index most_packed() const { return images * packed_height * width; }
 };
 
 // A block's windows, for one channel, must fit the workspace. Enormous windows do not; then
 // grad_parameters.cpp goes tap by tap, and a block of one pixel always fits.
 constexpr Index kStageElements = Index{512} << 10;
+constexpr Index kGrownElements = Index{16} << 10;  // of a block that has grown, with all channels
 
 Index channel_stage(const Problem& p, Index height, Index width) {
   return Stage::elements(p, height, width) / p.channels;
@@ -73,6 +76,19 @@ void choose_pixel_block(const Problem& p, Index depth, GradWeightPlan& plan) {
   plan.blocks_h = ceil_div(oh, plan.height);
   plan.height = ceil_div(oh, plan.blocks_h);
   plan.blocks_n = ceil_div(p.batch, plan.images);
+  plan.packed_height = plan.height;
+}
+
+// Rows of x that two blocks meet are copied for both. Of few channels a larger block fits, whose dY is packed bit by
+// bit.
+void grow_pixel_block(const Problem& p, GradWeightPlan& plan) {
+  if (!plan.staged || plan.images > 1 || plan.packed_height == p.height().out) return;
+  const Index most = kGrownElements / p.channels;
+  while (plan.height < p.height().out && channel_stage(p, plan.height + plan.packed_height, plan.width) <= most) {
+    plan.height += plan.packed_height;
+  }
+  plan.blocks_h = ceil_div(p.height().out, plan.height);
+  plan.height = round_up(ceil_div(p.height().out, plan.blocks_h), plan.packed_height);
 }
 
 // Without taps the reduction runs along the pixels of a tile's channels, as they lie; unless those share cache sets.
@@ -132,6 +148,7 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   const int widest = plan.outputs.total <= 2 ? static_cast<int>(plan.outputs.total) : k.tile_vectors;
   const Index steps = reduction_depth(widest, sizeof(T) * static_cast<std::size_t>(k.lanes));
   choose_pixel_block(p, plan.together * steps, plan);
+  grow_pixel_block(p, plan);
 
   const Index panels = std::min<Index>(plan.outputs.count, 4);
   const Index width = panels * k.tile_vectors * plan.lanes;
@@ -147,7 +164,7 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
       p.flops() * (1.0 / static_cast<double>(p.channels) + 1.0 / static_cast<double>(p.outputs)) / 2 * sizeof(T);
   const bool far =
       p.taps() == 1 && bytes > 6 * static_cast<double>(caches().l2) && channels * width <= kSumsElements / 2;
-  plan.pixels_together = far ? ceil_div(plan.most_pixels(), 2) : plan.most_pixels();
+  plan.pixels_together = far ? ceil_div(plan.most_packed(), 2) : plan.most_packed();
 
   // Parts of the reduction by shape only; then tasks for the threads, which leave the bits alone.
   const Index pieces = std::max(plan.pixel_blocks(p), p.batch * p.pixels() / kPiece);
@@ -241,8 +258,7 @@ class GradWeightTask {
     std::fill_n(sums_, rows_ * width_, T(0));
     const Range blocks = blocks_of_part(plan.pixel_blocks(call_.p), plan.parts, task_.part);
     for (Index i = blocks.first; i < blocks.last; ++i) {
-      const Rectangle next = block_at(std::min(i + 1, blocks.last - 1)).r;
-      add_block(block_at(i), gradient_ahead(next), input_ahead(next));
+      add_block(block_at(i), block_at(std::min(i + 1, blocks.last - 1)).r);
     }
     if (plan.together > 1) join_pairs();
     store(gradient);
@@ -258,7 +274,7 @@ class GradWeightTask {
 
  private:
   // Of a tile: pixels, or pairs of them.
-  Index most_steps() const { return ceil_div(call_.plan.most_pixels(), call_.plan.together); }
+  Index most_steps() const { return ceil_div(call_.plan.most_packed(), call_.plan.together); }
   Index first_output() const { return first_lane_ / call_.plan.together; }
   Index outputs() const { return std::min(width_ / call_.plan.together, call_.p.outputs - first_output()); }
   Index stage_elements() const { return Stage::elements(problem_, call_.plan.height, call_.plan.width); }
@@ -283,7 +299,15 @@ class GradWeightTask {
     return {r, std::min(plan.images, p.batch - r.n)};
   }
 
-  void add_block(const Block& block, Ahead gradient, Ahead input) {
+  // Rows of a block that are packed together, from `top` on.
+  Rectangle packed_rows(const Rectangle& block, Index top) const {
+    Rectangle r = block;
+    r.oh += top;
+    r.height = std::min(call_.plan.packed_height, block.height - top);
+    return r;
+  }
+
+  void add_block(const Block& block, const Rectangle& next) {
     const GradWeightPlan& plan = call_.plan;
     const Problem& p = problem_;
     Rectangle r = block.r;
@@ -301,10 +325,20 @@ class GradWeightTask {
       if (m == 0) data = windows.data;
       if (!same) windows.pixel_offsets(p, r, windows.data - data, pixel_offset_ + m * r.pixels());
       if (!same && m == 0) windows.tap_offsets(p, {0, p.channels, task_.tap, task_.taps}, tap_offset_);
-      pack_panels(r, pixels, m * r.pixels());
     }
     for (Index i = 0; !same && plan.together > 1 && 2 * i < pixels; ++i) pixel_offset_[i] = pixel_offset_[2 * i];
-    multiply(data, pixels, gradient, input);
+
+    Ahead input = input_ahead(next);
+    for (Index top = 0; top < r.height; top += plan.packed_height) {
+      Rectangle rows = packed_rows(r, top);
+      const Index packed = rows.pixels(), then = top + plan.packed_height;
+      for (Index m = 0; m < images; ++m) {
+        rows.n = first_image + m;
+        pack_panels(rows, images * packed, m * packed);
+      }
+      Ahead gradient = gradient_ahead(then < r.height ? packed_rows(block.r, then) : packed_rows(next, 0));
+      multiply(data, pixel_offset_ + top * r.width, images * packed, gradient, input);
+    }
   }
 
   // The gradient and the input of a block, where each is one run of a channel: whole rows that join, or a part of the
@@ -343,18 +377,20 @@ class GradWeightTask {
     }
   }
 
-  // Meanwhile asks for the next block.
-  void multiply(const T* x, Index pixels, Ahead gradient, Ahead input) {
+  // Meanwhile asks for what comes next.
+  void multiply(const T* x, const Index* pixel_offset, Index pixels, Ahead& gradient, Ahead& input) {
     const Index together = call_.plan.together, steps = pixels / together;
     const Panels parts(steps, ceil_div(call_.plan.pixels_together, together));
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       for (Index j = 0; j < parts.count; ++j) {
-        multiply(x, steps, {parts.start(j), parts.start(j) + parts.size(j)}, i, gradient, input);
+        const Range part{parts.start(j), parts.start(j) + parts.size(j)};
+        multiply(x, pixel_offset + part.first, steps, part, i, gradient, input);
       }
     }
   }
   // A part of the block's steps, for one panel of dY.
-  void multiply(const T* x, Index steps, const Range& part, Index panel, Ahead& gradient, Ahead& input) {
+  void multiply(const T* x, const Index* pixel_offset, Index steps, const Range& part, Index panel, Ahead& gradient,
+                Ahead& input) {
     const GradWeightPlan& plan = call_.plan;
     const Panels rows(rows_, call_.kernels.tile_rows);
     const Index lane = plan.outputs.start(panel) * plan.lanes - first_lane_;
@@ -363,7 +399,7 @@ class GradWeightTask {
     tile.depth = part.size();
     tile.a = x;
     tile.b = dy_ + lane * steps + part.first * vectors * plan.lanes;
-    tile.k_offset = pixel_offset_ + part.first;
+    tile.k_offset = pixel_offset;
     tile.ldc = width_;
     tile.lanes = vectors * plan.lanes;
     tile.accumulate = true;

@@ -302,7 +302,7 @@ class RawGradTask {
 
 // The two algorithms' efficiencies: lanes in use, then the arithmetic beside what is spent on copying (raw) or
 // transposing (general) each element of dY, and on adding up the lanes of a finished sum (raw), in units of 2 * lanes
-// products a cycle.
+// products a cycle. Windows that overlap are loaded across lines, above all with a stride, whose columns lie apart.
 template <class T>
 bool grad_weight_raw_wins(const Problem& p) {
   const Kernels<T>& k = kernels().of<T>();
@@ -315,15 +315,19 @@ bool grad_weight_raw_wins(const Problem& p) {
   const double m = std::min<double>(k.dot_rows, static_cast<double>(p.outputs));
   const double n = std::min<double>(k.dot_columns, columns);
   const double steps = static_cast<double>(kSteps);
-  const double copies = plan.joined ? static_cast<double>(p.width().kernel) : 1;
+  const bool strided = p.height().stride * p.width().stride > 1;
+  const double copies =
+      static_cast<double>((plan.joined ? p.width().kernel : 1) * p.height().stride * p.width().stride);
   const double pixels = static_cast<double>(p.batch) * static_cast<double>(p.pixels());
-  const double raw = (plan.joined ? 1 : lane_use(width, k.lanes)) * std::min({1.0, m * n / (m + 2 * n), m * n / 8}) *
-                     share(steps * m * n / 2, 60) * share(columns, rate * 0.25) *
-                     share(static_cast<double>(p.outputs * p.taps()), rate * 0.25 * copies) *
-                     share(pixels / static_cast<double>(plan.parts), rate * 6);
+  const double tiles = (plan.joined ? 1 : lane_use(width, k.lanes)) * std::min({1.0, m * n / (m + 2 * n), m * n / 8}) *
+                       share(steps * m * n / 2, 60) *
+                       share(static_cast<double>(p.outputs * p.taps()), rate * 0.25 * copies);
   if (p.taps() > 1) {
-    return raw > lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) * share(columns, rate * 0.8);
+    const double general = lane_use(p.outputs, k.lanes) * std::min(1.0, columns / k.tile_rows) *
+                           share(columns, rate * 0.53) * (p.outputs <= k.lanes ? 0.65 : 1.0);
+    return tiles * share(columns, rate * 0.1) * (strided ? 0.71 : 0.82) > general;
   }
+  const double raw = tiles * share(columns, rate * 0.25) * share(pixels / static_cast<double>(plan.parts), rate * 6);
   // Without taps either factor may be transposed. Tiles of a single vector wait for their own sums.
   const Index packed = std::min(p.channels, p.outputs), rows = std::max(p.channels, p.outputs);
   const Index together = pixels_together<T>(p.outputs == packed ? p : swapped(p));
