@@ -3,10 +3,10 @@
 //     dx[S * i + r - 1, S * j + s - 1] += w[r, s] * dy[i, j]
 //     dW[r, s] += x[S * i + r - 1, S * j + s - 1] * dy[i, j]
 //
-// A vector is a strip of a row, or a short row of each of two planes. A row of dY, read at each of its shifts, meets
-// the three rows of x and dx around it. Those stay in registers until the last row of dY that reaches them has passed,
-// and so do all sums and weights of the plane: some thirty registers. Nothing is staged and nothing goes into other
-// lanes, since lanes outside of a plane are masked where a row is loaded or stored.
+// A vector is a strip of a row, or a short row of each of two planes. A row of dY, at each of its shifts, meets the
+// three rows of x and dx around it. Those stay in registers until the last row of dY that reaches them has passed, and
+// so do all sums and weights of the plane: some thirty registers. Nothing is staged: lanes outside of a plane are
+// masked where a row is loaded or stored, and a row that one vector holds is shifted there, not loaded again.
 #pragma once
 
 #include "shuffles.hpp"
@@ -20,11 +20,34 @@ namespace {
 using fastconv::PlanesOf;
 using fastconv::RollingGradients;
 
-// Lanes of a row: columns of one plane, or in the upper half of the vector those of a second one.
+template <class T>
+using HalfVector = typename Piece<T, kLanes<T> / 2>::type;
+
+// (Of floats: narrow planes of doubles go another way.)
+#if defined(__clang__)
+using HalfMemory = HalfVector<float>;
+#else
+using HalfMemory = float;
+#endif
+
+FASTCONV_INLINE HalfVector<float> load_half(const float* p, LaneMask<float> mask) {
+  return __builtin_ia32_loadups256_mask(reinterpret_cast<const HalfMemory*>(p), HalfVector<float>{},
+                                        static_cast<LaneMask<double>>(mask));
+}
+FASTCONV_INLINE void store_half(float* p, HalfVector<float> v, LaneMask<float> mask) {
+  __builtin_ia32_storeups256_mask(reinterpret_cast<HalfMemory*>(p), v, static_cast<LaneMask<double>>(mask));
+}
+template <int H, class V, int... I>
+FASTCONV_INLINE auto half_of(V v, Indices<I...>) {
+  return __builtin_shufflevector(v, v, (H * static_cast<int>(sizeof...(I)) + I)...);
+}
+
+// Lanes of a row: columns of one plane, or in the upper half of the vector those of a second one. Halves are loaded and
+// stored as such: a whole vector would nearly always cross a line.
 template <class T, int P>
 struct RowLanes {
   LaneMask<T> first, second;
-  std::ptrdiff_t distance;  // from the first plane to lane 0 of the second
+  std::ptrdiff_t distance;  // from the first plane to the second
 
   // Lanes from `begin` to `end` of those that a plane has; plane: from the first to the second, if it is a pair.
   RowLanes(std::ptrdiff_t begin, std::ptrdiff_t end, bool pair, std::ptrdiff_t plane) {
@@ -32,19 +55,35 @@ struct RowLanes {
     end = end < 0 ? 0 : end < most ? end : most;
     const unsigned bits = ((1U << end) - 1) & ~((1U << begin) - 1);
     first = static_cast<LaneMask<T>>(bits);
-    second = static_cast<LaneMask<T>>(pair ? bits << most : 0);
-    distance = plane - most;
+    second = static_cast<LaneMask<T>>(pair ? bits : 0);
+    distance = plane;
   }
 
   FASTCONV_INLINE Vector<T> read(const T* row) const {
-    const Vector<T> v = load_lanes(row, first);
-    return P == 1 ? v : load_lanes(row + distance, second, v);
+    if constexpr (P == 1) {
+      return load_lanes(row, first);
+    } else {
+      constexpr typename MakeIndices<kLanes<T>>::type order{};
+      return join_two(load_half(row, first), load_half(row + distance, second), order);
+    }
   }
   FASTCONV_INLINE void write(T* row, Vector<T> v) const {
-    store_lanes(row, v, first);
-    if (P > 1) store_lanes(row + distance, v, second);
+    if constexpr (P == 1) {
+      store_lanes(row, v, first);
+    } else {
+      constexpr typename MakeIndices<kLanes<T> / 2>::type order{};
+      store_half(row, half_of<0>(v, order), first);
+      store_half(row + distance, half_of<1>(v, order), second);
+    }
   }
 };
+
+// Of a vector that holds whole rows of P planes: each lane becomes its neighbour, By = -1 or 1 further, or zero.
+template <class T, int P, int By, int... I>
+FASTCONV_INLINE Vector<T> neighbours(Vector<T> v, Indices<I...>) {
+  constexpr int n = sizeof...(I), row = n / P;
+  return __builtin_shufflevector(v, Vector<T>{}, (I / row == (I + By + row) / row - 1 ? I + By : n)...);
+}
 
 // Columns of x and dx that meet a vector of dY, by their residues modulo S. Here they are a vector themselves.
 template <class T, int P, int S>
@@ -131,8 +170,9 @@ FASTCONV_INLINE void rolling_strip(const RollingGradients<T>& t, std::ptrdiff_t 
   const std::ptrdiff_t width = t.dy.width - at;
   const RowLanes<T, P> before(at == 0, width, pair, t.dy.plane), same(0, width, pair, t.dy.plane);
   const RowLanes<T, P> behind(0, width - 1, pair, t.dy.plane);
-  const Residues<T, P, S> x_lanes(t.x.width - S * at, pair, t.x.plane);
-  const Residues<T, P, S> dx_lanes(t.x.width - S * at, pair, t.dx.plane);
+  const std::ptrdiff_t x_width = S == 1 ? width : t.x.width - S * at;
+  const Residues<T, P, S> x_lanes(x_width, pair, t.x.plane), dx_lanes(x_width, pair, t.dx.plane);
+  const bool alone = P > 1 || t.dy.width <= kLanes<T>;  // in its row: what lies beside it is zero
   // What comes next is asked for in the order in which it lies, whatever the order of the strips.
   const std::ptrdiff_t strips = (t.dy.width + kLanes<T> - 1) / kLanes<T>, each = S * P * t.x.width / strips;
   const std::ptrdiff_t asked = at / kLanes<T> * t.dy.rows * each;
@@ -160,7 +200,15 @@ FASTCONV_INLINE void rolling_strip(const RollingGradients<T>& t, std::ptrdiff_t 
       if (!Dx || !Dw) __builtin_prefetch(dy + ahead(t.dy));  // for all gradients its planes have been summed before
       if (Dw) next_x += each;
       if (Dx) next_dx += each;
-      const Vector<T> shifted[3] = {S == 1 ? before.read(dy - 1) : Vector<T>{}, same.read(dy), behind.read(dy + 1)};
+      constexpr typename MakeIndices<kLanes<T>>::type order{};
+      Vector<T> shifted[3] = {{}, same.read(dy), {}};
+      if (alone) {
+        if (S == 1) shifted[0] = neighbours<T, P, -1>(shifted[1], order);
+        shifted[2] = neighbours<T, P, 1>(shifted[1], order);
+      } else {
+        if (S == 1) shifted[0] = before.read(dy - 1);
+        shifted[2] = behind.read(dy + 1);
+      }
       roll<T, Dx, Dw, S>(shifted, taps, rows);
       if (Dx && i > 0) dx_lanes.write(dx + above * t.dx.row, rows[0].dx);
       if (Dx && S == 2) dx_lanes.write(dx + (above + 1) * t.dx.row, rows[1].dx);
