@@ -261,16 +261,23 @@ class RollingSweep<T>::Task {
 
   void store(Index g, Index groups, Images images, double* gradient) {
     fold();
+    std::copy_n(totals_, groups * s_.taps_, gradient);
+    if (finite(totals_, kMostGroups * s_.taps_)) return;
     const double* from = totals_;
     for (Index i = 0; i < groups; ++i, from += s_.taps_, gradient += s_.taps_) {
-      bool finite = true;
-      for (Index k = 0; k < s_.taps_; ++k) finite &= from[k] - from[k] == 0.0;
-      if (finite) {
-        std::copy_n(from, s_.taps_, gradient);
-        continue;
-      }
+      if (finite(from, s_.taps_)) continue;
       for (Index k = 0; k < s_.taps_; ++k) gradient[k] = exact_tap_sum(p_, s_.a_.x, s_.a_.dy, g + i, images, 0, k);
     }
+  }
+
+  static bool finite(const double* v, Index n) {
+    double zeros[4] = {};  // or NaN
+    Index i = 0;
+    for (; i + 4 <= n; i += 4) {
+      for (Index j = 0; j < 4; ++j) zeros[j] += v[i + j] - v[i + j];
+    }
+    for (; i < n; ++i) zeros[0] += v[i] - v[i];
+    return zeros[0] + zeros[1] + zeros[2] + zeros[3] == 0.0;
   }
 
   const RollingSweep& s_;
