@@ -53,20 +53,27 @@ class ChannelLanes {
   template <class F>
   void run(bool separable, Workspace& workspace, F&& factors) {
     if (separable) fold_width(workspace);
-    for (Index oh = rows_.first; oh < rows_.last; ++oh) {
-      const Span h = span_of(a_.axis[kHeight], oh);
-      scale_ = kind_ == kFoldSum ? factors(oh) : nullptr;
-      if (depth_.empty() || h.empty()) {
-        store_nothing(oh, columns_.first, columns_.size());
-      } else if (separable) {
-        finish_row(oh, h);
-      } else {
-        fold_row(oh, h);
+    const Axis& height = a_.axis[kHeight];
+    for_each_run(height, rows_.first, rows_.last, [&](Index first, Index count, Span h) {
+      const Index most = separable || h.empty() ? 1 : rows_of_call();
+      for (Index done = 0, rows; done < count; done += rows, h.at += rows * height.stride) {
+        const Index oh = first + done;
+        rows = std::min(most, count - done);
+        scale_ = kind_ == kFoldSum ? factors(oh) : nullptr;
+        if (depth_.empty() || h.empty()) {
+          store_nothing(oh, columns_.first, columns_.size());
+        } else if (separable) {
+          finish_row(oh, h);
+        } else {
+          fold_rows(oh, rows, h);
+        }
       }
-    }
+    });
   }
 
  private:
+  static constexpr Index kCallElements = 1 << 12;  // outputs of a call of a kernel
+
   Fold<T> fold() const {
     Fold<T> f{};
     f.planes = 1;
@@ -105,13 +112,26 @@ class ChannelLanes {
     f.place_step[s] = a_.axis[s].dilation * a_.place_space[s];
   }
 
-  void fold_row(Index oh, const Span& h) const {
+  // Rows of outputs that share a call of a kernel, where few channels would make it short. What lies behind channels
+  // that no vector fits is written later, so there all of a row goes first.
+  Index rows_of_call() const {
+    if (a_.lanes < kernels_.lanes && a_.axis[kWidth].padded()) return 1;
+    return std::max<Index>(1, kCallElements / (columns_.size() * a_.lanes));
+  }
+
+  void fold_rows(Index oh, Index rows, const Span& h) const {
     const Axis &depth = a_.axis[kDepth], &height = a_.axis[kHeight];
     for_each_run(a_.axis[kWidth], columns_.first, columns_.last, [&](Index ow, Index count, const Span& w) {
-      if (w.empty()) return store_nothing(oh, ow, count);
+      for (Index i = 0; i < rows && w.empty(); ++i) store_nothing(oh + i, ow, count);
+      if (w.empty()) return;
       Fold<T> f = fold();
       set_width(f, depth_.at, h.at, w);
       set_output(f, oh, ow, count);
+      f.planes = rows;
+      f.src_plane = height.stride * a_.x_space[kHeight];
+      f.dst_plane = a_.y_space[kHeight];
+      f.place_plane = height.stride * a_.place_space[kHeight];
+      f.indices_plane = a_.indices_space[kHeight];
       set_taps(f, kDepth, depth_.count, depth.dilation * a_.x_space[kDepth]);
       set_taps(f, kHeight, h.count, height.dilation * a_.x_space[kHeight]);
       f.place = a_.place + offset_of(a_.place_space, depth_.at, h.at, w.at);

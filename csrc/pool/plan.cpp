@@ -28,6 +28,12 @@ bool worth_separating(const PoolProblem& p) {
          kernel(kDepth) * kernel(kHeight) * kernel(kWidth);
 }
 
+// A single window with many channels: its taps of one vector of them would be lines far apart, but rows of pixels are
+// met as they lie, if they are folded one after the other.
+bool lone_window(const PoolProblem& p, const PoolPlan& plan) {
+  return plan.road == Road::kChannelLanes && p.pixels() == 1 && p.height().kernel > 1 && p.width().dilation == 1;
+}
+
 // Vectors along a row: neighbours must be neighbours, or every second element.
 bool width_lanes_apply(const PoolProblem& p) {
   const Axis& w = p.width();
@@ -103,9 +109,17 @@ Index planes_of_block(const PoolProblem& p, const PoolPlan& plan, FoldKind kind,
   return planes;
 }
 
+// Channels of a block that keeps the folded rows of a single window.
+Index lone_lanes(const PoolProblem& p, const PoolPlan& plan, FoldKind kind, std::size_t element) {
+  const double pixel = workspace_of(p, plan, kind, element, kLaneBlock, 1, 1);
+  const Index fit = std::max<Index>(1, static_cast<Index>(kComfortable / pixel));
+  return kLaneBlock * std::min(fit, ceil_div(p.batch * p.channels, plan.threads * kLaneBlock));
+}
+
 void choose_lanes(const PoolProblem& p, PoolPlan& plan, FoldKind kind, std::size_t element, Index lanes) {
   const Index most = by_planes(plan)                  ? planes_of_block(p, plan, kind, element)
                      : plan.road == Road::kPlaneLanes ? lanes
+                     : lone_window(p, plan)           ? lone_lanes(p, plan, kind, element)
                      : plan.separable                 ? std::max(kLaneBlock, 2 * lanes)
                                                       : p.channels;
   plan.lanes = Panels(ceil_div(p.channels, most) == 1 ? p.channels : ceil_div(p.channels, most) * most, most);
@@ -135,7 +149,8 @@ PoolPlan plan_pool(const PoolProblem& p, FoldKind kind, int threads) {
   plan.threads = useful_threads(24 * moved, threads, threads);
   plan.road = road_of(p, kind, lanes, sizeof(T));
   plan.separable =
-      plan.road != Road::kRolling && worth_separating(p) && (plan.road == Road::kWidthLanes || p.width().dilation == 1);
+      (lone_window(p, plan) && kind != kFoldMaxPlaces) || (plan.road != Road::kRolling && worth_separating(p) &&
+                                                           (plan.road == Road::kWidthLanes || p.width().dilation == 1));
   plan.staged = staged(p, plan);
   choose_lanes(p, plan, kind, sizeof(T), lanes);
   if (plan.road != Road::kElements && !choose_block(p, plan, kind, sizeof(T), lanes)) {

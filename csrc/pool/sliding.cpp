@@ -150,7 +150,7 @@ bool applies(const PoolProblem& p, const ImageStrides& x, const ImageStrides& y)
   if (p.depth().in != 1 || p.depth().kernel != 1 || p.depth().out != 1 || !plain(h) || !plain(w)) return false;
   const bool channels = x.channel == 1 && y.channel == 1, slides = h.stride == 1 && w.stride == 1;
   if (taps < (channels && slides ? kFewestTaps : kFewInPlanes)) return false;
-  if (channels) return p.channels >= lanes;
+  if (channels) return p.channels >= lanes && p.pixels() > 1;
   return x.space[kWidth] == 1 && y.space[kWidth] == 1 && 2 * p.channels > lanes && (slides || w.stride > 2);
 }
 
