@@ -82,11 +82,24 @@ class Gather {
     }
     for (Index oh = existing_.first; oh < existing_.last; ++oh, from += p_.y.space[kHeight], to += pitch_) {
       const T* const factor = factors[oh] + inside_.first;
-      for (Index i = 0; i < inside_.size(); ++i) {
-        const T* pixel = from + i * p_.y.space[kWidth];
-        for (Index c = 0; c < lanes_; ++c) to[i * lanes_ + c] = pixel[c] * factor[i] + T(0);
+      for (Index i = 0, end; i < inside_.size(); i = end) {
+        for (end = i + 1; end < inside_.size() && factor[end] == factor[i];) ++end;
+        scale_pixels(from + i * p_.y.space[kWidth], end - i, factor[i], to + i * lanes_);
       }
     }
+  }
+
+  // As windows of one element give to it.
+  void scale_pixels(const T* from, Index count, T factor, T* to) const {
+    Unpool<T> u{};
+    const Index step = p_.y.space[kWidth];
+    const bool dense = step == lanes_;
+    u.dy = from, u.dy_step[1] = step;
+    u.dx = to, u.dx_step[1] = lanes_;
+    u.outer = 1, u.rows = dense ? 1 : count, u.n = dense ? count * lanes_ : lanes_;
+    for (Index& taps : u.taps) taps = 1;
+    u.scale = factor;
+    kernels_.unpool(u);
   }
 
   // Rows `first`, first + stride, ... of dx; if there are two kinds of rows, those between them as well.
