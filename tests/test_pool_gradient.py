@@ -258,12 +258,41 @@ def test_small_windows_with_channels_in_the_lanes(kernel, stride, padding, dtype
 
 @pytest.mark.parametrize(
     ("shape", "kernel", "stride"),
-    [((1, 40, 33, 900), 3, 2), ((1, 70, 61, 240), 3, 1), ((3, 5, 90, 31), 3, 1)],
+    [
+        ((1, 40, 33, 900), 3, 2),
+        ((1, 70, 61, 240), 3, 1),
+        ((3, 5, 90, 31), 3, 1),
+        ((2, 48, 61, 45), 3, 2),
+        ((1, 256, 30, 15), 3, 2),
+    ],
 )
 def test_channels_in_the_lanes_in_blocks(shape, kernel, stride, threads):
     """Of channels, where a row is long; and of rows, for several threads."""
     case = PoolCase("", shape, kernel, stride, 1, data_format="NHWC")
     check_found_and_saved(case)
+
+
+@pytest.mark.parametrize("kernel", [3, (14, 9)], ids=str)
+def test_channels_in_the_lanes_of_views(kernel, threads):
+    """Some channels, columns and rows of larger arrays."""
+    case = PoolCase("", (2, 32, 14, 9), kernel, 2, 0, data_format="NHWC")
+    x, g = case.integers()
+    expected = reference.max_pool2d_backward(g, x, **case.max_args)
+    average = reference.avg_pool2d_backward(g, x.shape, kernel, 2, data_format="NHWC")
+    views = [
+        ((2, 14, 9, 48), np.s_[..., 8:40]),
+        ((2, 14, 12, 48), np.s_[:, :, 1:10, 3:35]),
+        ((2, 28, 9, 48), np.s_[:, ::2, :, :32]),
+    ]
+    for shape, cut in views:
+        larger = np.full(shape, 99, np.float32)
+        larger[cut] = x
+        dy = np.repeat(g, 2, 3)[..., ::2]
+        for given in (g, dy):
+            dx = fastconv.max_pool2d_backward(given, larger[cut], **case.max_args)
+            cases.assert_exact(dx, expected, cut)
+            dx = fastconv.avg_pool2d_backward(given, x.shape, kernel, 2, data_format="NHWC")
+            np.testing.assert_allclose(dx, average, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("width", [6, 20, 40])
@@ -383,3 +412,52 @@ def test_whole_planes_are_summed_row_by_row(size, planes, dtype, threads):
             y = fastconv.avg_pool2d(a, size, divisor_override=1)
             cases.assert_exact(y[..., 0, 0], expected)
             assert np.signbit(y[1, 8])
+
+
+# ---- whole images, with channels in the lanes ---------------------------------------------------
+
+
+@pytest.mark.parametrize("what", SPECIALS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [(7, 7), (1, 5), (2, 2), (12, 13), (17, 18)], ids=str)
+def test_whole_images(size, dtype, what, threads):
+    """Channels that are less than a vector, some of them, and a few blocks of vectors."""
+    for channels in (3, 8, 19, 33, 64, 150, 515):
+        case = PoolCase("", (2, channels, *size), size, dtype=dtype, data_format="NHWC")
+        check_between_guards(case, what, channels)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [(7, 7), (1, 40), (70, 3)], ids=str)
+@pytest.mark.parametrize("channels", [8, 33, 130, 2100])
+def test_whole_images_of_averages(channels, size, dtype, threads):
+    """The same bits as of planes, forward and backward."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((2, *size, channels)).astype(dtype)
+    g = rng.standard_normal((2, 1, 1, channels)).astype(dtype)
+    g[..., :3] = -0.0
+    planes = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    wanted = fastconv.avg_pool2d(planes, size).transpose(0, 2, 3, 1)
+    most = fastconv.max_pool2d(planes, size).transpose(0, 2, 3, 1)
+    gradient = fastconv.avg_pool2d_backward(g.transpose(0, 3, 1, 2), planes.shape, size)
+    for side in guard.SIDES:
+        a, b = guard.array(x, side), guard.array(g, side)
+        cases.assert_exact(fastconv.avg_pool2d(a, size, data_format="NHWC"), wanted)
+        cases.assert_exact(fastconv.max_pool2d(a, size, data_format="NHWC"), most)
+        dx = fastconv.avg_pool2d_backward(b, x.shape, size, data_format="NHWC")
+        cases.assert_exact(dx, gradient.transpose(0, 2, 3, 1))
+        assert not np.signbit(dx[dx == 0]).any()
+
+
+@pytest.mark.parametrize("channels", [16, 130])
+def test_indices_of_whole_images_may_be_anybodys(channels):
+    x = np.zeros((2, 7, 7, channels), np.float32)
+    g = np.random.default_rng(8).integers(1, 9, (2, 1, 1, channels)).astype(np.float32)
+    indices = np.random.default_rng(9).integers(-1, 49, g.shape)
+    expected = (np.arange(49).reshape(1, 7, 7, 1) == indices) * g
+    dx = fastconv.max_pool2d_backward(g, x, 7, indices=indices, data_format="NHWC")
+    cases.assert_exact(dx, expected.astype(np.float32))
+    for wrong in (49, -2, 2**32 + 3, 3 - 2**32):
+        indices[1, 0, 0, channels - 2] = wrong
+        with pytest.raises(ValueError, match="indices"):
+            fastconv.max_pool2d_backward(g, x, 7, indices=indices, data_format="NHWC")

@@ -151,8 +151,9 @@ struct StripGradient : GradientPlanes<T> {
 
 // Channels in the lanes, without cells. A row of windows whose `taps` lie tap_step apart, windows step apart: the
 // maximum of each, and its place, the earliest of equal ones, where a tap's place is the one at `place`, laid out as
-// value, or 0 if that is null, plus tap_place for each tap, plus first_place and window_place for each window. best may
-// be null.
+// value, or 0 if that is null, plus tap_place for each tap, plus first_place and window_place for each window. NaN is
+// the largest, if `careful`; else it is not expected, and without places the result is false if there is one (or inf as
+// well as -inf). best may be null where there are places.
 template <class T>
 struct LaneWinners {
   const T* value;
@@ -161,6 +162,7 @@ struct LaneWinners {
   PlaceOf<T> tap_place, first_place, window_place;
   T* best;
   PlaceOf<T>* winner;  // windows lie `lanes` apart, here and in best
+  bool careful;
 };
 
 // The places that saved `indices` name, of a row of windows of taps[0] rows of taps[1] elements. The first window's
@@ -174,14 +176,15 @@ struct SavedLanes {
 };
 
 // Pixels of dx, each held by a rectangle of windows, of which the next pixel's is one window further on: the sum of the
-// dy of those whose winner has the pixel's place. Windows of a row lie `lanes` apart at `place`, dy_step apart at dy.
+// dy of those whose winner has the pixel's place. Windows of a row lie window_step apart at `place`, dy_step apart at
+// dy; 0 if the next pixel is held by the same one.
 constexpr int kMostHolders = 8;
 template <class T>
 struct LaneGather {
   int rows, columns;
   const PlaceOf<T>* place[kMostHolders];
   const T* dy[kMostHolders];
-  std::ptrdiff_t dy_step, pixels, lanes, first, place_step;
+  std::ptrdiff_t window_step, dy_step, pixels, lanes, first, place_step;
   T* dx;
   std::ptrdiff_t dx_step;
 };
@@ -236,7 +239,7 @@ struct CellKernels {
   void (*deliver)(const Deliver<T>&);
   bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
   bool (*strip_gradient[kRollGradientWindows])(const StripGradient<T>&);  // null where roll_gradient finds maxima
-  void (*lane_winners)(const LaneWinners<T>&);
+  bool (*lane_winners)(const LaneWinners<T>&);
   bool (*saved_lanes)(const SavedLanes<T>&);  // whether every window's place is one of its elements, or -1
   void (*gather_lanes)(const LaneGather<T>&);
   void (*whole_plane_maxima)(const WholePlanes<T>&);

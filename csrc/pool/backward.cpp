@@ -230,12 +230,13 @@ bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indice
   const GradientArrays<T> arrays{kFoldMaxPlaces, x, indices, dy, dx};
   const GradientPlan plan = plan_gradient(p, arrays, threads);
   // Saved indices may be anybody's: one outside its window needs a scatter.
-  if (whole_planes_gradient(p, arrays, threads)) return true;
+  if (whole_planes_gradient(p, arrays, threads) || whole_images_gradient(p, arrays, threads)) return true;
   if constexpr (std::is_same_v<T, float>) {
     if (large_window_gradient(p, arrays, plan.threads)) return true;
   }
   if (indices != nullptr && (short_outputs<T>(p) || short_rows<T>(p))) return scatter_all(p, plan, arrays);
-  if (roll_gradient(p, arrays, plan.threads) || lane_gradient(p, arrays, plan.threads)) return true;
+  if (roll_gradient(p, arrays, plan.threads)) return true;
+  if (lane_gradient(p, arrays, plan.threads)) return true;
   if (indices == nullptr && worth_routing(p) && route_gradient(p, arrays, plan.threads)) return true;
   if (unpool_gradient(p, arrays, plan.threads).value_or(false)) return true;
   if (!single_windows(p)) return scatter_all(p, plan, arrays);
@@ -261,8 +262,8 @@ void avg_pool_backward(const PoolProblem& given, const T* dy, T* dx, int threads
   const GradientPlan plan = plan_gradient(p, arrays, threads);
   if (single_windows(p)) {
     spread_window(p, arrays, threads);
-  } else if (sliding_gradient(p, arrays, plan.threads) || rolling_average_gradient(p, arrays, plan.threads) ||
-             unpool_gradient(p, arrays, plan.threads)) {
+  } else if (whole_images_gradient(p, arrays, threads) || sliding_gradient(p, arrays, plan.threads) ||
+             rolling_average_gradient(p, arrays, plan.threads) || unpool_gradient(p, arrays, plan.threads)) {
     return;
   } else if (plan.gather) {
     gather_all(p, plan, arrays);

@@ -115,6 +115,11 @@ bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
 template <class T>
 bool rolling_average_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
+// All of dx, of windows that are whole images with channels in the lanes; false if these are others, or a saved index
+// lies outside its image.
+template <class T>
+bool whole_images_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
 // Some lanes of an image become 0.
 template <class T>
 void zero_gradient(const PoolProblem& p, T* dx, Index lanes);

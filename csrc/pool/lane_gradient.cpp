@@ -54,6 +54,16 @@ class LaneGradient {
 
   // False if a saved index is not its window's.
   bool run(const Range& rows) {
+    const bool done = try_run(rows);
+    if (done || indices_ != nullptr) return done;
+    careful_ = true;
+    folded_from_ = folded_to_ = 0;
+    return try_run(rows);
+  }
+
+ private:
+  // False also where there is NaN, until that is expected.
+  bool try_run(const Range& rows) {
     const Axis& h = p_.height();
     const Holders holders{h};
     const Range windows{std::max<Index>(holders.first(rows.first), 0), std::min(holders.last(rows.last - 1), h.out)};
@@ -62,8 +72,8 @@ class LaneGradient {
     for (Index oh = windows.first; oh < windows.last; ++oh) {
       if (indices_ != nullptr) {
         valid &= take(oh);
-      } else {
-        find(oh);
+      } else if (!find(oh)) {
+        return false;
       }
       const Index until = oh + 1 == windows.last ? rows.last : std::min(h.input_of(oh + 1, 0), rows.last);
       for (; row < until; ++row) gather(row);
@@ -72,7 +82,6 @@ class LaneGradient {
     return valid;
   }
 
- private:
   P* winners(Index oh) const { return winners_ + oh % most_holders(p_.height()) * pitch_; }
 
   bool take(Index oh) const {
@@ -92,16 +101,18 @@ class LaneGradient {
     return valid;
   }
 
-  void find(Index oh) {
+  // False if there is NaN, unless that is expected.
+  bool find(Index oh) {
     const Span h = span_of(p_.height(), oh);
-    if (h.at + h.count > folded_to_) fold_to(h);
+    if (h.at + h.count > folded_to_ && !fold_to(h)) return false;
     const Index at = (h.at - folded_from_) * pitch_, width = p_.width().in;
     kernels_.lane_winners({folded_ + at, columns_ + at, h.count, pitch_, lanes_, p_.width().out, lanes_,
-                           static_cast<P>(width), static_cast<P>(h.at * width), 0, nullptr, winners(oh)});
+                           static_cast<P>(width), static_cast<P>(h.at * width), 0, nullptr, winners(oh), careful_});
+    return true;
   }
 
   // Rows of x up to the end of `h`, along the width; the places are columns.
-  void fold_to(const Span& h) {
+  bool fold_to(const Span& h) {
     const Index end = h.at + h.count;
     if (end - folded_from_ > folded_rows(p_.height())) {
       const Index kept = std::max<Index>(0, folded_to_ - h.at), first = h.at - folded_from_;
@@ -111,18 +122,22 @@ class LaneGradient {
       }
       folded_from_ = h.at;
     }
-    for (folded_to_ = std::max(folded_to_, h.at); folded_to_ < end; ++folded_to_) fold_row(folded_to_);
+    bool known = true;
+    for (folded_to_ = std::max(folded_to_, h.at); folded_to_ < end; ++folded_to_) known &= fold_row(folded_to_);
+    return known;
   }
 
-  void fold_row(Index row) const {
+  bool fold_row(Index row) const {
     const Axis& width = p_.width();
     const Index to = (row - folded_from_) * pitch_, pixel = p_.x.space[kWidth];
+    bool known = true;
     for_each_run(width, 0, width.out, [&](Index ow, Index count, const Span& w) {
       const Index at = to + ow * lanes_;
-      kernels_.lane_winners({x_ + offset_of(p_.x, 0, row, w.at), nullptr, w.count, pixel, width.stride * pixel, count,
-                             lanes_, 1, static_cast<P>(w.at), static_cast<P>(width.stride), folded_ + at,
-                             columns_ + at});
+      known &= kernels_.lane_winners({x_ + offset_of(p_.x, 0, row, w.at), nullptr, w.count, pixel, width.stride * pixel,
+                                      count, lanes_, 1, static_cast<P>(w.at), static_cast<P>(width.stride),
+                                      folded_ + at, columns_ + at, careful_});
     });
+    return known;
   }
 
   // A row of dx: the pixels of each residue of the stride are held by as many windows, except those at the ends.
@@ -151,7 +166,7 @@ class LaneGradient {
       g.place[i] = winners(rows.first + i) + columns.first * lanes_;
       g.dy[i] = dy_ + offset_of(p_.y, 0, rows.first + i, columns.first);
     }
-    g.dy_step = p_.y.space[kWidth];
+    g.window_step = lanes_, g.dy_step = p_.y.space[kWidth];
     g.pixels = count, g.lanes = lanes_;
     g.first = row * p_.width().in + iw, g.place_step = p_.width().stride;
     g.dx = dx_ + offset_of(p_.gradient, 0, row, iw);
@@ -160,7 +175,8 @@ class LaneGradient {
   }
 
   const PoolProblem& p_;
-  Index lanes_, pitch_;  // elements of a row of windows
+  bool careful_ = false;  // NaN counts
+  Index lanes_, pitch_;   // elements of a row of windows
   const T *x_, *dy_;
   T* dx_;
   const Index* indices_;
