@@ -272,6 +272,21 @@ def test_channels_in_the_lanes_in_blocks(shape, kernel, stride, threads):
     check_found_and_saved(case)
 
 
+@pytest.mark.parametrize("what", SPECIALS)
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("padding", [0, 1, (1, 0), (0, 1)], ids=str)
+def test_strided_windows_of_whole_vectors_of_channels(padding, ceil_mode, what, threads):
+    """Each row of windows gives to rows of the one before; what no window holds is 0."""
+    rng = np.random.default_rng(7)
+    for channels in (16, 48):
+        for width in (3, 4, 5, 12, 17):
+            case = PoolCase(
+                "", (2, channels, int(rng.integers(3, 32)), width), 3, 2, padding,
+                ceil_mode=ceil_mode, data_format="NHWC",
+            )  # fmt: skip
+            check_between_guards(case, what, width)
+
+
 @pytest.mark.parametrize("kernel", [3, (14, 9)], ids=str)
 def test_channels_in_the_lanes_of_views(kernel, threads):
     """Some channels, columns and rows of larger arrays."""

@@ -189,6 +189,25 @@ struct LaneGather {
   std::ptrdiff_t dx_step;
 };
 
+// A row of 3x3 windows with stride 2, channels in the lanes: what it gives to the three rows of dx that it holds, with
+// maxima found from three rows of x. `lanes` are a multiple of a vector's, pixels of a row its step apart. The first
+// window starts `pad` (0 or 1) before a row of `width` pixels. What earlier rows of windows gave to the first row of dx
+// is `known`, which may be that row. A row of padding is a pixel of -inf with a step of 0, and one of dx that is not
+// wanted any pixel with a step of 0.
+template <class T>
+struct LaneStrips {
+  const T* x[3];
+  std::ptrdiff_t x_step[3];
+  T above;  // NaN if the first row is padding, else 0
+  const T* known;
+  std::ptrdiff_t known_step;
+  T* dx[3];
+  std::ptrdiff_t dx_step[3];
+  const T* dy;
+  std::ptrdiff_t dy_step;
+  std::ptrdiff_t windows, width, pad, lanes;
+};
+
 // Planes of `size` contiguous elements, at least a vector's, that are one window each: their maxima y, and unless
 // `indices` is null where they lie; or from dy the gradient dx, of planes without gaps between.
 template <class T>
@@ -240,6 +259,7 @@ struct CellKernels {
   bool (*roll_gradient[kRollGradientWindows])(const RollGradient<T>&);
   bool (*strip_gradient[kRollGradientWindows])(const StripGradient<T>&);  // null where roll_gradient finds maxima
   bool (*lane_winners)(const LaneWinners<T>&);
+  bool (*lane_strips)(const LaneStrips<T>&);  // false if some x is NaN (or inf and another -inf); or null
   bool (*saved_lanes)(const SavedLanes<T>&);  // whether every window's place is one of its elements, or -1
   void (*gather_lanes)(const LaneGather<T>&);
   void (*whole_plane_maxima)(const WholePlanes<T>&);

@@ -2,6 +2,7 @@
 #include "cell_rows.hpp"
 #include "column_gradient.hpp"
 #include "lane_gradient.hpp"
+#include "lane_strips.hpp"
 #include "line_winners.hpp"
 #include "part.hpp"
 #include "roll_gradient.hpp"
@@ -31,6 +32,7 @@ constexpr fastconv::CellKernels<T> cells() {
   k.roll_gradient[fastconv::kGradient3x3Stride2] = roll_gradient<T, 3, 2>;
   if constexpr (kByStrips<T, 2, 2>) k.strip_gradient[fastconv::kGradient2x2Stride2] = strip_gradient<T, 2>;
   if constexpr (kByStrips<T, 3, 2>) k.strip_gradient[fastconv::kGradient3x3Stride2] = strip_gradient<T, 3>;
+  if constexpr (kLaneStrips<T>) k.lane_strips = lane_strips<T>;
   k.lane_winners = lane_winners<T>;
   k.saved_lanes = saved_lanes<T>;
   k.gather_lanes = gather_lanes<T>;

@@ -236,7 +236,7 @@ bool max_pool_backward(const PoolProblem& given, const T* x, const Index* indice
   }
   if (indices != nullptr && (short_outputs<T>(p) || short_rows<T>(p))) return scatter_all(p, plan, arrays);
   if (roll_gradient(p, arrays, plan.threads)) return true;
-  if (lane_gradient(p, arrays, plan.threads)) return true;
+  if (lane_strips_gradient(p, arrays, plan.threads) || lane_gradient(p, arrays, plan.threads)) return true;
   if (indices == nullptr && worth_routing(p) && route_gradient(p, arrays, plan.threads)) return true;
   if (unpool_gradient(p, arrays, plan.threads).value_or(false)) return true;
   if (!single_windows(p)) return scatter_all(p, plan, arrays);

@@ -103,6 +103,11 @@ bool roll_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads
 template <class T>
 bool lane_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
 
+// The same of 3x3 windows with stride 2 and channels in the lanes, of whole vectors, float32 only; false if these are
+// others, or there is NaN.
+template <class T>
+bool lane_strips_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
+
 // The same of windows that are whole planes, of maxima that are found again; false if these are others.
 template <class T>
 bool whole_planes_gradient(const PoolProblem& p, const GradientArrays<T>& a, int threads);
