@@ -113,12 +113,20 @@ bool large_window_gradient(const PoolProblem& p, const GradientArrays<T>& a, int
   std::atomic<bool> by_columns = taps_of(p) > kFewTaps && columns > 0 && columns <= kComfortable && counts(in_dx);
   if (!counts(place) || bytes > kMaxWorkspace / 2) return false;
   const std::size_t most = std::max(needed + bytes, by_columns ? columns : 0);
+  // All channels of a row at once: a vector's alone are a line here and a line there.
+  const bool zeroed = by_columns && s.channel == 1 && s.space[kWidth] == p.channels;
+  if (zeroed) {
+    parallel_for(threads, p.batch * p.height().in, [&](Index row) {
+      T* const dx = a.dx + row / p.height().in * s.batch + row % p.height().in * s.space[kHeight];
+      std::fill_n(dx, p.width().in * p.channels, T(0));
+    });
+  }
   for_each_group(p, k.lanes, most, threads, [&](Index batch, Index first, Index lanes, Workspace& workspace) {
     const T* const dy = a.dy + batch * p.y.batch + first * p.y.channel;
     T* const dx = a.dx + batch * s.batch + first * s.channel;
     if (by_columns.load(std::memory_order_relaxed)) {
       Workspace of_columns(columns);  // the same memory
-      zero_gradient(p, dx, lanes);
+      if (!zeroed) zero_gradient(p, dx, lanes);
       const T* const x = a.x + batch * p.x.batch + first * p.x.channel;
       SlidingColumns<T> sliding(p, x, dy, lanes, in_dx, of_columns);
       const bool done = sliding.add_to(dx);
