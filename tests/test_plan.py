@@ -148,3 +148,27 @@ def test_the_output_that_the_plan_counts_is_the_one_that_is_made():
         flops = plan_of(case).flops
         y = cases.conv(case, case.normal())
         assert flops == 2 * y.size * math.prod(case.weight[1:])
+
+
+PIXELS, CHANNELS = "output pixels", "output channels"
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "stride", "lanes"),
+    [
+        # Weights that fit any L2, so that the table holds on all machines.
+        # Many pixels, one tap: they lie in the lanes as they are.
+        ((1, 64, 56, 56), (256, 64, 1, 1), 1, PIXELS),
+        # Strided windows: pixels would be gathered, weights are transposed once for all of them.
+        ((1, 32, 14, 14), (128, 32, 3, 3), 2, CHANNELS),
+        ((1, 64, 28, 28), (64, 64, 3, 3), 2, CHANNELS),
+        # Nine pixels would leave lanes empty.
+        ((1, 128, 3, 3), (128, 128, 1, 1), 1, CHANNELS),
+    ],
+)
+def test_what_lies_in_the_lanes(shape, weight, stride, lanes):
+    if CONFIG["isa"]["chosen"] not in ("avx2", "avx512"):
+        pytest.skip("the table is for vectors of 8 and 16")
+    padding = weight[-1] // 2
+    plan = fastconv.conv2d_plan(shape, weight, stride, padding, algorithm="direct")
+    assert f"lanes:  {lanes}\n" in str(plan)

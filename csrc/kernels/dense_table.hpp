@@ -48,8 +48,8 @@ struct Tile {
   bool relu;             // after the bias
   bool far;              // C lies beyond the caches: ask for it early
   const T* bias;         // or null: per lane for channels in lanes, else per row
-  // What will be read after this tile: a line to ask for at every second step of the reduction (with pixels in the lanes
-  // two, side by side), or null. Asked for in bursts, the lines would block the loads that the tile itself needs.
+  // What will be read after this tile: a line to ask for at every second step of the reduction (with pixels in the
+  // lanes two, side by side), or null. Asked for in bursts, the lines would block the loads that the tile itself needs.
   const void* ahead;
   std::ptrdiff_t ahead_step;  // bytes from a line to the next; of far pixels, from a vector to one that comes later
   // Channels in lanes only: after so many lines (of pairs, twice as many, as each step asks for one) there is a jump of
