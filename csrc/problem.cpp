@@ -28,7 +28,7 @@ ImageStrides dense_strides(Index groups, Index channels, const std::array<Index,
 Index output_size(Index in, Index pad_before, Index pad_after, const Axis& axis, bool ceil_mode) {
   const Index span = checked_add(checked_multiply(axis.dilation, axis.kernel - 1), 1);
   const Index room = checked_add(checked_add(in, pad_before), pad_after) - span;
-  if (room < 0) return 0;
+  if (room < 0) return ceil_mode && room > -axis.stride ? 1 : 0;
   Index out = (axis.stride == 1 ? room : room / axis.stride) + 1;  // most are 1, and divisions are slow
   // out * stride stays below room + stride; compared without that sum, which could overflow.
   if (ceil_mode && room % axis.stride != 0 && room - room % axis.stride < in + pad_before - axis.stride) {

@@ -239,6 +239,38 @@ def test_strided_layers_whose_kernels_lie_apart(kernel, size, groups, dtype, thr
             cases.assert_exact(wanted, cases.expected_backward(case, copied)[0], case)
 
 
+VIEWS = {
+    "wider": lambda x: np.pad(x, [(0, 0)] * 3 + [(0, 5)], constant_values=7)[..., :-5],
+    "reversed": lambda x: x[:, :, ::-1].copy()[:, :, ::-1],
+    "same": lambda x: np.broadcast_to(x[:, :, :1], x.shape),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        ConvCase("", (1, 3, 6, 26), (17, 3, 1, 1)),
+        ConvCase("", (1, 3, 16, 26), (16, 3, 1, 1), (3, 1)),
+        ConvCase("", (3, 15, 16, 26), (85, 3, 1, 1), (3, 1), groups=5),
+        ConvCase("", (3, 6, 3, 35), (32, 6, 1, 1)),
+        ConvCase("", (2, 5, 9, 20), (8, 5, 1, 1)),
+        ConvCase("", (2, 4, 7, 39), (12, 4, 3, 3), padding=1),
+    ],
+    ids=str,
+)
+def test_rows_of_the_input_that_lie_apart(case, view, dtype, threads):
+    """Few outputs: vectors of pixels run on over rows where these join, and only there."""
+    case = case.replace(dtype=dtype)
+    arrays = case.integers()
+    x = VIEWS[view](arrays.input)
+    copied = dataclasses.replace(arrays, input=np.ascontiguousarray(x))
+    found = cases.backward(case, dataclasses.replace(arrays, input=x))
+    for grad, wanted in zip(found, cases.expected_backward(case, copied), strict=True):
+        cases.assert_exact(grad, wanted, case)
+
+
 def test_nan_reaches_exactly_its_gradients(threads):
     case = ConvCase("", (2, 3, 9, 11), (5, 3, 3, 3), padding=1, stride=2)
     a = case.integers()

@@ -210,7 +210,10 @@ class RawGradTask {
   bool in_place() const {
     return whole() && p_.y.space[kWidth] == 1 && (!plan_.joined || p_.y.space[kHeight] == p_.width().out);
   }
-  bool reads_x() const { return in_place() && reads_in_place<T>(p_); }
+  bool reads_x() const {
+    const bool rows_join = p_.height().out == 1 || p_.x.space[kHeight] == p_.width().out;
+    return in_place() && reads_in_place<T>(p_) && (!plan_.joined || rows_join);
+  }
   bool dense_pixels() const { return p_.pointwise() && p_.x.space[kWidth] == 1; }
 
   void copy_gradient(const T* dy, Index rows, Index columns) {

@@ -29,9 +29,12 @@ bool worth_separating(const PoolProblem& p) {
 }
 
 // A single window with many channels: its taps of one vector of them would be lines far apart, but rows of pixels are
-// met as they lie, if they are folded one after the other.
+// met as they lie, if they are folded one after the other. The folded rows stay in L2.
 bool lone_window(const PoolProblem& p, const PoolPlan& plan) {
-  return plan.road == Road::kChannelLanes && p.pixels() == 1 && p.height().kernel > 1 && p.width().dilation == 1;
+  constexpr Index kMostRows = 1024;
+  const Index height = p.height().kernel, depth = p.depth().kernel;
+  return plan.road == Road::kChannelLanes && p.pixels() == 1 && height > 1 && height <= kMostRows &&
+         depth <= kMostRows / height && p.width().dilation == 1;
 }
 
 // Vectors along a row: neighbours must be neighbours, or every second element.
