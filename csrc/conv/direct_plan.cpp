@@ -193,8 +193,9 @@ void choose_rectangle(const Problem& p, DirectPlan& plan) {
 }
 
 // Where the panels of a few blocks cannot be shared out evenly, smaller blocks of pixels are, if that is more even.
-void even_out(const Problem& p, Index threads, DirectPlan& plan) {
-  constexpr Index kFewestPixels = 24;  // in a block, for which a panel of weights is brought from L3
+void even_out(const Problem& p, bool prepacked, Index threads, DirectPlan& plan) {
+  // In a block, for which a panel of weights is brought from L3 and, if it is packed now, from the other threads.
+  const Index fewest_pixels = prepacked ? 24 : 48;
   const Index images = ceil_div(p.batch, plan.block_images);
   const Index tasks = images * p.groups * p.depth().out * plan.blocks_h * plan.blocks_w;
   if (tasks == 0 || tasks >= 4 * threads || p.pool != OutputPool::kNone) return;
@@ -205,7 +206,7 @@ void even_out(const Problem& p, Index threads, DirectPlan& plan) {
   // Parts of `total` instead of `blocks` of them, each unit of so many pixels; or `size` as it was.
   const auto part = [&](Index total, Index blocks, Index size, Index pixels) {
     const Index even = ceil_div(total, std::min(total, round_up(blocks, threads)));
-    return even * pixels >= kFewestPixels && unevenness(total, even) < now - 0.05 ? even : size;
+    return even * pixels >= fewest_pixels && unevenness(total, even) < now - 0.05 ? even : size;
   };
   if (plan.block_images > 1) {
     plan.block_images = part(p.batch, images, plan.block_images, p.height().out * p.width().out);
@@ -365,7 +366,7 @@ DirectPlan plan_direct(const Problem& p, bool prepacked, int threads) {
     plan.panels = Panels(ceil_div(p.outputs, lanes), k.tile_vectors);
     plan.reduction_outer = !plan.staged && plan.reduction.count() > 1;
     choose_rectangle<T>(p, plan);
-    if (plan.threads > 1) even_out(p, plan.threads, plan);
+    if (plan.threads > 1) even_out(p, prepacked, plan.threads, plan);
     // Sums of all a task's panels stay in half of L2.
     const Index sums = plan.block_images * plan.block_height * plan.block_width * width * static_cast<Index>(sizeof(T));
     const Index most = plan.reduction_outer ? std::max<Index>(1, caches().l2 / 2 / sums) : plan.panels.count;
