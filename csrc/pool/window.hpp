@@ -66,4 +66,10 @@ inline bool dense_planes(const ImageStrides& s, Index depth, Index height, Index
          (depth == 1 || s.space[kDepth] == height * width);
 }
 
+// A single window, which holds all of a plane.
+inline bool whole_windows(const PoolProblem& p) {
+  return std::all_of(p.axis.begin(), p.axis.end(),
+                     [](const Axis& a) { return a.out == 1 && a.dilation == 1 && span_of(a, 0).count == a.in; });
+}
+
 }  // namespace fastconv
