@@ -334,6 +334,7 @@ def test_gradient_of_a_strided_input(kernel, stride, padding, data_format, dtype
 LARGE = [
     ConvCase("several_panels", (2, 70, 29, 31), (83, 70, 3, 3), padding=1),
     ConvCase("parts_of_tiles", (3, 32, 57, 58), (40, 32, 3, 3), padding=1),
+    ConvCase("few_channels", (3, 24, 19, 17), (300, 24, 3, 3), padding=1),
     ConvCase("no_padding", (5, 33, 15, 13), (64, 33, 3, 3)),
     ConvCase("groups", (4, 64, 18, 17), (96, 32, 3, 3), padding=1, groups=2),
     ConvCase("asymmetric", (4, 32, 20, 19), (48, 32, 3, 3), padding=((0, 3), (2, 1))),

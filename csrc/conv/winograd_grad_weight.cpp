@@ -30,6 +30,12 @@ Index most_tiles_at_once(const WinogradForm& f) { return f.line() ? 96 : 24; }
 constexpr Index kSumsBytes = Index{600} << 10;  // S of a task
 constexpr Index kFewTasks = 4;                  // fewer would leave threads idle
 
+// Cycles on one core, as in winograd_plan.cpp: an FMA pair does two products of a vector in a cycle.
+constexpr double kTransform = 11;  // for each point of a tile and vector of channels, staging included
+constexpr double kFinish = 5;      // for each point, channel and vector of outputs
+// The part of the FMA peak that tiles reach: reductions of lines are longer.
+double fma_use(const WinogradForm& f) { return f.line() ? 0.85 : 0.7; }
+
 // Tiles of dY are what a tile's outputs are.
 WinogradAxis without_taps(const WinogradAxis& axis) { return {axis.tile, 1}; }
 
@@ -42,6 +48,8 @@ struct GradPlan {
   Index v_point, z_point, s_point;
 
   GradPlan(const Problem& p, int threads);
+  void split_among(int threads, const Problem& p);
+  double cycles(Index channel_tasks, Index output_tasks) const;
   // Points are a cache line apart, too, or they would all fall into one set.
   static Index apart(Index elements) { return round_up(elements, 16) + 16; }
   Index most_channels() const { return WinogradPlan::most(channels); }
@@ -82,17 +90,44 @@ GradPlan<T>::GradPlan(const Problem& p, int threads) : tiles(tiles_of(p)) {
   const Index panel = WinogradPlan::most(panels) * lanes;
   const Index sums = tiles.points * most_channels() * panel * static_cast<Index>(sizeof(T));
   panel_tasks = Panels(panels.count, std::max<Index>(1, kSumsBytes / sums));
-  width = WinogradPlan::most(panel_tasks) * panel;
   parts = parts_of_gradient<T>(p, blocks.count, kFewTasks / (p.groups * channels.count * panel_tasks.count));
-  // Tasks of fewer channels, if that gives every thread the same; the bits do not depend on it.
-  const Index others = parts * p.groups * panel_tasks.count;
-  Index count = channels.count;
-  while (others * count % threads != 0 && others * count < 4 * threads && channels.total / count > 2 * lanes) ++count;
-  channels = Panels(p.channels, ceil_div(p.channels, count));
+  split_among(threads, p);
+  width = WinogradPlan::most(panel_tasks) * panel;
   v_row = round_up(most_channels(), lanes);
   v_point = apart(most_tiles() * v_row);
   z_point = apart(most_tiles() * width);
   s_point = apart(most_channels() * width);
+}
+
+// Of one task, for a point.
+template <class T>
+double GradPlan<T>::cycles(Index channel_tasks, Index output_tasks) const {
+  const Index rows = ceil_div(channels.total, channel_tasks), in = ceil_div(rows, lanes);
+  const Index out = std::min(panels.total, ceil_div(panels.count, output_tasks) * WinogradPlan::most(panels));
+  return static_cast<double>(tiles.tiles * (in + out)) * kTransform +
+         static_cast<double>(rows * out) * (static_cast<double>(tiles.tiles) / 2 / fma_use(tiles.form) + kFinish);
+}
+
+// More tasks, of fewer channels or outputs, where that makes the threads finish sooner; the bits do not depend on it.
+template <class T>
+void GradPlan<T>::split_among(int threads, const Problem& p) {
+  constexpr double kWorthIt = .95;  // of the time with fewer tasks
+  const auto time = [&](Index channel_tasks, Index output_tasks) {
+    return static_cast<double>(ceil_div(parts * p.groups * channel_tasks * output_tasks, threads)) *
+           cycles(channel_tasks, output_tasks);
+  };
+  Index best_channels = channels.count, best_outputs = panel_tasks.count;
+  double best = time(best_channels, best_outputs);
+  const Index most_channels = std::min(ceil_div(p.channels, lanes), channels.count + 2 * threads);
+  const Index most_outputs = std::min(panels.count, panel_tasks.count + 2 * threads);
+  for (Index o = panel_tasks.count; o <= most_outputs; ++o) {
+    for (Index c = channels.count; c <= most_channels; ++c) {
+      const double t = time(c, o);
+      if (t < kWorthIt * best) best = t, best_channels = c, best_outputs = o;
+    }
+  }
+  channels = Panels(p.channels, ceil_div(p.channels, best_channels));
+  panel_tasks = Panels(panels.count, ceil_div(panels.count, best_outputs));
 }
 
 // The gradient as an image of its own: its tiles neither overlap nor meet padding, but at the end.
@@ -229,23 +264,19 @@ class GradTask {
 
 }  // namespace
 
-// Cycles on one core, as in winograd_plan.cpp: an FMA pair does two products of a vector in a cycle.
 template <class T>
 bool winograd_grad_weight_wins(const Problem& p) {
-  constexpr double transform = 11;  // for each point of a tile and vector of channels, staging included
-  constexpr double finish = 5;      // for each point, channel and vector of outputs
   const WinogradPlan tiles = tiles_of(p);
   if (!winograd_applies(p.axis) || p.depth().kernel > 1 || std::min({p.channels, p.outputs, tiles.tiles}) < kFewest)
     return false;
-  const double fma_use = tiles.form.line() ? 0.85 : 0.7;  // longer reductions
   const GradPlan<T> plan(p, 1);
   const double in = static_cast<double>(ceil_div(p.channels, plan.lanes)), out = static_cast<double>(plan.panels.total);
   const double channels = static_cast<double>(p.channels), taps = static_cast<double>(p.taps());
   const double points = static_cast<double>(tiles.points), count = static_cast<double>(tiles.tiles);
   const double transforms =
-      count * points * transform * columns_apart(p) *
+      count * points * kTransform * columns_apart(p) *
       (in * static_cast<double>(plan.panel_tasks.count) + out * static_cast<double>(plan.channels.count));
-  const double products = points * channels * out * (count / 2 / fma_use + finish);
+  const double products = points * channels * out * (count / 2 / fma_use(tiles.form) + kFinish);
   const double direct = static_cast<double>(p.batch * p.pixels()) * taps * channels * out / 2 / 0.8;
   return transforms + products < 0.9 * direct;
 }
