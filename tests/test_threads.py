@@ -28,6 +28,8 @@ CONVS = [
     ConvCase("small_map", (1, 96, 7, 7), (130, 96, 3, 3), padding=1),
     ConvCase("few_channels", (2, 3, 65, 66), (17, 3, 7, 7), stride=2, padding=3),
     ConvCase("pointwise", (3, 67, 19, 21), (70, 67, 1, 1)),
+    ConvCase("few_pixels", (4, 120, 7, 7), (171, 120, 1, 1)),
+    ConvCase("few_strided_pixels", (3, 60, 14, 13), (320, 60, 3, 3), stride=2, padding=1),
     ConvCase("strided", (4, 24, 30, 29), (33, 24, 3, 3), stride=2, padding=1, activation="relu"),
     ConvCase("dilated", (2, 24, 28, 28), (24, 24, 3, 3), dilation=2, padding=2),
     ConvCase("grouped", (3, 48, 20, 20), (36, 12, 3, 3), groups=4, padding=1),

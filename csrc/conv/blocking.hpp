@@ -27,9 +27,11 @@ struct Range {
   Index size() const { return last - first; }
 };
 
-// `total` units in the fewest panels of at most `most`; the first ones are a unit larger.
+// `total` units in the fewest panels of at most `most`; the first ones are a unit larger. Or in `count` panels of which
+// the larger ones are spread evenly, so that runs of as many panels are as large, too.
 struct Panels {
   Index total = 0, count = 0, base = 0, extra = 0;
+  bool spread = false;
 
   Panels() = default;
   Panels(Index units, Index most)
@@ -37,14 +39,21 @@ struct Panels {
         count(ceil_div(units, most)),
         base(count > 0 ? quotient(units, count) : 0),
         extra(units - base * count) {}
+  static Panels spread_evenly(Index units, Index count) {
+    Panels p;
+    p.total = units, p.count = count, p.base = units / count, p.extra = units % count, p.spread = true;
+    return p;
+  }
 
-  Index start(Index panel) const { return panel * base + std::min(panel, extra); }
-  Index size(Index panel) const { return base + (panel < extra ? 1 : 0); }
+  Index start(Index panel) const {
+    return panel * base + (spread ? quotient(panel * extra, count) : std::min(panel, extra));
+  }
+  Index size(Index panel) const { return start(panel + 1) - start(panel); }
   Index panel_of(Index unit) const {
     const Index larger = extra * (base + 1);
     return unit < larger ? unit / (base + 1) : extra + (unit - larger) / base;
   }
-  // Where the panels of this panel's size end.
+  // Where the panels of this panel's size end. (This and panel_of are for those whose first ones are larger.)
   Index end_of_size(Index panel) const { return panel < extra ? extra : count; }
 };
 

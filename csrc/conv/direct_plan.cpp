@@ -192,6 +192,25 @@ void choose_rectangle(const Problem& p, DirectPlan& plan) {
   plan.block_images = ceil_div(p.batch, ceil_div(p.batch, plan.block_images));
 }
 
+// What the busiest of the threads has to do, over what each would have of an even share: of `total` units in parts.
+double unevenness(Index total, Index part, Index threads) {
+  return static_cast<double>(ceil_div(ceil_div(total, part), threads) * threads * part) / static_cast<double>(total);
+}
+
+// Panels that give every thread as many vectors of outputs, or nearly. Each then packs weights for itself alone; of few
+// pixels that is worth more than an even share, since cores may be slow to fetch from each other.
+bool share_outputs(Index tasks, Index threads, DirectPlan& plan) {
+  constexpr Index kFewPixels = 256;  // of a block
+  constexpr double kNearly = 1.2;
+  Index parts = 1;
+  while (tasks * parts % threads != 0) ++parts;
+  const Index vectors = plan.panels.total;
+  const bool few = plan.block_images * plan.block_height * plan.block_width < kFewPixels;
+  if (!few || vectors < parts || unevenness(vectors, ceil_div(vectors, parts), parts) > kNearly) return false;
+  plan.panels = Panels::spread_evenly(vectors, round_up(plan.panels.count, parts));
+  return true;
+}
+
 // Where the panels of a few blocks cannot be shared out evenly, smaller blocks of pixels are, if that is more even.
 void even_out(const Problem& p, bool prepacked, Index threads, DirectPlan& plan) {
   // In a block, for which a panel of weights is brought from L3 and, if it is packed now, from the other threads.
@@ -199,14 +218,12 @@ void even_out(const Problem& p, bool prepacked, Index threads, DirectPlan& plan)
   const Index images = ceil_div(p.batch, plan.block_images);
   const Index tasks = images * p.groups * p.depth().out * plan.blocks_h * plan.blocks_w;
   if (tasks == 0 || tasks >= 4 * threads || p.pool != OutputPool::kNone) return;
-  const auto unevenness = [threads](Index total, Index part) {
-    return static_cast<double>(ceil_div(ceil_div(total, part), threads) * threads * part) / static_cast<double>(total);
-  };
-  const double now = unevenness(tasks * plan.panels.count, 1);
+  const double now = unevenness(tasks * plan.panels.count, 1, threads);
+  if (!prepacked && now > 1.05 && share_outputs(tasks, threads, plan)) return;
   // Parts of `total` instead of `blocks` of them, each unit of so many pixels; or `size` as it was.
   const auto part = [&](Index total, Index blocks, Index size, Index pixels) {
     const Index even = ceil_div(total, std::min(total, round_up(blocks, threads)));
-    return even * pixels >= fewest_pixels && unevenness(total, even) < now - 0.05 ? even : size;
+    return even * pixels >= fewest_pixels && unevenness(total, even, threads) < now - 0.05 ? even : size;
   };
   if (plan.block_images > 1) {
     plan.block_images = part(p.batch, images, plan.block_images, p.height().out * p.width().out);
