@@ -9,7 +9,6 @@
 #include "grad_parts.hpp"
 #include "grad_weight.hpp"
 #include "grad_weight_raw.hpp"
-#include "strided_pointwise.hpp"
 #include "winograd_grad_weight.hpp"
 
 namespace fastconv {
@@ -81,16 +80,18 @@ bool grad_weight_of_rows(const Problem& p, const T* x, const T* grad_output, T* 
 }
 
 // Without taps dW is a product of two matrices of pixels, either of which may be the one that is transposed: the one
-// with fewer channels, if these fill the lanes.
+// with fewer channels, if these fill the lanes. Pixels that lie apart, as those that a stride meets, are dearer to
+// transpose, but read where they lie they come in lines of which every second element is idle.
 template <class T>
 bool better_swapped(const Problem& p) {
   if (p.w.in != 1 || !p.pointwise()) return false;
   const Index lanes = kernels().of<T>().lanes;
   const auto cost = [&](const Problem& one) {  // that packs dY
-    const double pack = one.y.space[kWidth] == 1 ? 1.2 : one.y.channel == 1 ? 0.3 : 3.0;
+    const double pack = one.y.space[kWidth] == 1 ? 1.2 : one.y.channel == 1 ? 0.3 : 4.0;
+    const double read = one.x.space[kWidth] == 1 || one.x.channel == 1 ? 1.0 : 1.15;
     const Index together = pixels_together<T>(one);
     return static_cast<double>(round_up(together * one.outputs, lanes) / together) *
-           (pack + static_cast<double>(one.channels) / (2.0 * static_cast<double>(lanes)));
+           (pack + static_cast<double>(one.channels) / (2.0 * static_cast<double>(lanes))) * read;
   };
   return cost(swapped(p)) < cost(p);
 }
@@ -140,7 +141,6 @@ void grad_weight_of(const Problem& p, const T* x, const T* grad_output, T* grad_
     return;
   }
   if (grad_weight_of_rows(p, x, grad_output, grad_weight, threads)) return;
-  if (strided_pointwise_grad_weight(p, x, grad_output, grad_weight, threads)) return;
   if (better_swapped<T>(p)) {
     conv_grad_weight(swapped(p), grad_output, x, grad_weight, threads);
     return;

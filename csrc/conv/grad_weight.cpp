@@ -136,6 +136,9 @@ void split_among(int threads, const Problem& p, GradWeightPlan& plan) {
   plan.output_tasks = Panels(plan.outputs.count, ceil_div(plan.outputs.count, best_outputs));
 }
 
+// Whether neither pixels nor channels lie side by side: those that a pointwise convolution with a stride meets.
+bool strided_gradient(const Problem& p) { return p.y.space[kWidth] != 1 && p.y.channel != 1; }
+
 template <class T>
 GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   const Kernels<T>& k = kernels().of<T>();
@@ -150,7 +153,7 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   choose_pixel_block(p, plan.together * steps, plan);
   grow_pixel_block(p, plan);
 
-  const Index panels = std::min<Index>(plan.outputs.count, 4);
+  const Index panels = std::min<Index>(plan.outputs.count, strided_gradient(p) ? 2 : 4);  // the former is packed once
   const Index width = panels * k.tile_vectors * plan.lanes;
   plan.tap_tasks = ceil_div(p.taps(), std::max<Index>(1, 4 * kSumsElements / width));
   plan.taps_per_task = ceil_div(p.taps(), plan.tap_tasks);
@@ -188,6 +191,31 @@ struct Task {
   Index g, part, channel, channels, tap, taps, first_panel, end_panel;
 };
 
+constexpr Index kStridedTogether = 16;  // channels of such pixels that are brought side by side before a transpose
+
+// Such rows of pixels, packed to [pixel][width] by way of `pixels`, a few channels at a time.
+template <class T>
+void pack_strided_gradient(const Problem& p, const T* dy, const Rectangle& r, Index outputs, Index width, T* pixels,
+                           T* to) {
+  const Kernels<T>& k = kernels().of<T>();
+  StageRows<T> rows{};
+  rows.step = p.y.space[kWidth];
+  rows.src_row = p.y.space[kHeight];
+  rows.rows = r.height;
+  rows.count = rows.dst_row = r.width;
+  for (Index first = 0; first < outputs; first += kStridedTogether) {
+    const Index some = std::min(kStridedTogether, outputs - first);
+    for (Index i = 0; i < some; ++i) {
+      rows.src = dy + (first + i) * p.y.channel;
+      rows.dst = pixels + i * r.pixels();
+      k.stage_rows(rows);
+    }
+    k.transpose({pixels, r.pixels(), some, r.pixels(), to + first, width, nullptr, false});
+  }
+  if (outputs == width) return;
+  for (Index i = 0; i < r.pixels(); ++i) std::fill(to + i * width + outputs, to + (i + 1) * width, T(0));
+}
+
 // Pixels [0, pixels) of a run along a row of dY (or several that join), packed to [pixel][width].
 template <class T>
 void pack_gradient_run(const Problem& p, const T* dy, Index outputs, Index pixels, Index width, T* to) {
@@ -195,12 +223,8 @@ void pack_gradient_run(const Problem& p, const T* dy, Index outputs, Index pixel
   const Kernels<T>& k = kernels().of<T>();
   if (step == 1) {
     k.transpose({dy, p.y.channel, outputs, pixels, to, width, nullptr, false});
-  } else if (p.y.channel == 1) {
-    k.copy({dy, step, pixels, outputs, to, width});
   } else {
-    for (Index i = 0; i < pixels; ++i) {
-      for (Index o = 0; o < outputs; ++o) to[i * width + o] = dy[o * p.y.channel + i * step];
-    }
+    k.copy({dy, step, pixels, outputs, to, width});
   }
   if (outputs == width) return;
   for (Index i = 0; i < pixels; ++i) std::fill(to + i * width + outputs, to + (i + 1) * width, T(0));
@@ -217,11 +241,15 @@ void pack_gradient_pairs(const Problem& p, const T* dy, Index outputs, Index pix
 
 template <class T>
 void pack_gradient(const Problem& p, const T* dy, const Rectangle& r, Index together, Index output, Index outputs,
-                   Index width, T* to) {
+                   Index width, T* pixels, T* to) {
   const T* src = dy + r.n * p.y.batch + r.g * p.y.group + output * p.y.channel + r.od * p.y.space[kDepth] +
                  r.oh * p.y.space[kHeight] + r.ow * p.y.space[kWidth];
   if (together > 1) {
     pack_gradient_pairs(p, src, outputs, r.width, width, to);
+    return;
+  }
+  if (strided_gradient(p)) {
+    pack_strided_gradient(p, src, r, outputs, width, pixels, to);
     return;
   }
   if (r.width == p.width().out && p.y.space[kHeight] == r.width * p.y.space[kWidth]) {
@@ -255,6 +283,7 @@ class GradWeightTask {
     pixel_offset_ = workspace.take<Index>(plan.most_pixels());
     stage_ = workspace.take<T>(plan.staged ? stage_elements() * plan.images : 0);
     halves_ = workspace.take<T>(plan.together > 1 ? rows_ * width_ : 0);
+    strided_ = workspace.take<T>(strided_elements());
     std::fill_n(sums_, rows_ * width_, T(0));
     const Range blocks = blocks_of_part(plan.pixel_blocks(call_.p), plan.parts, task_.part);
     for (Index i = blocks.first; i < blocks.last; ++i) {
@@ -269,7 +298,8 @@ class GradWeightTask {
     return Workspace::piece_bytes<T>(rows_ * width_) + Workspace::piece_bytes<T>(most_steps() * width_) +
            Workspace::piece_bytes<Index>(rows_) + Workspace::piece_bytes<Index>(plan.most_pixels()) +
            Workspace::piece_bytes<T>(plan.staged ? stage_elements() * plan.images : 0) +
-           Workspace::piece_bytes<T>(plan.together > 1 ? rows_ * width_ : 0);
+           Workspace::piece_bytes<T>(plan.together > 1 ? rows_ * width_ : 0) +
+           Workspace::piece_bytes<T>(strided_elements());
   }
 
  private:
@@ -277,6 +307,10 @@ class GradWeightTask {
   Index most_steps() const { return ceil_div(call_.plan.most_packed(), call_.plan.together); }
   Index first_output() const { return first_lane_ / call_.plan.together; }
   Index outputs() const { return std::min(width_ / call_.plan.together, call_.p.outputs - first_output()); }
+  Index strided_elements() const {
+    const GradWeightPlan& plan = call_.plan;
+    return strided_gradient(call_.p) ? kStridedTogether * plan.packed_height * plan.width : 0;
+  }
   Index stage_elements() const { return Stage::elements(problem_, call_.plan.height, call_.plan.width); }
 
   struct Block {
@@ -349,9 +383,10 @@ class GradWeightTask {
   }
   Ahead gradient_ahead(const Rectangle& r) const {
     const Problem& p = call_.p;
-    if (!is_run(p, r, p.y, p.width().out)) return {};
+    if (!is_run(p, r, p.y, 2 * p.width().out)) return {};
     const T* first = call_.dy + image_offset(p.y, r, r.oh, r.ow) + first_output() * p.y.channel;
-    return {first, outputs(), r.pixels() * p.y.space[kWidth], p.y.channel};
+    const Index last = (r.height - 1) * p.y.space[kHeight] + (r.width - 1) * p.y.space[kWidth];
+    return {first, outputs(), last + 1, p.y.channel};
   }
   Ahead input_ahead(const Rectangle& r) const {
     const Problem& p = problem_;
@@ -372,7 +407,7 @@ class GradWeightTask {
     for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
       const Index lane = plan.outputs.start(i) * plan.lanes, width = plan.outputs.size(i) * plan.lanes;
       const Index output = lane / together, outputs = std::min(width / together, call_.p.outputs - output);
-      pack_gradient(call_.p, call_.dy, r, together, output, outputs, width,
+      pack_gradient(call_.p, call_.dy, r, together, output, outputs, width, strided_,
                     dy_ + ((lane - first_lane_) * pixels + first_pixel * width) / together);
     }
   }
@@ -454,6 +489,7 @@ class GradWeightTask {
   Index* pixel_offset_ = nullptr;
   T* stage_ = nullptr;
   T* halves_ = nullptr;
+  T* strided_ = nullptr;  // pixels of dY that lie apart, side by side
 };
 
 }  // namespace

@@ -1,9 +1,6 @@
-// The gradients of a strided pointwise convolution, which meets every second pixel, say, of x: both are those of a
-// plain pointwise one over these pixels alone, side by side in a scratch array as such a convolution likes to find
-// them.
-//
-// dx is computed there, and then written once, whole rows at a time, with the zeros in between. For dW the pixels of x
-// are copied there, of some channels after the other where all are too many.
+// The gradient of the input of a strided pointwise convolution, which meets every second pixel, say: that of a plain
+// pointwise one over these pixels alone, computed side by side in a scratch array as such a convolution likes to find
+// them. It is then written once, whole rows at a time, with the zeros in between.
 #include <algorithm>
 
 #include "../cpu.hpp"
@@ -16,9 +13,8 @@
 namespace fastconv {
 namespace {
 
-constexpr Index kScratchBytes = Index{1} << 20;             // dx: as many images as that many bytes hold,
-constexpr Index kMostScratchBytes = Index{8} << 20;         // and no image beyond so many; dW: as many channels
-constexpr Index kFewestOutputs = 64, kFewestChannels = 64;  // for which pixels of x are copied
+constexpr Index kScratchBytes = Index{1} << 20;      // as many images as that many bytes hold,
+constexpr Index kMostScratchBytes = Index{8} << 20;  // and no image beyond so many
 
 bool strided_pointwise(const Problem& forward) {
   bool strided = false;
@@ -114,47 +110,7 @@ bool strided_pointwise_grad_input(const Problem& forward, const T* grad_output, 
   return true;
 }
 
-template <class T>
-bool strided_pointwise_grad_weight(const Problem& pointwise, const T* x, const T* grad_output, T* grad_weight,
-                                   int threads) {
-  const ImageStrides& from = pointwise.x;
-  const Index apart = from.space[kWidth];
-  if (!pointwise.pointwise() || apart <= 1 || from.channel <= apart || pointwise.outputs < kFewestOutputs) return false;
-  const Axis &d = pointwise.depth(), &h = pointwise.height(), &w = pointwise.width();
-  const Index pixels = pointwise.pixels(), all = pointwise.batch * pointwise.groups * pixels;  // of a channel
-  const Index room = kMostScratchBytes / static_cast<Index>(sizeof(T)) / all;
-  if (room < std::min(pointwise.channels, kFewestChannels)) return false;
-
-  const Panels some(pointwise.channels, std::min(pointwise.channels, room / kFewestChannels * kFewestChannels));
-  const RecycledBlock scratch(static_cast<std::size_t>(some.size(0) * all) * sizeof(T));
-  const Kernels<T>& k = kernels().of<T>();
-  for (Index part = 0; part < some.count; ++part) {
-    Problem p = pointwise;
-    p.channels = some.size(part);
-    p.x = dense_strides(p.groups, p.channels, {d.out, h.out, w.out}, false);
-    const Index planes = p.batch * p.groups * p.channels;
-    const double cost = static_cast<double>(planes) * static_cast<double>(pixels);
-    parallel_for(useful_threads(cost, planes, threads), planes, [&](Index i) {
-      const Index n = i / p.channels / p.groups, g = i / p.channels % p.groups, c = some.start(part) + i % p.channels;
-      StageRows<T> rows{};
-      rows.step = apart;
-      rows.src_row = from.space[kHeight];
-      rows.rows = h.out;
-      rows.count = rows.dst_row = w.out;
-      for (Index z = 0; z < d.out; ++z) {
-        rows.src = x + n * from.batch + g * from.group + c * from.channel + z * from.space[kDepth];
-        rows.dst = scratch.as<T>() + i * pixels + z * h.out * w.out;
-        k.stage_rows(rows);
-      }
-    });
-    conv_grad_weight<T>(p, scratch.as<const T>(), grad_output, grad_weight + some.start(part) * p.w.in, threads);
-  }
-  return true;
-}
-
 template bool strided_pointwise_grad_input(const Problem&, const float*, const float*, float*, int);
 template bool strided_pointwise_grad_input(const Problem&, const double*, const double*, double*, int);
-template bool strided_pointwise_grad_weight(const Problem&, const float*, const float*, float*, int);
-template bool strided_pointwise_grad_weight(const Problem&, const double*, const double*, double*, int);
 
 }  // namespace fastconv
