@@ -221,22 +221,28 @@ inline void part_quarters(V& a, V& b, Order order) {
   a = even;
 }
 
+// As many rows as a quarter has elements, in each quarter by itself.
+template <class T>
+inline void transpose_quarters(Vector<T>* row) {
+  constexpr int quarter = 16 / static_cast<int>(sizeof(T));
+  constexpr typename MakeIndices<kLanes<T>>::type order{};
+#pragma GCC unroll 4
+  for (int i = 0; i < quarter; i += 2) interleave_both<1>(row[i], row[i + 1], order);
+  if constexpr (quarter == 4) {
+    interleave_both<2>(row[0], row[2], order);
+    interleave_both<2>(row[1], row[3], order);
+    const Vector<T> second = row[1];
+    row[1] = row[2];
+    row[2] = second;
+  }
+}
+
 template <class T>
 inline void transpose(Vector<T> (&row)[kLanes<T>]) {
   constexpr int VL = kLanes<T>, quarter = 16 / static_cast<int>(sizeof(T));
   constexpr typename MakeIndices<VL>::type order{};
 #pragma GCC unroll 16
-  for (int i = 0; i < VL; i += 2) interleave_both<1>(row[i], row[i + 1], order);
-  if constexpr (quarter == 4) {
-#pragma GCC unroll 16
-    for (int i = 0; i < VL; i += 4) {
-      interleave_both<2>(row[i], row[i + 2], order);
-      interleave_both<2>(row[i + 1], row[i + 3], order);
-      const Vector<T> second = row[i + 1];
-      row[i + 1] = row[i + 2];
-      row[i + 2] = second;
-    }
-  }
+  for (int i = 0; i < VL; i += quarter) transpose_quarters<T>(row + i);
   if constexpr (VL == 2 * quarter) {
 #pragma GCC unroll 16
     for (int j = 0; j < quarter; ++j) part_quarters(row[j], row[quarter + j], order);

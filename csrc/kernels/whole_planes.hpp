@@ -161,15 +161,7 @@ struct PlanePointers {
   FASTCONV_INLINE void advance(std::ptrdiff_t columns) {
     for (const T*& p : fourth) p = opaque(p + columns);
   }
-  // W columns of planes i, i + W, ... as one vector of N elements.
-  template <int W, int N>
-  FASTCONV_INLINE Lanes<T, N> join(int i, std::ptrdiff_t column) const {
-    if constexpr (N == W) {
-      return load_lanes<W>(fourth[i / 4] + i % 4 * step + column);
-    } else {
-      return join_two(join<W, N / 2>(i, column), join<W, N / 2>(i + N / 2, column), typename MakeIndices<N>::type{});
-    }
-  }
+  FASTCONV_INLINE const T* plane(int i) const { return fourth[i / 4] + i % 4 * step; }
 };
 
 // Of VL planes: rows are transposed some columns at a time and added up at once, without a way through memory. What
@@ -183,9 +175,7 @@ FASTCONV_INLINE Vector<T> row_sums(const WholePlaneSums<T>& t, const T* x, std::
     Vector<T> sum{};
     for (std::ptrdiff_t column = 0; column < t.taps[2]; column += W) {
       Vector<T> v[W];
-#pragma GCC unroll 8
-      for (int i = 0; i < W; ++i) v[i] = planes.template join<W, VL>(i, column);
-      transpose_pieces<T, W, W / 2>(v);
+      load_columns<T, W>([&](int i) __attribute__((always_inline)) { return planes.plane(i) + column; }, v);
       sum = column == 0 ? v[0] : sum + v[0];
 #pragma GCC unroll 8
       for (int i = 1; i < W; ++i) {
