@@ -26,6 +26,7 @@ enum class DepthwiseKernel {
 struct DepthwisePlan {
   DepthwiseKernel kernel = DepthwiseKernel::kRuns;
   Index group_blocks = 0;
+  Index block_groups = 1;  // of rolling rows
   Index block_height = 0, block_width = 0;
   Index blocks_h = 0, blocks_w = 0;
   Index blocks_per_task = 0, tasks = 0;
@@ -52,9 +53,8 @@ bool fills_lanes(const Problem& p);
 // Of planes; those of channels-last arrays do not.
 inline bool columns_join(const ImageStrides& s) { return s.space[kWidth] == 1; }
 
-// Windows of 3, 5 or 7 rows over one plane, whose rows roll by, so many groups at a time; false where no kernel takes
+// Windows of 3, 5 or 7 rows over one plane, whose rows roll by, some groups at a time; false where no kernel takes
 // them.
-constexpr Index kRollingGroups = 12;  // a multiple of what kernels take together
 template <class T>
 bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan);
 template <class T>

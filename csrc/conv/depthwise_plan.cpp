@@ -186,7 +186,7 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
     return {{"lanes", "output pixels"},
             {"kernel", "rows of taps, moved between lanes in registers"},
             {"pixels of a block", std::to_string(plan.block_height * plan.block_width) + ", of " +
-                                      std::to_string(kRollingGroups) + " groups, " +
+                                      std::to_string(plan.block_groups) + " groups, " +
                                       (columns_join(p.x) ? "read in place" : "read from a copy")}};
   }
   return {{"lanes", "output pixels"},

@@ -14,7 +14,7 @@ bool dense_rows(const ImageStrides& s, Index width) { return !columns_join(s) ||
 // Rows of x that so many rows of y meet.
 Index rows_met(const Problem& p, Index rows) { return (rows - 1) * p.height().stride + p.height().kernel; }
 Index copied_plane(const Problem& p, Index rows) { return columns_join(p.x) ? 0 : rows_met(p, rows) * p.width().in; }
-Index copied_planes(const Problem& p, Index rows) { return std::min(kRollingGroups, p.groups) * copied_plane(p, rows); }
+Index copied_planes(const Problem& p, Index groups, Index rows) { return groups * copied_plane(p, rows); }
 Index stored_plane(const Problem& p, Index rows) { return columns_join(p.y) ? 0 : rows * p.width().out; }
 
 // Of fewer lanes, planes go through the lanes of groups faster (13 to 7 columns, 7 x 7: 0.73 so; 14 to 7, 3 x 3: 1.3).
@@ -55,8 +55,8 @@ struct RowVectors {
 };
 
 template <class T>
-Index copied_weights(const Problem& p) {
-  return DepthwiseTask<T>::dense_weights(p) ? 0 : kRollingGroups * p.outputs * p.taps();
+Index copied_weights(const Problem& p, Index groups) {
+  return DepthwiseTask<T>::dense_weights(p) ? 0 : groups * p.outputs * p.taps();
 }
 
 template <class T>
@@ -69,8 +69,8 @@ class RollingRowsTask {
         vectors_(p),
         workspace_(plan.workspace),
         from_(workspace_.template take<std::int32_t>(p.width().kernel * lanes_)),
-        weights_(workspace_.template take<T>(copied_weights<T>(p))),
-        copies_(workspace_.template take<T>(copied_planes(p, plan.block_height))),
+        weights_(workspace_.template take<T>(copied_weights<T>(p, plan.block_groups))),
+        copies_(workspace_.template take<T>(copied_planes(p, plan.block_groups, plan.block_height))),
         results_(workspace_.template take<T>(stored_plane(p, plan.block_height))) {
     find_lanes();
   }
@@ -78,14 +78,14 @@ class RollingRowsTask {
   void run(Index block) const {
     const Index row_block = block % plan_.blocks_h, depth = block / plan_.blocks_h % p_.depth().out;
     const Index rest = block / plan_.blocks_h / p_.depth().out, n = rest / plan_.group_blocks;
-    const Index first_row = row_block * plan_.block_height, g = rest % plan_.group_blocks * kRollingGroups;
+    const Index first_row = row_block * plan_.block_height, g = rest % plan_.group_blocks * plan_.block_groups;
     const Index rows = std::min(plan_.block_height, p_.height().out - first_row);
     if (rows > 0) convolve(n, g, depth, first_row, rows);
   }
 
  private:
   void convolve(Index n, Index g, Index depth, Index first_row, Index rows) const {
-    const Index groups = std::min(kRollingGroups, p_.groups - g);
+    const Index groups = std::min(plan_.block_groups, p_.groups - g);
     const Axis &h = p_.height(), &w = p_.width();
     const bool dense = DepthwiseTask<T>::dense_weights(p_);
     if (!dense) copy_weights(g, groups);
@@ -195,11 +195,17 @@ bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan) {
   const Axis &h = p.height(), &w = p.width();
   const bool apart = !columns_join(p.x) || !columns_join(p.y);
   if (w.in > kMostCopied && apart) return false;  // nor do products of such sizes fit 64 bits
-  const Index copies = apart ? std::min(kRollingGroups, p.groups) : 1;
+  // A multiple of what kernels take together. More save calls, as long as threads find enough blocks to share.
+  const Index fewest = 12, most = apart ? fewest : 96;
+  const Index share =
+      threads == 1 ? most
+                   : static_cast<Index>(static_cast<double>(p.batch) * static_cast<double>(p.groups) / (4.0 * threads));
+  plan.block_groups = std::min(p.groups, std::clamp(share, fewest, most) / fewest * fewest);
+  const Index copies = apart ? plan.block_groups : 1;
   const Index row = copies * std::max(w.in * h.stride, w.out) * static_cast<Index>(sizeof(T));
-  plan.group_blocks = ceil_div(p.groups, kRollingGroups);
+  plan.group_blocks = ceil_div(p.groups, plan.block_groups);
   plan.block_height = std::min(h.out, std::max(apart ? kFewestCopied : kFewestRows, caches().l2 / 4 / row));
-  const Index copied = copied_planes(p, plan.block_height) + stored_plane(p, plan.block_height);
+  const Index copied = copied_planes(p, plan.block_groups, plan.block_height) + stored_plane(p, plan.block_height);
   if (copied > kMostCopied / static_cast<Index>(sizeof(T))) return false;
   const Index others = p.batch * plan.group_blocks * p.depth().out;
   while (plan.block_height >= 2 * kFewestRows && others * ceil_div(h.out, plan.block_height) < 4 * threads) {
@@ -214,8 +220,8 @@ bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan) {
 template <class T>
 std::size_t rolling_rows_workspace(const Problem& p, const DepthwisePlan& plan) {
   return Workspace::piece_bytes<std::int32_t>(p.width().kernel * kernels().of<T>().lanes) +
-         Workspace::piece_bytes<T>(copied_weights<T>(p)) +
-         Workspace::piece_bytes<T>(copied_planes(p, plan.block_height)) +
+         Workspace::piece_bytes<T>(copied_weights<T>(p, plan.block_groups)) +
+         Workspace::piece_bytes<T>(copied_planes(p, plan.block_groups, plan.block_height)) +
          Workspace::piece_bytes<T>(stored_plane(p, plan.block_height));
 }
 
