@@ -37,6 +37,8 @@ CASES = [
     ConvCase("5x5_groups", (1, 24, 17, 8), (24, 12, 5, 5), padding=((4, 0), (1, 2)), groups=2),
     ConvCase("dilated", (2, 17, 13, 11), (19, 17, 3, 3), padding=2, dilation=2, activation="relu"),
     ConvCase("dilated_evenly", (1, 24, 24, 24), (40, 24, 3, 3), padding=4, dilation=4),
+    ConvCase("dilated_wide", (2, 9, 7, 151), (10, 9, 3, 3), padding=(2, 5), dilation=(1, 5)),
+    ConvCase("dilated_too_wide", (1, 8, 5, 301), (9, 8, 3, 3), padding=2, dilation=2),
     ConvCase("dilated_columns", (1, 9, 10, 35), (18, 9, 3, 3), padding=(1, 3), dilation=(1, 3)),
     ConvCase("dilated_beyond_output", (3, 8, 13, 17), (8, 8, 3, 3), dilation=(6, 7)),
     ConvCase("dilated_beyond_image", (1, 8, 3, 5), (8, 8, 3, 3), padding=9, dilation=9),

@@ -228,7 +228,7 @@ WinogradRooms<T>::WinogradRooms(const WinogradPlan& plan) {
   u = plan.fleeting_weights ? plan.points * u_point : 0;
   v = plan.points * v_point;
   m = plan.points * m_point;
-  staged = StagedRows<T>::elements(plan.form.height, plan.form.width, run, lanes);
+  staged = StagedRows<T>::elements(plan, plan.form.height, plan.form.width, run, lanes);
   finished = plan.form.height.tile * run * plan.form.width.tile * lanes;
 }
 

@@ -55,9 +55,12 @@ struct GradPlan {
   Index most_channels() const { return WinogradPlan::most(channels); }
   Index most_tiles() const { return WinogradPlan::most(blocks); }
   Index most_run() const { return std::min(most_tiles(), tiles.tile_columns); }
-  Index input_rows() const { return StagedRows<T>::elements(tiles.form.height, tiles.form.width, most_run(), lanes); }
+  Index input_rows() const {
+    return StagedRows<T>::elements(tiles, tiles.form.height, tiles.form.width, most_run(), lanes);
+  }
   Index gradient_rows() const {
-    return StagedRows<T>::elements(without_taps(tiles.form.height), without_taps(tiles.form.width), most_run(), lanes);
+    return StagedRows<T>::elements(tiles, without_taps(tiles.form.height), without_taps(tiles.form.width), most_run(),
+                                   lanes);
   }
   Index finished() const { return most_channels() * tiles.form.height.taps * tiles.form.width.taps * lanes; }
   std::size_t bytes() const {

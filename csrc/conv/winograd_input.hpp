@@ -6,9 +6,10 @@
 
 namespace fastconv {
 
-// Neighbouring tiles of one row of tiles, of the grid whose first output is (grid_h, grid_w).
+// Neighbouring tiles of one row of tiles, of the grid whose first output is (grid_h, grid_w). `grids`: how many grids'
+// inputs are copied together with its own, which is then a whole row.
 struct TileRun {
-  Index n, od, grid_h, grid_w, row, column, count;
+  Index n, od, grid_h, grid_w, row, column, count, grids;
 
   // In coordinates of the grid; empty where the grid is smaller than the first one and ends before.
   Rectangle outputs(const Problem& p, const WinogradPlan& plan, Index g) const {
@@ -36,12 +37,17 @@ void for_each_run(const Problem& p, const WinogradPlan& plan, Index first, Index
   for (Index at = 0; at < count; column = 0, ++row) {
     TileRun run{};
     run.count = std::min(count - at, plan.tile_columns - column);
-    run.row = row % plan.tile_rows;
     run.column = column;
-    Index plane = row / plan.tile_rows;
+    run.grids = run.count == plan.tile_columns ? plan.grids_across : 1;
+    Index plane = row / plan.grids_across;
+    run.row = plane % plan.tile_rows;
+    plane /= plan.tile_rows;
     if (grids_h * grids_w > 1) {
-      run.grid_w = plane % grids_w;
-      plane /= grids_w;
+      run.grid_w = row % plan.grids_across;
+      if (plan.grids_across == 1) {
+        run.grid_w = plane % grids_w;
+        plane /= grids_w;
+      }
       run.grid_h = plane % grids_h;
       plane /= grids_h;
     }
@@ -52,16 +58,18 @@ void for_each_run(const Problem& p, const WinogradPlan& plan, Index first, Index
   }
 }
 
-// A ring of input rows, [row % span][column][lane], for tiles that are a tile apart and read `span`. Tiles below each
-// other share span - tile rows, which are staged once.
+// A ring of input rows, [row % span][grid][column][lane], for tiles that are a tile apart and read `span`. Tiles below
+// each other share span - tile rows, which are staged once.
 template <class T>
 class StagedRows {
  public:
   StagedRows(const Problem& p, const WinogradAxis& height, const WinogradAxis& width, const T* x, T* ring)
       : p_(p), height_(height), width_(width), x_(x), ring_(ring) {}
 
-  static Index elements(const WinogradAxis& height, const WinogradAxis& width, Index run, Index lanes) {
-    return height.span() * columns(width, run) * lanes;
+  // For runs of up to so many tiles.
+  static Index elements(const WinogradPlan& plan, const WinogradAxis& height, const WinogradAxis& width, Index run,
+                        Index lanes) {
+    return height.span() * columns(width, run) * plan.grids_across * lanes;
   }
 
   // The rows of a run for channels [c, c + channels) of winograd_channels, and its tiles; lanes beyond hold anything.
@@ -69,9 +77,10 @@ class StagedRows {
 
  private:
   static Index columns(const WinogradAxis& width, Index run) { return (run - 1) * width.tile + width.span(); }
-  bool below_last(const TileRun& run, Index c) const;
+  Index rows_held(const TileRun& run, Index c) const;
   void stage_row(const TileRun& run, Index ih, Index c, Index channels, T* to) const;
   void copy(const T* src, Index columns, Index channels, T* to) const;
+  void copy_grids(const T* src, Index columns, Index channels, T* to) const;
 
   const Problem& p_;
   WinogradAxis height_, width_;

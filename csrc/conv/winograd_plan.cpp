@@ -15,6 +15,7 @@ constexpr Index kBlockChannels = 512;          // bounds V where there are thous
 constexpr Index kBlockOutputs = 64;            // for each of which V is read once
 constexpr Index kPassBytes = Index{10} << 20;  // of weights that are transformed at a time
 constexpr Index kFleetingTiles = 160;
+constexpr Index kRowTiles = 64;               // of all grids that are copied together
 constexpr Index kFewestTiles = 24;            // in a block; fewer would wait for the weights' way from L3
 constexpr Index kWorkspace = Index{4} << 20;  // bytes
 // Those of a line have few points, hence little V and M.
@@ -162,7 +163,8 @@ void choose_tasks(WinogradPlan& plan, Index most, Index groups, Index threads) {
   if (plan.fleeting_weights) {
     plan.output_tasks = std::min(plan.panels.count, threads);
   } else if (blocks * groups >= 8 * threads || threads == 1) {
-    plan.tiles_per_unit = most >= plan.tile_columns ? plan.tile_columns : 1;
+    const Index row = plan.tile_columns * plan.grids_across;
+    plan.tiles_per_unit = most >= row ? row : most >= plan.tile_columns ? plan.tile_columns : 1;
   } else if (blocks * groups % threads != 0) {
     const Index even = round_up(blocks, threads);
     if (plan.tiles / even >= kFewestTiles || plan.panels.count < 2) {
@@ -222,6 +224,8 @@ void lay_tiles(const Problem& p, WinogradPlan& plan) {
   plan.tile_rows = ceil_div(grid_size(h), plan.form.height.tile);
   plan.tile_columns = ceil_div(grid_size(w), plan.form.width.tile);
   plan.tiles = p.batch * p.depth().out * winograd_grids(h) * winograd_grids(w) * plan.tile_rows * plan.tile_columns;
+  const bool together = w.dilation <= w.out && w.dilation * plan.tile_columns <= kRowTiles;
+  plan.grids_across = together ? w.dilation : 1;
 }
 
 bool winograd_applies(Index channels, Index outputs, Index depth_taps) {

@@ -38,9 +38,11 @@ struct WinogradPlan {
   Index points = 0;
   Index tile_rows = 0, tile_columns = 0;  // of a grid
   Index tiles = 0;                        // of all grids of all planes
-  Index tiles_per_unit = 1;               // a row of them, or one
-  Panels tile_blocks;                     // of units
-  Index depth = 0;  // channels whose products are summed at once, and how many such blocks there are
+  // Grids of neighbouring columns that are copied together, wherefore their rows of tiles follow each other.
+  Index grids_across = 1;
+  Index tiles_per_unit = 1;  // a row of them, or one
+  Panels tile_blocks;        // of units
+  Index depth = 0;           // channels whose products are summed at once, and how many such blocks there are
   Index depths = 0;
   Index depths_per_block;  // whose V a task keeps
   Panels panels;           // of output channels, in vectors
