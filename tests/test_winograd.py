@@ -37,6 +37,13 @@ CASES = [
     ConvCase("5x5_groups", (1, 24, 17, 8), (24, 12, 5, 5), padding=((4, 0), (1, 2)), groups=2),
     ConvCase("dilated", (2, 17, 13, 11), (19, 17, 3, 3), padding=2, dilation=2, activation="relu"),
     ConvCase("dilated_evenly", (1, 24, 24, 24), (40, 24, 3, 3), padding=4, dilation=4),
+    # Images whose channels share a vector of 16, and some that cannot.
+    ConvCase("pairs", (6, 8, 13, 11), (19, 8, 3, 3), padding=1, activation="relu"),
+    ConvCase("pairs_5x5", (34, 8, 14, 14), (32, 8, 5, 5), padding=2),
+    ConvCase("pairs_dilated", (4, 8, 15, 29), (70, 8, 3, 3), padding=2, dilation=(2, 3)),
+    ConvCase("pairs_of_lines", (2, 8, 5, 61), (10, 8, 1, 3), padding=(0, 1)),
+    ConvCase("no_pairs", (5, 8, 9, 8), (17, 8, 3, 3), padding=1),
+    ConvCase("no_pairs_of_groups", (4, 16, 9, 8), (32, 8, 3, 3), padding=1, groups=2),
     ConvCase("dilated_wide", (2, 9, 7, 151), (10, 9, 3, 3), padding=(2, 5), dilation=(1, 5)),
     ConvCase("dilated_too_wide", (1, 8, 5, 301), (9, 8, 3, 3), padding=2, dilation=2),
     ConvCase("dilated_columns", (1, 9, 10, 35), (18, 9, 3, 3), padding=(1, 3), dilation=(1, 3)),

@@ -24,7 +24,8 @@ struct Call {
   const Kernels<T>& kernels;
   WinogradWeightLayout<T> layout;
   WinogradRooms<T> rooms;
-  Problem grid;  // whose outputs are those of one grid
+  Problem grid;   // whose outputs are those of one grid
+  Problem input;  // whose channels are those of all images that share a vector
 
   Call(const Problem& problem, const WinogradPlan& chosen, const Operands<T>& operands)
       : p(problem),
@@ -33,7 +34,9 @@ struct Call {
         kernels(fastconv::kernels().of<T>()),
         layout(problem, chosen, kernels.lanes),
         rooms(chosen),
-        grid(problem) {
+        grid(problem),
+        input(problem) {
+    input.batch /= plan.images, input.x.batch *= plan.images, input.channels *= plan.images;
     for (const SpatialAxis s : {kHeight, kWidth}) {
       grid.axis[s].out = grid_size(p.axis[s]);
       grid.y.space[s] *= winograd_grids(p.axis[s]);
@@ -84,8 +87,8 @@ class Task {
   // V of the block of channels that starts with depth d.
   void transform_input(Index d) {
     const WinogradPlan& plan = call_.plan;
-    StagedRows<T> rows(call_.p, plan.form.height, plan.form.width, call_.a.x + g_ * call_.p.x.group, staged_);
-    const Index lanes = call_.kernels.lanes, first = channel(d), end = channel(end_depth(d));
+    StagedRows<T> rows(call_.input, plan.form.height, plan.form.width, call_.a.x + g_ * call_.p.x.group, staged_);
+    const Index lanes = call_.kernels.lanes, first = channel(d), end = channel(end_depth(d)) * plan.images;
     for (Index c = first; c < end; c += lanes) {
       for_each_run(call_.p, call_.plan, first_tile_, tiles_, [&](const TileRun& run, Index at) {
         WinogradInput<T> input = rows.stage(run, c, std::min(lanes, end - c));
@@ -125,10 +128,10 @@ class Task {
   void multiply_point(Index point, Index d, Index i, Index panel, const T* u) {
     const WinogradPlan& plan = call_.plan;
     WinogradProduct<T> product;
-    product.tiles = tiles_;
+    product.tiles = tiles_ * plan.images;
     product.depth = channel(d + 1) - channel(d);
     product.v = v_ + point * call_.rooms.v_point + d % plan.depths_per_block * plan.depth;
-    product.ldv = call_.rooms.channels;
+    product.ldv = call_.rooms.channels / plan.images;
     product.u = u;
     product.m =
         m_ + point * call_.rooms.m_point + (plan.panels.start(i) - plan.panels.start(panel)) * call_.kernels.lanes;
@@ -141,16 +144,20 @@ class Task {
     const Index lanes = call_.kernels.lanes, first = call_.plan.panels.start(panel);
     const Index vectors = call_.plan.panels.start(end - 1) + call_.plan.panels.size(end - 1) - first;
     const Problem& p = call_.p;
+    const Index images = call_.plan.images;
     for (Index v = 0; v < vectors; ++v) {
       const Index output = (first + v) * lanes;
       const T* bias = call_.a.bias == nullptr ? nullptr : call_.a.bias + g_ * p.outputs + output;
       for_each_run(p, call_.plan, first_tile_, tiles_, [&](const TileRun& run, Index at) {
-        const Rectangle r = run.outputs(p, call_.plan, g_);
+        Rectangle r = run.outputs(p, call_.plan, g_);
         if (r.height <= 0 || r.width <= 0) return;
-        finish(r, m_ + at * call_.rooms.outputs + v * lanes);
         T* const y = call_.a.y + run.grid_h * p.y.space[kHeight] + run.grid_w * p.y.space[kWidth];
-        OutputBlock<T>(call_.grid, r, y, output, std::min(lanes, p.outputs - output), bias)
-            .store_pixel_rows(finished_, lanes);
+        r.n *= images;
+        for (Index i = 0; i < images; ++i, ++r.n) {
+          finish(r, m_ + (at * images + i) * call_.rooms.outputs + v * lanes);
+          OutputBlock<T>(call_.grid, r, y, output, std::min(lanes, p.outputs - output), bias)
+              .store_pixel_rows(finished_, lanes);
+        }
       });
     }
   }
@@ -162,7 +169,7 @@ class Task {
     WinogradOutput<T> output{};
     output.src = m;
     output.point = call_.rooms.m_point;
-    output.tile = call_.rooms.outputs;
+    output.tile = call_.rooms.outputs * call_.plan.images;
     output.dst = finished_;
     output.row = form.height.span() == 1 ? lanes : r.width * lanes;
     output.rows = r.height;
@@ -224,7 +231,7 @@ WinogradRooms<T>::WinogradRooms(const WinogradPlan& plan) {
   outputs = plan.panels_per_block * WinogradPlan::most(plan.panels) * lanes;
   u_point = plan.depth * WinogradPlan::most(plan.panels) * lanes + gap;
   v_point = round_up(tiles * channels, gap) + gap;
-  m_point = round_up(tiles * outputs, gap) + gap;
+  m_point = round_up(tiles * plan.images * outputs, gap) + gap;
   u = plan.fleeting_weights ? plan.points * u_point : 0;
   v = plan.points * v_point;
   m = plan.points * m_point;

@@ -39,7 +39,7 @@ void for_each_run(const Problem& p, const WinogradPlan& plan, Index first, Index
     run.count = std::min(count - at, plan.tile_columns - column);
     run.column = column;
     run.grids = run.count == plan.tile_columns ? plan.grids_across : 1;
-    Index plane = row / plan.grids_across;
+    Index plane = plan.grids_across > 1 ? row / plan.grids_across : row;  // divisions would be felt
     run.row = plane % plan.tile_rows;
     plane /= plan.tile_rows;
     if (grids_h * grids_w > 1) {

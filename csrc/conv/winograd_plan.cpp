@@ -149,11 +149,11 @@ template <class T>
 Index most_tiles(const Problem& p, const WinogradPlan& plan, Index width) {
   const Index lanes = kernels().of<T>().lanes, l2 = caches().l2;
   const Index pair = plan.points * static_cast<Index>(sizeof(T));  // one tile and channel, or channel and output
-  const Index tile = pair * (round_up(plan.block_channels(), lanes) + plan.panels_per_block * width);
+  const Index tile = pair * (round_up(plan.block_channels(), lanes) / plan.images + plan.panels_per_block * width);
   const double weights =
       static_cast<double>(pair * width) * static_cast<double>(winograd_channels(p) * plan.panels.count);
   const bool small = weights < static_cast<double>(l2) * 0.6;
-  return std::clamp((small ? l2 / 2 : kWorkspace) / tile, kFewestTiles, most_tiles_of_block(plan.form));
+  return std::clamp((small ? l2 / 2 : kWorkspace) / tile, kFewestTiles, most_tiles_of_block(plan.form)) / plan.images;
 }
 
 // Whole rows of tiles where there are many blocks, for the sake of long runs. Where there are few, as even as possible
@@ -175,6 +175,12 @@ void choose_tasks(WinogradPlan& plan, Index most, Index groups, Index threads) {
   }
   const Index units = plan.tiles / plan.tiles_per_unit;
   plan.tile_blocks = Panels(units, std::max<Index>(1, std::min(most / plan.tiles_per_unit, ceil_div(units, blocks))));
+}
+
+// Whether the channels of two images are a vector of neighbouring planes.
+bool pairs_images(const Problem& p, Index lanes) {
+  return 2 * p.channels == lanes && p.groups == 1 && p.depth().kernel == 1 && p.batch % 2 == 0 &&
+         p.x.batch == p.channels * p.x.channel;
 }
 
 template <class T>
@@ -255,6 +261,7 @@ WinogradPlan plan_winograd(const Problem& p, const WinogradForm& form, bool prep
   plan.points = form.points();
   if (p.flops() == 0) return plan;
   lay_tiles(p, plan);
+  if (pairs_images(p, k.lanes)) plan.images = 2, plan.tiles /= 2;
   plan.panels = Panels(ceil_div(p.outputs, k.lanes), k.tile_vectors);
   const Index width = WinogradPlan::most(plan.panels) * k.lanes;
   plan.fleeting_weights = fleeting_weights<T>(p, form, prepacked);

@@ -38,6 +38,7 @@ struct WinogradPlan {
   Index points = 0;
   Index tile_rows = 0, tile_columns = 0;  // of a grid
   Index tiles = 0;                        // of all grids of all planes
+  Index images = 1;                       // 2: whose channels share a vector, and whose tiles at a place count as one
   // Grids of neighbouring columns that are copied together, wherefore their rows of tiles follow each other.
   Index grids_across = 1;
   Index tiles_per_unit = 1;  // a row of them, or one
