@@ -45,10 +45,11 @@ struct Panels {
     return p;
   }
 
-  Index start(Index panel) const {
-    return panel * base + (spread ? quotient(panel * extra, count) : std::min(panel, extra));
-  }
-  Index size(Index panel) const { return start(panel + 1) - start(panel); }
+  Index start(Index panel) const { return spread ? spread_start(panel) : panel * base + std::min(panel, extra); }
+  Index size(Index panel) const { return spread ? spread_size(panel) : base + (panel < extra ? 1 : 0); }
+  // Rare: nothing to repeat in every loop.
+  [[gnu::noinline]] Index spread_start(Index panel) const { return panel * base + panel * extra / count; }
+  [[gnu::noinline]] Index spread_size(Index panel) const { return spread_start(panel + 1) - spread_start(panel); }
   Index panel_of(Index unit) const {
     const Index larger = extra * (base + 1);
     return unit < larger ? unit / (base + 1) : extra + (unit - larger) / base;
