@@ -195,11 +195,9 @@ bool choose_rolling_block(const Problem& p, int threads, DepthwisePlan& plan) {
   const Axis &h = p.height(), &w = p.width();
   const bool apart = !columns_join(p.x) || !columns_join(p.y);
   if (w.in > kMostCopied && apart) return false;  // nor do products of such sizes fit 64 bits
-  // A multiple of what kernels take together. More save calls, as long as threads find enough blocks to share.
+  // A multiple of what kernels take together. More save calls, as long as planes are not cut for the threads' sake.
   const Index fewest = 12, most = apart ? fewest : 96;
-  const Index share =
-      threads == 1 ? most
-                   : static_cast<Index>(static_cast<double>(p.batch) * static_cast<double>(p.groups) / (4.0 * threads));
+  const auto share = static_cast<Index>(static_cast<double>(p.batch) * static_cast<double>(p.groups) / (4.0 * threads));
   plan.block_groups = std::min(p.groups, std::clamp(share, fewest, most) / fewest * fewest);
   const Index copies = apart ? plan.block_groups : 1;
   const Index row = copies * std::max(w.in * h.stride, w.out) * static_cast<Index>(sizeof(T));
