@@ -11,7 +11,6 @@
 #include "grad_weight.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "../cpu.hpp"
 #include "../memory.hpp"
@@ -20,6 +19,7 @@
 #include "ahead.hpp"
 #include "direct_plan.hpp"
 #include "grad_parts.hpp"
+#include "gradient_panel.hpp"
 #include "stage.hpp"
 
 namespace fastconv {
@@ -136,9 +136,6 @@ void split_among(int threads, const Problem& p, GradWeightPlan& plan) {
   plan.output_tasks = Panels(plan.outputs.count, ceil_div(plan.outputs.count, best_outputs));
 }
 
-// Whether neither pixels nor channels lie side by side: those that a pointwise convolution with a stride meets.
-bool strided_gradient(const Problem& p) { return p.y.space[kWidth] != 1 && p.y.channel != 1; }
-
 template <class T>
 GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   const Kernels<T>& k = kernels().of<T>();
@@ -153,7 +150,8 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   choose_pixel_block(p, plan.together * steps, plan);
   grow_pixel_block(p, plan);
 
-  const Index panels = std::min<Index>(plan.outputs.count, strided_gradient(p) ? 2 : 4);  // the former is packed once
+  // Where packing is dear, a task has few panels, hence many rows, so that few tasks pack the same.
+  const Index panels = std::min<Index>(plan.outputs.count, strided_gradient(p) ? 2 : 4);
   const Index width = panels * k.tile_vectors * plan.lanes;
   plan.tap_tasks = ceil_div(p.taps(), std::max<Index>(1, 4 * kSumsElements / width));
   plan.taps_per_task = ceil_div(p.taps(), plan.tap_tasks);
@@ -190,76 +188,6 @@ struct Call {
 struct Task {
   Index g, part, channel, channels, tap, taps, first_panel, end_panel;
 };
-
-constexpr Index kStridedTogether = 16;  // channels of such pixels that are brought side by side before a transpose
-
-// Such rows of pixels, packed to [pixel][width] by way of `pixels`, a few channels at a time.
-template <class T>
-void pack_strided_gradient(const Problem& p, const T* dy, const Rectangle& r, Index outputs, Index width, T* pixels,
-                           T* to) {
-  const Kernels<T>& k = kernels().of<T>();
-  StageRows<T> rows{};
-  rows.step = p.y.space[kWidth];
-  rows.src_row = p.y.space[kHeight];
-  rows.rows = r.height;
-  rows.count = rows.dst_row = r.width;
-  for (Index first = 0; first < outputs; first += kStridedTogether) {
-    const Index some = std::min(kStridedTogether, outputs - first);
-    for (Index i = 0; i < some; ++i) {
-      rows.src = dy + (first + i) * p.y.channel;
-      rows.dst = pixels + i * r.pixels();
-      k.stage_rows(rows);
-    }
-    k.transpose({pixels, r.pixels(), some, r.pixels(), to + first, width, nullptr, false});
-  }
-  if (outputs == width) return;
-  for (Index i = 0; i < r.pixels(); ++i) std::fill(to + i * width + outputs, to + (i + 1) * width, T(0));
-}
-
-// Pixels [0, pixels) of a run along a row of dY (or several that join), packed to [pixel][width].
-template <class T>
-void pack_gradient_run(const Problem& p, const T* dy, Index outputs, Index pixels, Index width, T* to) {
-  const Index step = p.y.space[kWidth];
-  const Kernels<T>& k = kernels().of<T>();
-  if (step == 1) {
-    k.transpose({dy, p.y.channel, outputs, pixels, to, width, nullptr, false});
-  } else {
-    k.copy({dy, step, pixels, outputs, to, width});
-  }
-  if (outputs == width) return;
-  for (Index i = 0; i < pixels; ++i) std::fill(to + i * width + outputs, to + (i + 1) * width, T(0));
-}
-
-// The same of pairs: [pixel / 2][output][pixel % 2], moved as one number of twice the size.
-template <class T>
-void pack_gradient_pairs(const Problem& p, const T* dy, Index outputs, Index pixels, Index width, T* to) {
-  kernels().f64.transpose({reinterpret_cast<const double*>(dy), p.y.channel / 2, outputs, pixels / 2,
-                           reinterpret_cast<double*>(to), width / 2, nullptr, false});
-  if (2 * outputs == width) return;
-  for (Index i = 0; i < pixels / 2; ++i) std::fill(to + i * width + 2 * outputs, to + (i + 1) * width, T(0));
-}
-
-template <class T>
-void pack_gradient(const Problem& p, const T* dy, const Rectangle& r, Index together, Index output, Index outputs,
-                   Index width, T* pixels, T* to) {
-  const T* src = dy + r.n * p.y.batch + r.g * p.y.group + output * p.y.channel + r.od * p.y.space[kDepth] +
-                 r.oh * p.y.space[kHeight] + r.ow * p.y.space[kWidth];
-  if (together > 1) {
-    pack_gradient_pairs(p, src, outputs, r.width, width, to);
-    return;
-  }
-  if (strided_gradient(p)) {
-    pack_strided_gradient(p, src, r, outputs, width, pixels, to);
-    return;
-  }
-  if (r.width == p.width().out && p.y.space[kHeight] == r.width * p.y.space[kWidth]) {
-    pack_gradient_run(p, src, outputs, r.pixels(), width, to);
-    return;
-  }
-  for (Index i = 0; i < r.height; ++i) {
-    pack_gradient_run(p, src + i * p.y.space[kHeight], outputs, r.width, width, to + i * r.width * width);
-  }
-}
 
 template <class T>
 class GradWeightTask {
@@ -307,10 +235,7 @@ class GradWeightTask {
   Index most_steps() const { return ceil_div(call_.plan.most_packed(), call_.plan.together); }
   Index first_output() const { return first_lane_ / call_.plan.together; }
   Index outputs() const { return std::min(width_ / call_.plan.together, call_.p.outputs - first_output()); }
-  Index strided_elements() const {
-    const GradWeightPlan& plan = call_.plan;
-    return strided_gradient(call_.p) ? kStridedTogether * plan.packed_height * plan.width : 0;
-  }
+  Index strided_elements() const { return strided_pixels(call_.p, call_.plan.packed_height * call_.plan.width); }
   Index stage_elements() const { return Stage::elements(problem_, call_.plan.height, call_.plan.width); }
 
   struct Block {
