@@ -199,6 +199,101 @@ def test_special_values_reach_what_they_should(case, special):
     assert (~np.isfinite(winograd(case, a)))[wanted].all()
 
 
+# ---- stride 2 -----------------------------------------------------------------------------------
+#
+# Chosen by 'auto' alone. Its transforms are sums, so integers are exact and the bound is that of
+# the direct convolution.
+
+STRIDED = [
+    ConvCase("even", (1, 64, 32, 28), (80, 64, 3, 3), padding=1, activation="relu"),
+    ConvCase("odd", (3, 67, 21, 19), (125, 67, 3, 3), padding=1),
+    ConvCase("no_padding", (1, 80, 33, 31), (128, 80, 3, 3), bias=False),
+    ConvCase("asymmetric", (2, 64, 29, 24), (80, 64, 3, 3), padding=((0, 1), (2, 0))),
+    ConvCase("pad_beyond_kernel", (1, 128, 13, 18), (128, 128, 3, 3), padding=4),
+    ConvCase("groups", (2, 128, 28, 24), (128, 64, 3, 3), padding=1, groups=2),
+    ConvCase("channel_blocks", (1, 530, 16, 16), (70, 530, 3, 3), padding=1),
+    ConvCase("output_blocks", (1, 64, 24, 24), (530, 64, 3, 3), padding=1),
+    ConvCase("many_blocks", (2, 64, 91, 78), (64, 64, 3, 3), padding=1),
+    ConvCase("depth", (1, 32, 5, 30, 31), (128, 32, 3, 3, 3), padding=1, **VOLUME),
+]  # fmt: skip
+STRIDED = [case.replace(stride=2) for case in STRIDED]
+
+
+def strided(case, a):
+    return cases.conv(case, a), cases.function(case, "conv{}d_prepack")(
+        a.weight, a.bias, **case.geometry, activation=case.activation
+    )(a.input)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", FORMATS)
+@pytest.mark.parametrize("case", STRIDED, ids=str)
+def test_stride_2(case, data_format, dtype, threads):
+    case = laid_out(case, data_format, dtype)
+    plan = cases.function(case, "conv{}d_plan")
+    for prepacked in (False, True):
+        chosen = plan(
+            case.input_shape, case.weight, **case.geometry, dtype=dtype, prepacked=prepacked
+        )
+        assert chosen.algorithm == "winograd"
+    a = case.integers()
+    for y in strided(case, a):
+        cases.assert_exact(y, cases.expected_conv(case, a), case)
+    a = case.normal()
+    for y in strided(case, a):
+        cases.check_conv(case, a, y, "auto")
+
+
+@pytest.mark.parametrize("case", STRIDED, ids=str)
+def test_stride_2_has_the_same_bits_for_every_thread_count(case):
+    a = case.normal()
+    with cases.thread_count(1):
+        expected = [y.tobytes() for y in strided(case, a)]
+    for n in (2, 3, 7):
+        with cases.thread_count(n):
+            assert [y.tobytes() for y in strided(case, a)] == expected, n
+
+
+@pytest.mark.parametrize("name", cases.AWKWARD)
+def test_stride_2_of_awkward_arrays(name):
+    case = STRIDED[1]
+    a = case.normal()
+    _, expected = strided(case, a)
+    y, packed = strided(case, a.map(cases.AWKWARD[name]))
+    assert packed.tobytes() == expected.tobytes()
+    cases.check_conv(case, a, y, "auto")  # weights that lie apart may be another algorithm's
+
+
+@pytest.mark.parametrize("side", guard.SIDES)
+@pytest.mark.parametrize("case", STRIDED[:5], ids=str)
+def test_stride_2_between_guard_pages(case, side):
+    a = case.integers()
+    expected = cases.expected_conv(case, a)
+    guarded = a.map(lambda array: guard.array(array, side))
+    for y in strided(case, guarded):
+        cases.assert_exact(y, expected, case)
+
+
+def test_stride_2_pools_in_the_store(threads):
+    case = STRIDED[0]
+    a = case.normal()
+    pack = {"padding": case.padding, "stride": 2}
+    whole = fastconv.conv2d_prepack(a.weight, a.bias, **pack)(a.input)
+    y = fastconv.conv2d_prepack(a.weight, a.bias, **pack, pool=2)(a.input)
+    np.testing.assert_array_equal(y, fastconv.max_pool2d(whole, 2))
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_stride_2_passes_special_values_on(special):
+    case = STRIDED[1]
+    a = case.normal()
+    a.input[1, 3, 6, 5] = special
+    with np.errstate(invalid="ignore"):
+        wanted = ~np.isfinite(cases.expected_conv(case, a))
+    for y in strided(case, a):
+        assert (~np.isfinite(y))[wanted].all()
+
+
 # ---- choosing -----------------------------------------------------------------------------------
 
 
@@ -253,10 +348,37 @@ def test_choice(image, weight, unpacked, packed):
     assert plan_of(case, algorithm="direct").algorithm == "direct"
 
 
-@pytest.mark.parametrize("changes", [{"stride": 2}, {"stride": (1, 2)}])
-def test_strides_are_direct(changes):
+@pytest.mark.parametrize(
+    ("image", "weight", "unpacked", "packed"),
+    [
+        # resnet50
+        ((1, 128, 56, 56), (128, 128, 3, 3), "winograd", "winograd"),
+        ((1, 256, 28, 28), (256, 256, 3, 3), "winograd", "winograd"),
+        # half of the tiles beyond the image
+        ((1, 64, 9, 9), (64, 64, 3, 3), "direct", "direct"),
+        # too few channels
+        ((1, 3, 224, 224), (32, 3, 3, 3), "direct", "direct"),
+        ((1, 16, 112, 112), (32, 16, 3, 3), "direct", "direct"),
+        ((1, 64, 56, 56), (64, 64, 5, 5), "direct", "direct"),
+        ((1, 64, 56, 56), (64, 64, 1, 3), "direct", "direct"),
+    ],
+)
+def test_choice_with_stride_2(image, weight, unpacked, packed):
+    case = ConvCase("", image, weight, padding=(weight[2] // 2, weight[3] // 2), stride=2)
+    assert plan_of(case).algorithm == unpacked
+    assert plan_of(case, prepacked=True).algorithm == packed
+
+
+@pytest.mark.parametrize("changes", [{"stride": 3}, {"stride": (1, 2)}])
+def test_other_strides_are_direct(changes):
     case = ConvCase("", (1, 64, 56, 56), (64, 64, 3, 3)).replace(**changes)
     assert plan_of(case).algorithm == "direct"
+    assert plan_of(case.replace(stride=2, dilation=2)).algorithm == "direct"
+
+
+@pytest.mark.parametrize("changes", [{"stride": 2}, {"stride": (1, 2)}])
+def test_strides_are_refused_by_name(changes):
+    case = ConvCase("", (1, 64, 56, 56), (64, 64, 3, 3)).replace(**changes)
     with pytest.raises(ValueError, match="algorithm"):
         plan_of(case, algorithm="winograd")
 

@@ -62,6 +62,6 @@ OutputPool to_output_pool(PyObject* object);
 std::array<bool, 3> to_mask(PyObject* object, const char* name);
 std::vector<Index> to_shape(PyObject* object, const char* name, std::size_t least, std::size_t most);
 
-std::string shape_text(ShapeView shape);
+[[gnu::cold]] std::string shape_text(ShapeView shape);
 
 }  // namespace fastconv

@@ -28,7 +28,7 @@ class PackedConv {
   PyObject* call(PyObject* input, PyObject* out);
   // packed.backward(grad_output, input, output_mask=(True, True, True))
   PyObject* backward(PyObject* grad_output, PyObject* input, PyObject* output_mask);
-  std::string text() const;
+  [[gnu::cold]] std::string text() const;
 
  private:
   template <class T>
@@ -51,7 +51,7 @@ void register_conv(PyObject* module);
 void register_conv_transpose(PyObject* module);
 
 const Signature& prepack_signature(int dims);
-PlanInfo conv_plan(int dims, const Arguments& arguments);
+[[gnu::cold]] PlanInfo conv_plan(int dims, const Arguments& arguments);
 const Signature& plan_signature(int dims);
 
 }  // namespace fastconv

@@ -32,7 +32,7 @@ activation : None or 'relu'
 algorithm : {'auto', 'direct', 'winograd'}
     'direct' never uses Winograd's algorithm; 'winograd' raises where it does not apply: it needs a
     kernel of 2x2, 3x3, 5x5, or 2, 3, 5 or 7 in one row or column, stride 1, and 8 channels in and
-    out in each group.
+    out in each group. 'auto' has a form of it for 3x3 with stride 2, too, as exact as 'direct'.
 out : ndarray, optional
     Written and returned. Must have the right shape and dtype and overlap no other argument.
 

@@ -44,7 +44,7 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool for
 template <class T>
 bool plan_depthwise_grad_weight(const Problem& p, int threads, DepthwisePlan& plan);
 
-std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan);
+[[gnu::cold]] std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const DepthwisePlan& plan);
 
 // Whether groups are enough for the lanes, and lie so that it pays for results that a stride keeps apart.
 template <class T>

@@ -105,10 +105,11 @@ std::vector<std::pair<std::string, std::string>> explain(const Problem& p, const
   if (plan.algorithm == Algorithm::kWinograd) {
     const WinogradPlan& w = plan.winograd;
     const WinogradAxis &h = w.form.height, &v = w.form.width;
-    return {{"tiles", std::to_string(w.tiles * w.images) + " of F(" + sizes(h.tile, v.tile) + ", " +
-                          sizes(h.taps, v.taps) + "), " + std::to_string(w.points) + " products for " +
-                          std::to_string(h.tile * v.tile * h.taps * v.taps)},
-            {"tiles of a task", std::to_string(w.block_tiles() * w.images)}};
+    return {
+        {"tiles", std::to_string(w.tiles * w.images) + " of F(" + sizes(h.tile, v.tile) + ", " + sizes(h.taps, v.taps) +
+                      (w.form.strided() ? ") with stride 2, " : "), ") + std::to_string(w.points) + " products for " +
+                      std::to_string(h.tile * v.tile * h.taps * v.taps)},
+        {"tiles of a task", std::to_string(w.block_tiles() * w.images)}};
   }
   const DirectPlan& direct = plan.direct;
   const bool channels = direct.lanes == Orientation::kChannelLanes;

@@ -16,6 +16,22 @@ struct Pass {
   Index group, groups, panel, end_panel;
 };
 
+// f(point of V, point of M, whether that one's sum begins) for all products with point `u` of the weights.
+template <class F>
+void for_each_product(const WinogradForm& form, Index u, const F& f) {
+  if (!form.strided()) return f(u, u, true);
+  const WinogradAxis& axis = form.width;  // as the height
+  const Index odd = axis.weights() - 1;   // the last weight is that of the odd elements, which follow the even ones
+  const auto end = [&](Index i) { return i == odd ? axis.span() : i + 1; };
+  const auto sum = [&](Index i) { return i < odd ? i : 2 * (i - odd); };
+  const Index row = u / axis.weights(), column = u % axis.weights();
+  for (Index i = row; i < end(row); ++i) {
+    for (Index j = column; j < end(column); ++j) {
+      f(i * axis.span() + j, sum(i) * axis.sums() + sum(j), row < odd && column < odd);
+    }
+  }
+}
+
 template <class T>
 struct Call {
   const Problem& p;
@@ -102,7 +118,7 @@ class Task {
 
   // M += V U for the block of channels that starts with `first`, and panels [panel, end).
   void multiply(Index first, Index panel, Index end) {
-    for (Index point = 0; point < call_.plan.points; ++point) {
+    for (Index point = 0; point < call_.plan.form.weights(); ++point) {
       for (Index i = panel; i < end; ++i) {
         const T* u = u_ + call_.layout.panel(i) + point * call_.layout.point(i);
         for (Index d = first; d < end_depth(first); ++d) {
@@ -117,27 +133,29 @@ class Task {
       for (Index d = first; d < end_depth(first); ++d) {
         transform_weights(call_.p, call_.plan, call_.a.w, {g_, i, channel(d), channel(d + 1)}, fleeting_,
                           call_.rooms.u_point);
-        for (Index point = 0; point < call_.plan.points; ++point) {
+        for (Index point = 0; point < call_.plan.form.weights(); ++point) {
           multiply_point(point, d, i, panel, fleeting_ + point * call_.rooms.u_point);
         }
       }
     }
   }
 
-  // One point's product over the channels of depth d, for panel i of those from `panel` on.
+  // The products with a point of the weights over the channels of depth d, for panel i of those from `panel` on.
   void multiply_point(Index point, Index d, Index i, Index panel, const T* u) {
     const WinogradPlan& plan = call_.plan;
+    const Index lane = (plan.panels.start(i) - plan.panels.start(panel)) * call_.kernels.lanes;
     WinogradProduct<T> product;
     product.tiles = tiles_ * plan.images;
     product.depth = channel(d + 1) - channel(d);
-    product.v = v_ + point * call_.rooms.v_point + d % plan.depths_per_block * plan.depth;
     product.ldv = call_.rooms.channels / plan.images;
     product.u = u;
-    product.m =
-        m_ + point * call_.rooms.m_point + (plan.panels.start(i) - plan.panels.start(panel)) * call_.kernels.lanes;
     product.ldm = call_.rooms.outputs;
-    product.accumulate = d > 0;
-    call_.kernels.winograd_product[plan.panels.size(i) - 1](product);
+    for_each_product(plan.form, point, [&](Index v, Index m, bool begins) {
+      product.v = v_ + v * call_.rooms.v_point + d % plan.depths_per_block * plan.depth;
+      product.m = m_ + m * call_.rooms.m_point + lane;
+      product.accumulate = d > 0 || !begins;
+      call_.kernels.winograd_product[plan.panels.size(i) - 1](product);
+    });
   }
 
   void transform_output(Index panel, Index end) {
@@ -232,9 +250,9 @@ WinogradRooms<T>::WinogradRooms(const WinogradPlan& plan) {
   u_point = plan.depth * WinogradPlan::most(plan.panels) * lanes + gap;
   v_point = round_up(tiles * channels, gap) + gap;
   m_point = round_up(tiles * plan.images * outputs, gap) + gap;
-  u = plan.fleeting_weights ? plan.points * u_point : 0;
+  u = plan.fleeting_weights ? plan.form.weights() * u_point : 0;
   v = plan.points * v_point;
-  m = plan.points * m_point;
+  m = plan.form.sums() * m_point;
   staged = StagedRows<T>::elements(plan, plan.form.height, plan.form.width, run, lanes);
   finished = plan.form.height.tile * run * plan.form.width.tile * lanes;
 }

@@ -14,7 +14,7 @@ struct WinogradWeightLayout {
   const Panels& panels;
 
   WinogradWeightLayout(const Problem& p, const WinogradPlan& plan, Index vector_lanes)
-      : lanes(vector_lanes), channels(winograd_channels(p)), points(plan.points), panels(plan.panels) {}
+      : lanes(vector_lanes), channels(winograd_channels(p)), points(plan.form.weights()), panels(plan.panels) {}
 
   static constexpr Index kGap = 64 / static_cast<Index>(sizeof(T));
   Index width(Index panel) const { return panels.size(panel) * lanes; }

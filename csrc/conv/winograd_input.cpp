@@ -12,9 +12,9 @@ WinogradInput<T> StagedRows<T>::stage(const TileRun& run, Index c, Index channel
   const Index row = columns(width_, run.count) * lanes, held = rows_held(run, c);
   WinogradInput<T> input{};
   input.tiles = run.count;
-  input.step = width_.tile * lanes;
+  input.step = width_.step() * lanes;
   for (Index i = 0; i < span; ++i) {
-    const Index at = run.row * height_.tile + i;
+    const Index at = run.row * height_.step() + i;
     T* to = ring_ + at % span * run.grids * row;
     const Index ih = p_.height().input_of(run.grid_h, at);  // dilation is the step from a row of the grid to the next
     if (i >= held) stage_row(run, ih, c, channels, to);
@@ -37,7 +37,7 @@ Index StagedRows<T>::rows_held(const TileRun& run, Index c) const {
     return 0;
   }
   if (last_.row == run.row) return run.grids > 1 ? height_.span() : 0;
-  return last_.row + 1 == run.row ? height_.span() - height_.tile : 0;
+  return last_.row + 1 == run.row ? height_.span() - height_.step() : 0;
 }
 
 template <class T>
@@ -54,7 +54,7 @@ void StagedRows<T>::stage_row(const TileRun& run, Index ih, Index c, Index chann
   const bool dense = run.grids > 1 && p_.x.space[kWidth] == 1;
   T* grid = to;
   for (Index i = 0; i < run.grids; ++i, grid += width * lanes) {
-    const Index iw = w.input_of(run.grids > 1 ? i : run.grid_w, run.column * width_.tile);
+    const Index iw = w.input_of(run.grids > 1 ? i : run.grid_w, run.column * width_.step());
     const Index before = std::min(iw < 0 ? ceil_div(-iw, step) : 0, width);
     const Index first = iw + before * step, left = first < w.in ? ceil_div(w.in - first, step) : 0;
     const Index inside = std::min(left, width - before);

@@ -58,8 +58,8 @@ void for_each_run(const Problem& p, const WinogradPlan& plan, Index first, Index
   }
 }
 
-// A ring of input rows, [row % span][grid][column][lane], for tiles that are a tile apart and read `span`. Tiles below
-// each other share span - tile rows, which are staged once.
+// A ring of input rows, [row % span][grid][column][lane], for tiles that are `step` apart and read `span`. Tiles below
+// each other share span - step rows, which are staged once.
 template <class T>
 class StagedRows {
  public:
@@ -76,7 +76,7 @@ class StagedRows {
   WinogradInput<T> stage(const TileRun& run, Index c, Index channels);
 
  private:
-  static Index columns(const WinogradAxis& width, Index run) { return (run - 1) * width.tile + width.span(); }
+  static Index columns(const WinogradAxis& width, Index run) { return (run - 1) * width.step() + width.span(); }
   Index rows_held(const TileRun& run, Index c) const;
   void stage_row(const TileRun& run, Index ih, Index c, Index channels, T* to) const;
   void copy(const T* src, Index columns, Index channels, T* to) const;

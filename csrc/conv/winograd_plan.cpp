@@ -12,7 +12,6 @@ namespace {
 
 constexpr Index kFewestChannels = 8;
 constexpr Index kBlockChannels = 512;          // bounds V where there are thousands of channels
-constexpr Index kBlockOutputs = 64;            // for each of which V is read once
 constexpr Index kPassBytes = Index{10} << 20;  // of weights that are transformed at a time
 constexpr Index kFleetingTiles = 160;
 constexpr Index kRowTiles = 64;               // of all grids that are copied together
@@ -20,6 +19,13 @@ constexpr Index kFewestTiles = 24;            // in a block; fewer would wait fo
 constexpr Index kWorkspace = Index{4} << 20;  // bytes
 // Those of a line have few points, hence little V and M.
 Index most_tiles_of_block(const WinogradForm& f) { return f.line() ? 120 : 60; }
+
+// For which V is read once. With a stride M has few points; of many channels V comes from L3, unless passes over the
+// weights divide the outputs anyway.
+Index outputs_of_block(const Problem& p, const WinogradForm& f, bool prepacked) {
+  if (f.strided()) return 256;
+  return prepacked && winograd_channels(p) >= kBlockChannels ? 128 : 64;
+}
 
 Index tiles_of(const Problem& p, const WinogradForm& f) {
   WinogradPlan plan;
@@ -33,7 +39,7 @@ template <class T>
 bool fleeting_weights(const Problem& p, const WinogradForm& f, bool prepacked) {
   const Kernels<T>& k = kernels().of<T>();
   const double panel =
-      static_cast<double>(f.points() * k.tile_vectors * k.lanes) * static_cast<double>(winograd_channels(p));
+      static_cast<double>(f.weights() * k.tile_vectors * k.lanes) * static_cast<double>(winograd_channels(p));
   return !prepacked && (tiles_of(p, f) <= kFleetingTiles || panel * sizeof(T) > static_cast<double>(kPassBytes));
 }
 
@@ -54,6 +60,7 @@ constexpr double kPackWeight = 8;          // for each weight vector of the dire
 constexpr double kL3Bytes = 10;            // that a cycle brings, or takes back
 constexpr double kMemoryBytes = 4;         // the same of more than L3 keeps,
 constexpr double kKept = 24 << 20;         // bytes
+constexpr double kDoubt = 1.02;            // a stride saves little where 7x7 outputs leave tiles half empty
 
 struct Vectors {
   double in, out, bytes;
@@ -85,14 +92,21 @@ template <class T>
 double winograd_cycles(const Problem& p, const WinogradForm& f, bool prepacked) {
   const Vectors v = vectors_of<T>(p);
   const double points = static_cast<double>(f.points()), tiles = static_cast<double>(tiles_of(p, f));
-  const double weights = points * static_cast<double>(winograd_channels(p)) * v.out;
+  const double each = static_cast<double>(winograd_channels(p)) * v.out;
+  const double weights = static_cast<double>(f.weights()) * each;
   const double blocks = std::ceil(tiles / static_cast<double>(most_tiles_of_block(f)));
   const bool fleeting = fleeting_weights<T>(p, f, prepacked);
   const double starts = std::ceil(tiles / 6) * points * (kTileStart + kVectorStart * v.out);
-  const double products = tiles * weights / 2 / product_use(v.out) + starts;
-  const double read = fleeting ? 0 : read_cycles(weights, v.bytes, blocks);
-  const double transforms = tiles * points * columns_apart(p) * (kInputTransform * v.in + kOutputTransform * v.out) *
-                            (f.height.tile == 2 && f.width.tile == 2 ? kSmallTransforms : 1) * narrow(v.bytes);
+  const double products = tiles * points * each / 2 / product_use(v.out) + starts;
+  // V of a block is read again for each further block of outputs, where it exceeds L2.
+  const double block = points * std::min(tiles, static_cast<double>(most_tiles_of_block(f))) * v.in;
+  const double passes = static_cast<double>(ceil_div(p.outputs, outputs_of_block(p, f, prepacked))) - 1;
+  const double read =
+      (fleeting ? 0 : read_cycles(weights, v.bytes, blocks)) + read_cycles(block, v.bytes, blocks * passes);
+  const double transforms =
+      tiles * columns_apart(p) *
+      (points * kInputTransform * v.in + static_cast<double>(f.sums()) * kOutputTransform * v.out) *
+      (f.height.tile == 2 && f.width.tile == 2 ? kSmallTransforms : 1) * narrow(v.bytes);
   double packing = 0;
   if (!prepacked) {
     const double taps = static_cast<double>(p.channels * p.taps()) * v.out;
@@ -134,7 +148,7 @@ void choose_depth(const Problem& p, Index width, WinogradPlan& plan) {
   const Kernels<T>& k = kernels().of<T>();
   Index most = reduction_depth(k.tile_vectors, sizeof(T) * static_cast<std::size_t>(k.lanes));
   if (plan.fleeting_weights) {  // in half of L2
-    most = std::min(most, caches().l2 / 2 / (plan.points * width * static_cast<Index>(sizeof(T))));
+    most = std::min(most, caches().l2 / 2 / (plan.form.weights() * width * static_cast<Index>(sizeof(T))));
   }
   most = std::max(kWinogradUnit, most / kWinogradUnit * kWinogradUnit);
   const Index channels = winograd_channels(p);
@@ -148,10 +162,11 @@ void choose_depth(const Problem& p, Index width, WinogradPlan& plan) {
 template <class T>
 Index most_tiles(const Problem& p, const WinogradPlan& plan, Index width) {
   const Index lanes = kernels().of<T>().lanes, l2 = caches().l2;
-  const Index pair = plan.points * static_cast<Index>(sizeof(T));  // one tile and channel, or channel and output
-  const Index tile = pair * (round_up(plan.block_channels(), lanes) / plan.images + plan.panels_per_block * width);
-  const double weights =
-      static_cast<double>(pair * width) * static_cast<double>(winograd_channels(p) * plan.panels.count);
+  const Index item = static_cast<Index>(sizeof(T));
+  const Index tile = item * (plan.points * round_up(plan.block_channels(), lanes) / plan.images +
+                             plan.form.sums() * plan.panels_per_block * width);
+  const double weights = static_cast<double>(plan.form.weights() * item * width) *
+                         static_cast<double>(winograd_channels(p) * plan.panels.count);
   const bool small = weights < static_cast<double>(l2) * 0.6;
   return std::clamp((small ? l2 / 2 : kWorkspace) / tile, kFewestTiles, most_tiles_of_block(plan.form)) / plan.images;
 }
@@ -189,7 +204,7 @@ void choose_passes(const Problem& p, bool prepacked, Index width, WinogradPlan& 
   plan.panels_per_pass = plan.panels.count;
   if (prepacked || plan.fleeting_weights) return;
   const double panel =
-      static_cast<double>(plan.points) * sizeof(T) *
+      static_cast<double>(plan.form.weights()) * sizeof(T) *
       (static_cast<double>(width) * static_cast<double>(winograd_channels(p)) + WinogradWeightLayout<T>::kGap);
   const double fit = std::max(1.0, static_cast<double>(kPassBytes) / panel);  // panels
   const double groups = fit / static_cast<double>(plan.panels.count);
@@ -212,10 +227,16 @@ bool winograd_applies(const std::array<Axis, kSpatial>& axes) {
          w.stride == 1;
 }
 
+bool strided_winograd_applies(const std::array<Axis, kSpatial>& axes) {
+  const auto fits = [](const Axis& a) { return a.kernel == 3 && a.stride == 2 && a.dilation == 1; };
+  return fits(axes[kHeight]) && fits(axes[kWidth]);
+}
+
 WinogradForm winograd_form(const Problem& p, bool small) {
   const Axis &h = p.height(), &w = p.width();
   const Index taps = std::max(h.kernel, w.kernel);
   if (h.kernel == w.kernel) {
+    if (h.stride == 2) return {kF2x3s2, {2, 3, 2}, {2, 3, 2}};
     if (taps == 3 && small) return {kF2x3, {2, 3}, {2, 3}};
     const WinogradAxis axis{taps == 5 ? 2 : 4, taps};
     return {taps == 2 ? kF4x2 : taps == 3 ? kF4x3 : kF2x5, axis, axis};
@@ -240,12 +261,14 @@ bool winograd_applies(Index channels, Index outputs, Index depth_taps) {
 
 template <class T>
 bool winograd_wins(const Problem& p, bool prepacked) {
-  if (!winograd_applies(p.axis) || !winograd_applies(p.channels, p.outputs, p.depth().kernel)) return false;
+  if (!winograd_applies(p.axis) && !strided_winograd_applies(p.axis)) return false;
+  if (!winograd_applies(p.channels, p.outputs, p.depth().kernel)) return false;
   const WinogradForm form = cheapest<T>(p, prepacked);
-  const double weights = static_cast<double>(form.points() * p.outputs) * static_cast<double>(winograd_channels(p));
+  const double weights = static_cast<double>(form.weights() * p.outputs) * static_cast<double>(winograd_channels(p));
   // Those of 2x2 kernels grow to six times their size: too much to bring from L3 and back (512 channels 0.87 to 0.94).
   if (form.kernels == kF4x2 && !prepacked && weights * sizeof(T) > static_cast<double>(kPassBytes)) return false;
-  return winograd_cycles<T>(p, form, prepacked) < direct_cycles<T>(p, prepacked);
+  if (form.strided() && p.channels <= kWinogradUnit) return false;  // sums too short for so many products
+  return winograd_cycles<T>(p, form, prepacked) * (form.strided() ? kDoubt : 1) < direct_cycles<T>(p, prepacked);
 }
 
 template <class T>
@@ -266,7 +289,7 @@ WinogradPlan plan_winograd(const Problem& p, const WinogradForm& form, bool prep
   const Index width = WinogradPlan::most(plan.panels) * k.lanes;
   plan.fleeting_weights = fleeting_weights<T>(p, form, prepacked);
   choose_depth<T>(p, width, plan);
-  plan.panels_per_block = std::clamp<Index>(kBlockOutputs / width, 1, plan.panels.count);
+  plan.panels_per_block = std::clamp<Index>(outputs_of_block(p, form, prepacked) / width, 1, plan.panels.count);
   choose_passes<T>(p, prepacked, width, plan);
 
   plan.threads = useful_threads(p.flops() / 3, plan.tiles * p.groups * plan.panels.count, threads);

@@ -20,16 +20,24 @@
 
 namespace fastconv {
 
-// Outputs of a tile and taps of the kernel along an axis. Both are 1 across a line.
+// Outputs of a tile and taps of the kernel along an axis, both 1 across a line; and inputs from an output to the next.
+// With stride 2, which there is for 2 outputs of 3 taps only, points of U take part in several products, and those of M
+// are sums of some: see StridedPoints in kernels/winograd_points.hpp.
 struct WinogradAxis {
-  Index tile = 1, taps = 1;
-  Index span() const { return tile + taps - 1; }
+  Index tile = 1, taps = 1, stride = 1;
+  Index step() const { return tile * stride; }
+  Index span() const { return (tile - 1) * stride + taps; }
+  Index weights() const { return stride == 1 ? span() : 4; }
+  Index sums() const { return stride == 1 ? span() : 3; }
 };
 
 struct WinogradForm {
   WinogradTile kernels = kF4x3;
   WinogradAxis height, width;
-  Index points() const { return height.span() * width.span(); }
+  Index points() const { return height.span() * width.span(); }  // of V: so many products
+  Index weights() const { return height.weights() * width.weights(); }
+  Index sums() const { return height.sums() * width.sums(); }
+  bool strided() const { return height.stride > 1; }
   bool line() const { return height.taps == 1 || width.taps == 1; }
 };
 
@@ -79,6 +87,7 @@ inline double columns_apart(const Problem& p) { return p.width().dilation > 1 ? 
 
 // Whether kernels and strides are such that Winograd's algorithm exists here.
 bool winograd_applies(const std::array<Axis, kSpatial>& axes);
+bool strided_winograd_applies(const std::array<Axis, kSpatial>& axes);
 // Whether the channels of a group are enough for it to be of any use, fewer are refused even when asked for; and
 // multiples of kWinogradUnit, where they are summed over several depth taps, so that no vector of them meets two.
 bool winograd_applies(Index channels, Index outputs, Index depth_taps);

@@ -7,15 +7,23 @@
 
 namespace {
 
+template <class T, class Tile>
+constexpr fastconv::WinogradTransforms<T> winograd_of() {
+  return {&winograd_input<T, Tile::kInputs, typename Tile::Points>, &winograd_output<T, Tile>,
+          &winograd_weights<T, Tile>, nullptr, nullptr};
+}
+
 template <class T, int M, int R>
 constexpr fastconv::WinogradTransforms<T> winograd_of() {
-  return {winograd_input<T, M, R>, winograd_output<T, M, R>, winograd_weights<T, M, R>,
-          winograd_output_gradient<T, M, R>, winograd_weight_gradient<T, M, R>};
+  fastconv::WinogradTransforms<T> t = winograd_of<T, UnitTile<M, R>>();
+  t.output_gradient = &winograd_output_gradient<T, M, R>;
+  t.weight_gradient = &winograd_weight_gradient<T, M, R>;
+  return t;
 }
 
 template <class T, int M, int R>
 constexpr fastconv::WinogradTransforms<T> winograd_line_of() {
-  return {winograd_line_input<T, M, R>, winograd_line_output<T, M, R>, winograd_line_weights<T, M, R>,
+  return {winograd_line_input<T, M + R - 1>, winograd_line_output<T, M, R>, winograd_line_weights<T, M, R>,
           winograd_line_output_gradient<T, M, R>, winograd_line_weight_gradient<T, M, R>};
 }
 
@@ -35,6 +43,7 @@ constexpr fastconv::WinogradKernels<T> winograd() {
   k.winograd[fastconv::kF4x2] = winograd_of<T, 4, 2>();
   k.winograd[fastconv::kF4x3] = winograd_of<T, 4, 3>();
   k.winograd[fastconv::kF2x3] = winograd_of<T, 2, 3>();
+  k.winograd[fastconv::kF2x3s2] = winograd_of<T, StridedTile>();
   k.winograd[fastconv::kF2x5] = winograd_of<T, 2, 5>();
   k.winograd[fastconv::kLine4x2] = winograd_line_of<T, 4, 2>();
   k.winograd[fastconv::kLine4x3] = winograd_line_of<T, 4, 3>();

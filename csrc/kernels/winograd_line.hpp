@@ -31,9 +31,8 @@ inline __attribute__((always_inline)) void transform_tiles(const WinogradInput<T
   }
 }
 
-template <class T, int M, int R>
+template <class T, int P>
 void winograd_line_input(const WinogradInput<T>& t) {
-  constexpr int P = M + R - 1;
   transform_tiles<T, P, P>(
       t, [](Vector<T>(&d)[P], Vector<T>(&v)[P]) __attribute__((always_inline)) {
         WinogradPoints<P>::template input<T>(d);

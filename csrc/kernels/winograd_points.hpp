@@ -159,4 +159,42 @@ struct WinogradPoints<4> {
   }
 };
 
+// Two outputs of three taps with stride 2, from five elements:
+//
+//     y0 = x0 g0 + x1 g1 + x2 g2        y1 = x2 g0 + x3 g1 + x4 g2
+//
+// The even elements meet two taps as they would without a stride, in three products, and each odd one has its own:
+//
+//     y0 = (x0 - x2) g0 + x2 (g0 + g2) + x1 g1        y1 = (x4 - x2) g2 + x2 (g0 + g2) + x3 g1
+//
+// Five products instead of six, four of whose factors from g differ, and which come in three sums. There are but sums
+// and differences, so that rounding is that of the direct convolution, and small integers stay exact.
+struct StridedPoints {
+  template <class T>
+  static inline __attribute__((always_inline)) void input(Vector<T> (&d)[5]) {
+    const Vector<T> x1 = d[1], x3 = d[3], x4 = d[4];
+    d[1] = d[2];
+    d[0] -= d[1];
+    d[2] = x4 - d[1];
+    d[3] = x1;
+    d[4] = x3;
+  }
+
+  template <class T, int Outputs>
+  static inline __attribute__((always_inline)) void output(const Vector<T> (&m)[3], Vector<T> (&y)[Outputs]) {
+    static_assert(Outputs == 2);
+    y[0] = m[0] + m[1];
+    y[1] = m[2] + m[1];
+  }
+
+  template <class T, int Taps>
+  static inline __attribute__((always_inline)) void weights(const Vector<T> (&g)[Taps], Vector<T> (&u)[4]) {
+    static_assert(Taps == 3);
+    u[0] = g[0];
+    u[1] = g[0] + g[2];
+    u[2] = g[2];
+    u[3] = g[1];
+  }
+};
+
 }  // namespace

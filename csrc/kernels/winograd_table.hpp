@@ -9,8 +9,9 @@
 namespace fastconv {
 
 // Winograd's transforms F(m x m, r x r), see winograd_points.hpp; P = m + r - 1 points along each axis make P * P
-// matrices, `point` elements apart. Those along a line, F(m, r), have P points; the line is a row or a column.
-enum WinogradTile : int { kF4x2, kF4x3, kF2x3, kF2x5, kLine4x2, kLine4x3, kLine4x5, kLine2x7, kWinogradTiles };
+// matrices, `point` elements apart. Those along a line, F(m, r), have P points; the line is a row or a column. With
+// stride 2, V has 5 x 5 points, U 4 x 4 and M 3 x 3: see StridedPoints.
+enum WinogradTile : int { kF4x2, kF4x3, kF2x3, kF2x3s2, kF2x5, kLine4x2, kLine4x3, kLine4x5, kLine2x7, kWinogradTiles };
 
 // V = B^T d B of neighbouring tiles, one vector of channels: rows[row][column][lane], dst[point][tile][lane]. Along a
 // line, V = B^T d of rows[element][tile * step].
@@ -73,6 +74,7 @@ struct WinogradTransforms {
   void (*input)(const WinogradInput<T>&);
   void (*output)(const WinogradOutput<T>&);
   void (*weights)(const WinogradWeights<T>&);
+  // Null with a stride.
   void (*output_gradient)(const WinogradInput<T>&);  // Z = A dy A^T: rows[m], as many columns for a tile; or A dy
   void (*weight_gradient)(const WinogradWeightGradient<T>&);
 };

@@ -16,12 +16,24 @@ using fastconv::WinogradOutput;
 using fastconv::WinogradWeightGradient;
 using fastconv::WinogradWeights;
 
-template <class T, int M, int R>
+// A tile's outputs and taps along an axis, and how many points V, U and M have.
+template <int Outputs, int Taps>
+struct UnitTile {
+  static constexpr int kOutputs = Outputs, kTaps = Taps;
+  static constexpr int kInputs = Outputs + Taps - 1, kWeights = kInputs, kSums = kInputs;
+  using Points = WinogradPoints<kInputs>;
+};
+struct StridedTile {
+  static constexpr int kOutputs = 2, kTaps = 3, kInputs = 5, kWeights = 4, kSums = 3;
+  using Points = StridedPoints;
+};
+
+template <class T, int P, class Points>
 void winograd_input(const WinogradInput<T>& t) {
-  constexpr int VL = kLanes<T>, P = M + R - 1;
+  constexpr int VL = kLanes<T>;
   const T* rows[P];  // and more copies of t: after a store of vectors, all of t might have changed
   for (int i = 0; i < P; ++i) rows[i] = t.rows[i];
-  const std::ptrdiff_t tiles = t.tiles, point = t.point, next = t.tile;
+  const std::ptrdiff_t tiles = t.tiles, step = t.step, point = t.point, next = t.tile;
   T* dst = t.dst;
   for (std::ptrdiff_t tile = 0; tile < tiles; ++tile, dst += next) {
     Vector<T> half[P][P];
@@ -29,23 +41,23 @@ void winograd_input(const WinogradInput<T>& t) {
     for (int j = 0; j < P; ++j) {
       Vector<T> d[P];
 #pragma GCC unroll 6
-      for (int i = 0; i < P; ++i) d[i] = load(rows[i] + (tile * M + j) * VL);
-      WinogradPoints<P>::template input<T>(d);
+      for (int i = 0; i < P; ++i) d[i] = load(rows[i] + tile * step + j * VL);
+      Points::template input<T>(d);
 #pragma GCC unroll 6
       for (int i = 0; i < P; ++i) half[i][j] = d[i];
     }
 #pragma GCC unroll 6
     for (int i = 0; i < P; ++i) {
-      WinogradPoints<P>::template input<T>(half[i]);
+      Points::template input<T>(half[i]);
 #pragma GCC unroll 6
       for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, half[i][j]);
     }
   }
 }
 
-template <class T, int M, int R>
+template <class T, class Tile>
 void winograd_output(const WinogradOutput<T>& t) {
-  constexpr int VL = kLanes<T>, P = M + R - 1;
+  constexpr int VL = kLanes<T>, M = Tile::kOutputs, P = Tile::kSums;
   const T* src = t.src;
   T* dst = t.dst;
   const std::ptrdiff_t point = t.point, next = t.tile, row = t.row, rows = t.rows;
@@ -56,7 +68,7 @@ void winograd_output(const WinogradOutput<T>& t) {
       Vector<T> m[P], y[M];
 #pragma GCC unroll 6
       for (int i = 0; i < P; ++i) m[i] = load(src + (i * P + j) * point);
-      WinogradPoints<P>::template output<T>(m, y);
+      Tile::Points::template output<T>(m, y);
 #pragma GCC unroll 4
       for (int i = 0; i < M; ++i) half[i][j] = y[i];
     }
@@ -64,7 +76,7 @@ void winograd_output(const WinogradOutput<T>& t) {
     for (int i = 0; i < M; ++i) {
       if (i >= rows) break;
       Vector<T> y[M];
-      WinogradPoints<P>::template output<T>(half[i], y);
+      Tile::Points::template output<T>(half[i], y);
 #pragma GCC unroll 4
       for (int j = 0; j < M; ++j) {
         if (j < columns) store(dst + i * row + j * VL, y[j]);
@@ -73,9 +85,9 @@ void winograd_output(const WinogradOutput<T>& t) {
   }
 }
 
-template <class T, int M, int R>
+template <class T, class Tile>
 void winograd_weights(const WinogradWeights<T>& t) {
-  constexpr int P = M + R - 1;
+  constexpr int R = Tile::kTaps, P = Tile::kWeights;
   const std::ptrdiff_t channel = t.channel, tap = t.tap, point = t.point, width = t.width;
   const T* src = t.src;
   T* dst = t.dst;
@@ -86,14 +98,14 @@ void winograd_weights(const WinogradWeights<T>& t) {
       Vector<T> g[R], u[P];
 #pragma GCC unroll 5
       for (int i = 0; i < R; ++i) g[i] = load(src + (i * R + j) * tap);
-      WinogradPoints<P>::template weights<T>(g, u);
+      Tile::Points::template weights<T>(g, u);
 #pragma GCC unroll 6
       for (int i = 0; i < P; ++i) half[i][j] = u[i];
     }
 #pragma GCC unroll 6
     for (int i = 0; i < P; ++i) {
       Vector<T> u[P];
-      WinogradPoints<P>::template weights<T>(half[i], u);
+      Tile::Points::template weights<T>(half[i], u);
 #pragma GCC unroll 6
       for (int j = 0; j < P; ++j) store(dst + (i * P + j) * point, u[j]);
     }
