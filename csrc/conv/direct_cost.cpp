@@ -30,10 +30,6 @@ double vector_cost(const Problem& p, Index lanes) {
   return reduction_contiguous(p) ? 0.1 + 2.0 / static_cast<double>(lanes) : kernels_backwards(p) ? 0.7 : 2.0;
 }
 
-double weight_bytes(const Problem& p, std::size_t element) {
-  return static_cast<double>(p.groups * p.outputs) * static_cast<double>(p.channels * p.taps()) *
-         static_cast<double>(element);
-}
 bool weights_leave_l2(const Problem& p, std::size_t element) {
   return weight_bytes(p, element) > static_cast<double>(caches().l2);
 }
@@ -44,16 +40,6 @@ double weights_again(const Problem& p, Index lanes, std::size_t element, bool pr
   if (block >= static_cast<double>(p.batch) * static_cast<double>(p.pixels())) return 1;
   const bool packed = prepacked || weight_bytes(p, element) <= static_cast<double>(kSharedWeights);
   return share(block, 2.0 * static_cast<double>(lanes) * (packed ? 0.1 : 0.6));
-}
-
-// About how many pixels choose_rectangle puts together.
-double pixels_of_block(const Problem& p, Index element) {
-  const Index budget = caches().l2 / 2 / element, plane = p.height().out * p.width().out;
-  const Index stage = Stage::wanted(p) ? Stage::elements(p, p.height().out, p.width().out) : 1;
-  const Index blocks = std::max(ceil_div(plane, 512), ceil_div(stage, budget));
-  if (blocks > 1) return std::max(8.0, static_cast<double>(plane) / static_cast<double>(blocks));
-  const Index images = std::min({p.batch, std::max<Index>(1, 256 / plane), std::max<Index>(1, budget / stage)});
-  return static_cast<double>(plane) * static_cast<double>(images);
 }
 
 // Packing weights transposes them: read badly, written well.
@@ -133,6 +119,20 @@ bool tiles_write_output(const Problem& p, Orientation lanes) {
   const bool joined = p.height().out == 1 || rows_join(p.width(), p.y);
   if (lanes == Orientation::kPixelLanes) return p.y.space[kWidth] == 1 && joined;
   return p.y.channel == 1 && joined;
+}
+
+double weight_bytes(const Problem& p, std::size_t element) {
+  return static_cast<double>(p.groups * p.outputs) * static_cast<double>(p.channels * p.taps()) *
+         static_cast<double>(element);
+}
+
+double pixels_of_block(const Problem& p, Index element) {
+  const Index budget = caches().l2 / 2 / element, plane = p.height().out * p.width().out;
+  const Index stage = Stage::wanted(p) ? Stage::elements(p, p.height().out, p.width().out) : 1;
+  const Index blocks = std::max(ceil_div(plane, 512), ceil_div(stage, budget));
+  if (blocks > 1) return std::max(8.0, static_cast<double>(plane) / static_cast<double>(blocks));
+  const Index images = std::min({p.batch, std::max<Index>(1, 256 / plane), std::max<Index>(1, budget / stage)});
+  return static_cast<double>(plane) * static_cast<double>(images);
 }
 
 Orientation fastest_orientation(const Problem& p, Index lanes, std::size_t element, bool prepacked) {

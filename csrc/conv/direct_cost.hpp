@@ -8,6 +8,10 @@ namespace fastconv {
 
 constexpr Index kSharedWeights = Index{10} << 20;  // bytes of weights worth packing up front
 
+double weight_bytes(const Problem& p, std::size_t element);
+// About how many pixels a block has, with channels in the lanes.
+double pixels_of_block(const Problem& p, Index element);
+
 // The tiles may write the output itself if their lanes lie side by side in it.
 bool tiles_write_output(const Problem& p, Orientation lanes);
 

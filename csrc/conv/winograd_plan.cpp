@@ -5,6 +5,7 @@
 
 #include "../cpu.hpp"
 #include "../workspace.hpp"
+#include "direct_cost.hpp"
 #include "winograd.hpp"
 
 namespace fastconv {
@@ -118,6 +119,16 @@ double winograd_cycles(const Problem& p, const WinogradForm& f, bool prepacked) 
   return static_cast<double>(p.groups) * (products + read + transforms + packing);
 }
 
+// Weights of the direct convolution that are too large to be packed for all blocks at once are for each.
+template <class T>
+double times_packed(const Problem& p) {
+  if (weight_bytes(p, sizeof(T)) <= static_cast<double>(kSharedWeights)) return 1;
+  const double plane = static_cast<double>(p.height().out * p.width().out);
+  const bool channels = fastest_orientation(p, kernels().of<T>().lanes, sizeof(T), false) == Orientation::kChannelLanes;
+  const double block = channels ? pixels_of_block(p, sizeof(T)) : std::min(plane, 512.0);
+  return std::ceil(static_cast<double>(p.batch) * static_cast<double>(p.pixels()) / block);
+}
+
 template <class T>
 double direct_cycles(const Problem& p, bool prepacked) {
   const Vectors v = vectors_of<T>(p);
@@ -128,8 +139,9 @@ double direct_cycles(const Problem& p, bool prepacked) {
   const bool few = static_cast<double>(std::max(p.channels, p.outputs)) <= lanes;
   const double out = few ? static_cast<double>(p.outputs) / lanes : v.out;
   const double products = pixels * taps * out / 2 / fma_use(v.out);
-  const double read = read_cycles(weights, v.bytes, std::ceil(pixels / 512));
-  return static_cast<double>(p.groups) * (products + read + (prepacked ? 0 : weights * kPackWeight));
+  const double times = prepacked ? 1 : times_packed<T>(p);
+  const double read = read_cycles(weights, v.bytes, std::max(times, std::ceil(pixels / 512)));
+  return static_cast<double>(p.groups) * (products + read + (prepacked ? 0 : weights * kPackWeight * times));
 }
 
 template <class T>
