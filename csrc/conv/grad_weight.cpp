@@ -91,13 +91,6 @@ void grow_pixel_block(const Problem& p, GradWeightPlan& plan) {
   plan.height = round_up(ceil_div(p.height().out, plan.blocks_h), plan.packed_height);
 }
 
-// Without taps the reduction runs along the pixels of a tile's channels, as they lie; unless those share cache sets.
-template <class T>
-bool worth_staging(const Problem& p) {
-  if (p.taps() > 1 || p.padded()) return Stage::wanted(p);
-  return p.x.channel * static_cast<Index>(sizeof(T)) % 2048 == 0 && p.x.channel > 1;
-}
-
 // dW^T of pointwise layers has no gaps either.
 bool takes_parts(const Problem& p) {
   return dense_gradient(p) || (p.taps() == 1 && p.w.out == 1 && p.w.in == p.outputs);
@@ -141,7 +134,8 @@ GradWeightPlan plan_grad_weight(const Problem& p, int threads) {
   const Kernels<T>& k = kernels().of<T>();
   GradWeightPlan plan{};
   plan.lanes = k.lanes;
-  plan.staged = worth_staging<T>(p);
+  // Without taps the reduction runs along the pixels of a tile's channels, as they lie.
+  plan.staged = (p.taps() > 1 || p.padded()) && Stage::wanted(p);
   plan.together = pixels_together<T>(p);
   plan.outputs = Panels(ceil_div(plan.together * p.outputs, plan.lanes), k.tile_vectors);
   // A narrow panel of dY may be longer; three vectors leave x some room in L1.
