@@ -87,14 +87,14 @@ bool choose_run_block(const Problem& p, Index lanes, DepthwisePlan& plan) {
 // Channels-last arrays lie so. Planes are transposed there and back, at some ten cycles for each vector of outputs and
 // inputs, which pays where rows would leave much of a vector empty, and where they would load their weights again and
 // again. Without a kernel for rows, a stride would also take the row apart.
-bool wants_lanes(const Problem& p, Index lanes, Index resident_taps) {
+bool wants_lanes(const Problem& p, Index lanes, Index resident_taps, bool forward) {
   if (!can_fill_lanes(p, lanes)) return false;
   if (!columns_join(p.x)) return true;
   if (p.channels > 1) return false;
   const Index width = p.width().out, stride = p.width().stride;
   if (!has_row_kernel(p)) return stride > 1 || width <= (p.taps() < 25 ? 2 * lanes : std::max<Index>(2 * lanes, 32));
   if (p.taps() > resident_taps) return width <= std::max<Index>(2 * lanes, 32);
-  if (stride == 1) return width <= lanes;
+  if (stride == 1) return width <= lanes || (!forward && lane_use(width, lanes) < 0.7);
   return width <= std::max<Index>(lanes / 2, 8) || (width < 2 * lanes && lane_use(width, lanes) < 0.75);
 }
 
@@ -151,7 +151,7 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool for
     plan.kernel = DepthwiseKernel::kChannels;
   } else if (forward && rolls(p, lanes) && choose_rolling_block<T>(p, threads, plan)) {
     plan.kernel = DepthwiseKernel::kRollingRows;
-  } else if (wants_lanes(p, lanes, kernels().of<T>().resident_taps) &&
+  } else if (wants_lanes(p, lanes, kernels().of<T>().resident_taps, forward) &&
              choose_lane_block(p, lanes, caches().l2 / 8 / size, plan)) {
     plan.kernel = DepthwiseKernel::kLanes;
   } else if (has_row_kernel(p) && (!forward || reads_rows<T>()) && choose_row_block<T>(p, lanes, plan)) {
