@@ -71,6 +71,17 @@ GRADIENTS = [
     make_case(2, 8, (8, 8), 8, (1, 1)),
     make_case(3, 24, (9, 11), 41, (1, 1)),
     ConvCase("pairs_grouped", (2, 48, 8, 14), (80, 24, 1, 1), groups=2),
+    # 32 outputs, two vectors: tiles of nine rows, of which the first packs runs of pixels as
+    # it goes, all of them or all but the last few; rows of pixels that do not join go the old way
+    make_case(2, 3, (34, 34), 32, (3, 3), 2, 1),
+    make_case(2, 3, (31, 45), 32, (3, 3), 2),
+    make_case(1, 2, (29, 17), 32, (3, 3), 2),
+    make_case(1, 3, (9, 700), 32, (3, 3), (2, 1), 1),
+    make_case(1, 26, (19, 21), 32, (1, 1)),
+    make_case(1, 62, (40, 33), 32, (1, 1)),
+    make_case(3, 27, (5, 7), 32, (1, 1)),
+    make_case(1, 5, (21, 20), 31, (3, 3), 2),
+    ConvCase("nine_rows_grouped", (2, 6, 23, 29), (64, 3, 3, 3), stride=2, groups=2),
     # few rows of taps, read where they lie by the weights' gradient unless they reach padding
     make_case(1, 1, (1, 700), 100, (1, 16), (1, 8)),
     make_case(2, 1, (1, 1200), 109, (1, 16), 1, (0, 5)),
@@ -240,6 +251,25 @@ def test_gradients_have_the_same_bits_whatever_else_is_wanted(case):
         for wanted, one, same in zip(mask, every, some, strict=True):
             assert (same is not None) == wanted
             assert not wanted or one.tobytes() == same.tobytes(), mask
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("size", [(34, 34), (31, 45), (64, 97)])
+def test_tiles_that_pack_leave_the_bits_alone(size, count):
+    """Rows of the gradient that do not join are packed before the tiles."""
+    case = make_case(2, 3, size, 32, (3, 3), 2, 1)
+    a = case.normal()
+    n, c, h, w = a.grad_output.shape
+    apart = np.zeros((n, c, h, w + 3), np.float32)[..., :w]
+    apart[...] = a.grad_output
+    with cases.thread_count(1):
+        want = cases.backward(case, a)[1]
+    with cases.thread_count(count):
+        for grad_output in (a.grad_output, apart):
+            got = fastconv.conv2d_backward(
+                grad_output, a.input, a.weight, **case.geometry, output_mask=(False, True, False)
+            )[1]
+            assert got.tobytes() == want.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -91,6 +91,12 @@ void grow_pixel_block(const Problem& p, GradWeightPlan& plan) {
   plan.height = round_up(ceil_div(p.height().out, plan.blocks_h), plan.packed_height);
 }
 
+// Of rows so far apart.
+template <class T>
+bool shares_sets(Index step) {
+  return step * static_cast<Index>(sizeof(T)) % 2048 == 0;
+}
+
 // dW^T of pointwise layers has no gaps either.
 bool takes_parts(const Problem& p) {
   return dense_gradient(p) || (p.taps() == 1 && p.w.out == 1 && p.w.in == p.outputs);
@@ -285,9 +291,11 @@ class GradWeightTask {
     for (Index top = 0; top < r.height; top += plan.packed_height) {
       Rectangle rows = packed_rows(r, top);
       const Index packed = rows.pixels(), then = top + plan.packed_height;
+      unpacked_ = images == 1 && packs_in_tile(rows) ? gradient_at(rows) : nullptr;
+      if (unpacked_ != nullptr) rows = end_of(rows, packed % kPackedPixels);
       for (Index m = 0; m < images; ++m) {
         rows.n = first_image + m;
-        pack_panels(rows, images * packed, m * packed);
+        pack_panels(rows, images * packed, (m + 1) * packed - rows.pixels());
       }
       Ahead gradient = gradient_ahead(then < r.height ? packed_rows(block.r, then) : packed_rows(next, 0));
       multiply(data, pixel_offset_ + top * r.width, images * packed, gradient, input);
@@ -303,7 +311,7 @@ class GradWeightTask {
   Ahead gradient_ahead(const Rectangle& r) const {
     const Problem& p = call_.p;
     if (!is_run(p, r, p.y, 2 * p.width().out)) return {};
-    const T* first = call_.dy + image_offset(p.y, r, r.oh, r.ow) + first_output() * p.y.channel;
+    const T* first = gradient_at(r);
     const Index last = (r.height - 1) * p.y.space[kHeight] + (r.width - 1) * p.y.space[kWidth];
     return {first, outputs(), last + 1, p.y.channel};
   }
@@ -315,8 +323,33 @@ class GradWeightTask {
     const T* first = call_.x + task_.channel * p.x.channel + image_offset(p.x, r, top, left);
     return {first, p.channels, rows * columns * p.x.space[kWidth], p.x.channel};
   }
+  const T* gradient_at(const Rectangle& r) const {
+    return call_.dy + image_offset(problem_.y, r, r.oh, r.ow) + first_output() * problem_.y.channel;
+  }
   static Index image_offset(const ImageStrides& s, const Rectangle& r, Index row, Index column) {
     return r.n * s.batch + r.g * s.group + r.od * s.space[kDepth] + row * s.space[kHeight] + column * s.space[kWidth];
+  }
+
+  // Whether tiles are of nine rows by two whole vectors.
+  bool nine_rows() const {
+    if (sizeof(T) != sizeof(float)) return false;
+    return call_.kernels.nine_rows != nullptr && rows_ % kNineRows == 0 && width_ == 2 * call_.plan.lanes &&
+           outputs() == width_ && call_.plan.together == 1;
+  }
+  // Whether the first of them packs dY as it goes: a run of pixels, of rows whose lines do not share cache sets, since
+  // each is met twice.
+  bool packs_in_tile(const Rectangle& r) const {
+    const ImageStrides& y = problem_.y;
+    const bool joined = r.height == 1 || (r.width == problem_.width().out && y.space[kHeight] == r.width);
+    return nine_rows() && joined && y.space[kWidth] == 1 && !shares_sets<T>(y.channel) && r.width >= kPackedPixels &&
+           call_.plan.pixels_together >= r.pixels();
+  }
+  static Rectangle end_of(Rectangle r, Index pixels) {  // of its last row
+    r.oh += r.height - 1;
+    r.ow += r.width - pixels;
+    r.height = 1;
+    r.width = pixels;
+    return r;
   }
 
   // dy_ holds the panels one behind the other, each [pixels][its width].
@@ -346,13 +379,15 @@ class GradWeightTask {
   void multiply(const T* x, const Index* pixel_offset, Index steps, const Range& part, Index panel, Ahead& gradient,
                 Ahead& input) {
     const GradWeightPlan& plan = call_.plan;
-    const Panels rows(rows_, call_.kernels.tile_rows);
     const Index lane = plan.outputs.start(panel) * plan.lanes - first_lane_;
     const Index vectors = plan.outputs.size(panel);
+    const bool nine = nine_rows();
+    const Panels rows(rows_, nine ? kNineRows : call_.kernels.tile_rows);
     Tile<T> tile{};
     tile.depth = part.size();
     tile.a = x;
-    tile.b = dy_ + lane * steps + part.first * vectors * plan.lanes;
+    T* const packed = dy_ + lane * steps + part.first * vectors * plan.lanes;
+    tile.ldb = problem_.y.channel;
     tile.k_offset = pixel_offset;
     tile.ldc = width_;
     tile.lanes = vectors * plan.lanes;
@@ -363,8 +398,11 @@ class GradWeightTask {
       tile.c = sums_ + rows.start(j) * width_ + lane;
       tile.next.c = rows.size(j) * width_;
       Ahead& next = gradient.finished() ? input : gradient;
-      tile.tiles = next.give_runs(tile, plan.together, rows.end_of_size(j) - j);
-      kernel[rows.size(j) - 1][vectors - 1](tile);
+      const bool packs = unpacked_ != nullptr && j == 0;
+      tile.tiles = next.give_runs(tile, plan.together, packs ? 1 : rows.end_of_size(j) - j);
+      tile.b = packs ? unpacked_ : packed;
+      tile.packed = packs ? packed : nullptr;
+      (nine ? call_.kernels.nine_rows : kernel[rows.size(j) - 1][vectors - 1])(tile);
     }
   }
 
@@ -404,6 +442,7 @@ class GradWeightTask {
   Index height_ = 0, block_width_ = 0, images_ = 0;  // of the block that the offsets belong to
   T* sums_ = nullptr;
   T* dy_ = nullptr;
+  const T* unpacked_ = nullptr;  // dY of the pixels at hand, if a tile packs it
   Index* tap_offset_ = nullptr;
   Index* pixel_offset_ = nullptr;
   T* stage_ = nullptr;

@@ -2,6 +2,7 @@
 #include "dot_tile.hpp"
 #include "fma_burst.hpp"
 #include "gemm_tile.hpp"
+#include "nine_rows.hpp"
 #include "part.hpp"
 #include "row_products.hpp"
 #include "tall_tile.hpp"
@@ -57,6 +58,9 @@ constexpr fastconv::DenseKernels<T> dense() {
   k.tile_rows = kRows;
   k.tile_vectors = kVectors;
   fill<T, Lanes::kChannels>(k.channel_lanes);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == sizeof(float)) k.nine_rows = nine_rows;
+#endif
   fill<T, Lanes::kChannelPairs>(k.channel_pairs);
   fill<T, Lanes::kPixels>(k.pixel_lanes);
   fill<T, Lanes::kUnpackedPixels>(k.unpacked_pixels);

@@ -34,8 +34,8 @@ struct Tile {
   const T* a;
   const T* b;
   std::ptrdiff_t lda;                // pixels in lanes only
-  std::ptrdiff_t ldb;                // unpacked pixels only
-  T* packed;                         // unpacked pixels only
+  std::ptrdiff_t ldb;                // unpacked pixels, nine rows
+  T* packed;                         // unpacked pixels; nine rows, or null
   const std::ptrdiff_t* row_offset;  // channels in lanes only
   const std::ptrdiff_t* k_offset;    // channels in lanes, raw pixels
   const Slot<T>* slot;               // raw pixels only, one for each vector
@@ -109,6 +109,9 @@ constexpr int kMaxDotColumns = 6;
 constexpr int kMaxTileRows = 6;
 constexpr int kMaxTileVectors = 4;
 
+constexpr int kNineRows = 9;
+constexpr int kPackedPixels = 8;  // at a time, by its tiles
+
 template <class T>
 struct DenseKernels {
   using TileKernel = void (*)(const Tile<T>&);
@@ -116,6 +119,7 @@ struct DenseKernels {
   int tile_rows;  // rows and vectors of the largest tile that stays in registers
   int tile_vectors;
   TileKernel channel_lanes[kMaxTileRows][kMaxTileVectors];  // [rows - 1][vectors - 1]
+  TileKernel nine_rows;                                     // by two vectors, or null; see nine_rows.hpp
   TileKernel channel_pairs[kMaxTileRows][kMaxTileVectors];  // null but for large tiles of 32 bits and long vectors
   TileKernel pixel_lanes[kMaxTileRows][kMaxTileVectors];
   TileKernel unpacked_pixels[kMaxTileRows][kMaxTileVectors];  // null but for the largest
