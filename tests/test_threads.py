@@ -38,6 +38,11 @@ CONVS = [
     ConvCase("one_filter", (5, 32, 30, 30), (1, 32, 3, 3), padding=1),
     ConvCase("one_channel", (40, 1, 28, 28), (30, 1, 5, 5)),
     ConvCase("large_kernel", (1, 3, 60, 60), (32, 3, 11, 11), stride=2),
+    # Winograd whose panels of outputs, or of weights to be transformed, two threads cannot share.
+    ConvCase("three_panels", (1, 32, 16, 16), (144, 32, 3, 3), padding=1),
+    ConvCase("three_panels_of_lines", (1, 48, 17, 17), (144, 48, 7, 1), padding=(3, 0)),
+    ConvCase("one_panel", (1, 128, 28, 28), (32, 128, 3, 3), padding=1),
+    ConvCase("five_panels", (2, 72, 14, 14), (288, 72, 3, 3), padding=1),
 ]
 POOLS = [
     PoolCase("halves", (6, 30, 28, 28), 2),

@@ -155,7 +155,7 @@ void choose_run(const Problem& p, Index lanes, Index panel, DirectPlan& plan) {
   while (others * even % plan.threads != 0 && (even + 1) * panel <= plane) ++even;
   plan.block_height = 1;
   plan.blocks_h = 1;
-  plan.blocks_w = others * even % plan.threads == 0 && others * runs < 8 * plan.threads ? even : runs;
+  plan.blocks_w = others * even % plan.threads == 0 && others * runs < 32 * plan.threads ? even : runs;
   plan.block_width = std::min(plane, round_up(ceil_div(plane, plan.blocks_w), buffered ? 1 : lanes));
   plan.blocks_w = ceil_div(plane, plan.block_width);
 }

@@ -11,11 +11,6 @@
 namespace fastconv {
 namespace {
 
-// The weights of one pass: groups [group, group + groups), panels [panel, end_panel) of each.
-struct Pass {
-  Index group, groups, panel, end_panel;
-};
-
 // f(point of V, point of M, whether that one's sum begins) for all products with point `u` of the weights.
 template <class F>
 void for_each_product(const WinogradForm& form, Index u, const F& f) {
@@ -226,14 +221,9 @@ void transform_and_run(const Call<T>& call) {
   for (Index g = 0; g < call.p.groups; g += plan.groups_per_pass) {
     const Index groups = std::min(plan.groups_per_pass, call.p.groups - g);
     for (Index first = 0; first < plan.panels.count; first += plan.panels_per_pass) {
-      const Index panels = std::min(plan.panels_per_pass, plan.panels.count - first);
-      parallel_for(plan.threads, groups * panels, [&](Index i) {
-        const Index panel = first + i % panels;
-        T* to = u + i / panels * call.layout.group() + call.layout.panel(panel) - call.layout.panel(first);
-        transform_weights(call.p, plan, call.a.w, {g + i / panels, panel, 0, winograd_channels(call.p)}, to,
-                          call.layout.point(panel));
-      });
-      run_pass<T>(call, {g, groups, first, first + panels}, u);
+      const Pass pass{g, groups, first, std::min(first + plan.panels_per_pass, plan.panels.count)};
+      transform_pass(call.p, plan, call.a.w, pass, u);
+      run_pass<T>(call, pass, u);
     }
   }
 }

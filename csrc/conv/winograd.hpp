@@ -38,6 +38,11 @@ struct WinogradRooms {
   }
 };
 
+// The weights of one pass: groups [group, group + groups), panels [panel, end_panel) of each.
+struct Pass {
+  Index group, groups, panel, end_panel;
+};
+
 struct WeightRange {
   Index g, panel, channel, end_channel;
 };
@@ -46,6 +51,10 @@ struct WeightRange {
 template <class T>
 void transform_weights(const Problem& p, const WinogradPlan& plan, const T* w, const WeightRange& range, T* u,
                        Index point);
+
+// Those of a pass, all channels, to u, on the plan's threads.
+template <class T>
+void transform_pass(const Problem& p, const WinogradPlan& plan, const T* w, const Pass& pass, T* u);
 
 // All groups and panels, as in WinogradWeightLayout.
 template <class T>

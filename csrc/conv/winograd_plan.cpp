@@ -188,7 +188,8 @@ Index most_tiles(const Problem& p, const WinogradPlan& plan, Index width) {
 void choose_tasks(WinogradPlan& plan, Index most, Index groups, Index threads) {
   Index blocks = ceil_div(plan.tiles, most);
   if (plan.fleeting_weights) {
-    plan.output_tasks = std::min(plan.panels.count, threads);
+    if (blocks * groups % threads != 0) plan.output_tasks = std::min(plan.panels.count, threads);
+    if (blocks * groups * plan.output_tasks % threads != 0) blocks = round_up(blocks, threads);
   } else if (blocks * groups >= 8 * threads || threads == 1) {
     const Index row = plan.tile_columns * plan.grids_across;
     plan.tiles_per_unit = most >= row ? row : most >= plan.tile_columns ? plan.tile_columns : 1;
@@ -202,6 +203,13 @@ void choose_tasks(WinogradPlan& plan, Index most, Index groups, Index threads) {
   }
   const Index units = plan.tiles / plan.tiles_per_unit;
   plan.tile_blocks = Panels(units, std::max<Index>(1, std::min(most / plan.tiles_per_unit, ceil_div(units, blocks))));
+}
+
+// As many vectors of outputs in each part, in panels that may be narrower for it.
+void even_parts(Index parts, WinogradPlan& plan) {
+  const Index count = round_up(plan.panels.count, parts);
+  if (count == plan.panels.count || count > plan.panels.total) return;
+  plan.panels = Panels::spread_evenly(plan.panels.total, count);
 }
 
 // Whether the channels of two images are a vector of neighbouring planes.
@@ -298,6 +306,8 @@ WinogradPlan plan_winograd(const Problem& p, const WinogradForm& form, bool prep
   lay_tiles(p, plan);
   if (pairs_images(p, k.lanes)) plan.images = 2, plan.tiles /= 2;
   plan.panels = Panels(ceil_div(p.outputs, k.lanes), k.tile_vectors);
+  // Packed weights are laid out for any number of threads: of few tiles two of them share the panels.
+  if (prepacked && plan.tiles >= kFewestTiles / 3 && plan.tiles < 2 * kFewestTiles) even_parts(2, plan);
   const Index width = WinogradPlan::most(plan.panels) * k.lanes;
   plan.fleeting_weights = fleeting_weights<T>(p, form, prepacked);
   choose_depth<T>(p, width, plan);
@@ -306,6 +316,10 @@ WinogradPlan plan_winograd(const Problem& p, const WinogradForm& form, bool prep
 
   plan.threads = useful_threads(p.flops() / 3, plan.tiles * p.groups * plan.panels.count, threads);
   choose_tasks(plan, most_tiles<T>(p, plan, width), plan.groups_per_pass, plan.threads);
+  if (!prepacked) {
+    even_parts(plan.output_tasks, plan);
+    choose_passes<T>(p, prepacked, width, plan);
+  }
   plan.workspace = WinogradRooms<T>(plan).bytes();
   return plan;
 }

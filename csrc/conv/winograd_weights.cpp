@@ -107,18 +107,33 @@ void transform_weights(const Problem& p, const WinogradPlan& plan, const T* w, c
 }
 
 template <class T>
-void pack_winograd(const Problem& p, const WinogradPlan& plan, const T* w, T* u) {
+void transform_pass(const Problem& p, const WinogradPlan& plan, const T* w, const Pass& pass, T* u) {
   const WinogradWeightLayout<T> layout(p, plan, kernels().of<T>().lanes);
-  const Index panels = plan.panels.count;
-  parallel_for(plan.threads, p.groups * panels, [&](Index i) {
-    const Index g = i / panels, panel = i % panels;
-    transform_weights(p, plan, w, {g, panel, 0, winograd_channels(p)}, u + g * layout.group() + layout.panel(panel),
+  const Index channels = winograd_channels(p), units = ceil_div(channels, kWinogradUnit);
+  const Index panels = pass.end_panel - pass.panel, all = pass.groups * panels;
+  // Parts of the channels, so that the threads have as much to do.
+  Index wanted = 1;
+  while (all * wanted % plan.threads != 0 && all * wanted < 4 * plan.threads) ++wanted;
+  const Panels parts(units, ceil_div(units, std::min(wanted, units)));
+  parallel_for(plan.threads, all * parts.count, [&](Index i) {
+    const Index part = i % parts.count, panel = pass.panel + i / parts.count % panels, g = i / parts.count / panels;
+    const Index first = parts.start(part) * kWinogradUnit;
+    const Index end = std::min(channels, first + parts.size(part) * kWinogradUnit);
+    T* const to = u + g * layout.group() + layout.panel(panel) - layout.panel(pass.panel);
+    transform_weights(p, plan, w, {pass.group + g, panel, first, end}, to + first * layout.width(panel),
                       layout.point(panel));
   });
 }
 
+template <class T>
+void pack_winograd(const Problem& p, const WinogradPlan& plan, const T* w, T* u) {
+  transform_pass(p, plan, w, {0, p.groups, 0, plan.panels.count}, u);
+}
+
 template void transform_weights(const Problem&, const WinogradPlan&, const float*, const WeightRange&, float*, Index);
 template void transform_weights(const Problem&, const WinogradPlan&, const double*, const WeightRange&, double*, Index);
+template void transform_pass(const Problem&, const WinogradPlan&, const float*, const Pass&, float*);
+template void transform_pass(const Problem&, const WinogradPlan&, const double*, const Pass&, double*);
 template void pack_winograd(const Problem&, const WinogradPlan&, const float*, float*);
 template void pack_winograd(const Problem&, const WinogradPlan&, const double*, double*);
 
