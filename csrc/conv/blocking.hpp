@@ -58,6 +58,12 @@ struct Panels {
   Index end_of_size(Index panel) const { return panel < extra ? extra : count; }
 };
 
+// Units in shares for the threads, at most `most` for each: with as many units for every thread, or nearly.
+inline Panels thread_shares(Index units, int threads, Index most = 8) {
+  if (units == 0) return {};
+  return Panels::spread_evenly(units, threads > 1 ? std::min(units, most * threads) : 1);
+}
+
 // The reduction over (channel, tap), tap fastest, in blocks of at most `most` products: whole channels
 // where a channel's taps fit, else parts of one channel. It depends on the problem's channels and
 // taps and on nothing else, which keeps a sample's bits the same in every batch.

@@ -189,10 +189,10 @@ void depthwise_forward(const Problem& p, const DepthwisePlan& plan, const Operan
     return;
   }
   if (plan.kernel == DepthwiseKernel::kRollingRows) return rolling_rows_forward(p, plan, a);
-  parallel_for(plan.threads, plan.tasks, [&](Index i) {
+  parallel_for(plan.threads, plan.tasks.count, [&](Index i) {
     DepthwiseTask<T> task(p, plan, a);
-    const Index first = i * plan.blocks_per_task;
-    task.run(first, std::min(blocks, first + plan.blocks_per_task));
+    const Index first = plan.tasks.start(i);
+    task.run(first, first + plan.tasks.size(i));
   });
 }
 

@@ -29,7 +29,7 @@ struct DepthwisePlan {
   Index block_groups = 1;  // of rolling rows
   Index block_height = 0, block_width = 0;
   Index blocks_h = 0, blocks_w = 0;
-  Index blocks_per_task = 0, tasks = 0;
+  Panels tasks;  // of blocks
   int threads = 1;
   std::size_t workspace = 0;  // bytes for each thread
 

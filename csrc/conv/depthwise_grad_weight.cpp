@@ -260,8 +260,7 @@ void run_tasks(const GradWeightCall<T>& call, Index block_groups, T* gradient, i
   const Panels parts = image_parts(p, blocks);
   const RecycledBlock partial(static_cast<std::size_t>(parts.count * p.groups * each) * sizeof(double));
   double* const sums = partial.as<double>();
-  const Index tasks = std::min<Index>(blocks * parts.count, 16 * threads);
-  const Panels shares(blocks * parts.count, ceil_div(blocks * parts.count, tasks));
+  const Panels shares = thread_shares(blocks * parts.count, threads);
   parallel_for(threads, shares.count, [&](Index i) {
     Task task(call);
     for (Index j = shares.start(i); j < shares.start(i) + shares.size(i); ++j) {

@@ -155,11 +155,8 @@ class GradInputPhases {
 };
 
 template <class F>
-void run_in_shares(int threads, Index blocks, Index blocks_per_task, const F& f) {
-  parallel_for(threads, ceil_div(blocks, blocks_per_task), [&](Index i) {
-    const Index first = i * blocks_per_task;
-    f(first, std::min(blocks, first + blocks_per_task));
-  });
+void run_in_shares(int threads, const Panels& shares, const F& f) {
+  parallel_for(threads, shares.count, [&](Index i) { f(shares.start(i), shares.start(i) + shares.size(i)); });
 }
 
 }  // namespace
@@ -172,8 +169,7 @@ std::size_t lane_workspace(const Problem& p, const DepthwisePlan& plan) {
 
 template <class T>
 void lane_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a) {
-  run_in_shares(plan.threads, plan.blocks(p), plan.blocks_per_task,
-                [&](Index first, Index end) { forward_blocks(p, plan, a, first, end); });
+  run_in_shares(plan.threads, plan.tasks, [&](Index first, Index end) { forward_blocks(p, plan, a, first, end); });
 }
 
 template <class T>
@@ -184,8 +180,7 @@ bool depthwise_grad_input(const Problem& forward, const T* grad_output, const T*
   if (!gradient.choose_block(caches().l2 / 4 / static_cast<Index>(sizeof(T)))) return false;
   const Index blocks = forward.batch * ceil_div(forward.groups, kernels().of<T>().lanes) * gradient.blocks_h();
   const int useful = useful_threads(forward.flops(), blocks, threads);
-  const Index share = ceil_div(blocks, useful > 1 ? 8 * useful : 1);
-  run_in_shares(useful, blocks, share, [&](Index first, Index end) { gradient.run(first, end); });
+  run_in_shares(useful, thread_shares(blocks, useful), [&](Index first, Index end) { gradient.run(first, end); });
   return true;
 }
 

@@ -164,12 +164,10 @@ bool plan_depthwise(const Problem& p, int threads, DepthwisePlan& plan, bool for
   const Index blocks = plan.blocks(p);
   const double each = p.flops() / static_cast<double>(blocks);
   plan.threads = useful_threads(kSlowness * p.flops(), blocks, threads);
-  plan.blocks_per_task = std::clamp<Index>(static_cast<Index>(kTaskFlops / each), 1, ceil_div(blocks, plan.threads));
+  const Index most = std::clamp<Index>(static_cast<Index>(kTaskFlops / each), 1, ceil_div(blocks, plan.threads));
   const bool tables = plan.kernel == DepthwiseKernel::kChannels || plan.kernel == DepthwiseKernel::kRollingRows;
-  if (tables) {  // and weights serve all of a task's blocks
-    plan.blocks_per_task = ceil_div(blocks, plan.threads > 1 ? 8 * plan.threads : 1);
-  }
-  plan.tasks = ceil_div(blocks, plan.blocks_per_task);
+  plan.tasks = tables ? thread_shares(blocks, plan.threads)  // weights serve all of a task's blocks
+                      : thread_shares(blocks, plan.threads, ceil_div(ceil_div(blocks, most), plan.threads));
   plan.workspace = workspace_of<T>(p, plan);
   return true;
 }

@@ -71,7 +71,7 @@ void run_sweep(const Sweep& sweep, const Problem& p, const GradientOperands<T>& 
   const RecycledBlock planes(static_cast<std::size_t>(with_bias ? p.batch * p.groups * p.outputs : 0) * sizeof(T));
   T* const plane_sums = with_bias ? planes.as<T>() : nullptr;
   const int useful = useful_threads(2 * p.flops(), tasks, threads);
-  const Panels shares(tasks, ceil_div(tasks, useful > 1 ? std::min<Index>(tasks, 8 * useful) : 1));
+  const Panels shares = thread_shares(tasks, useful);
   parallel_for(useful, shares.count, [&](Index i) {
     typename Sweep::Task task(sweep);
     for (Index j = shares.start(i); j < shares.start(i) + shares.size(i); ++j) {

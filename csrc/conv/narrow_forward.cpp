@@ -208,10 +208,9 @@ std::size_t narrow_workspace(const Problem& p, const DepthwisePlan& plan) {
 
 template <class T>
 void narrow_forward(const Problem& p, const DepthwisePlan& plan, const Operands<T>& a) {
-  const Index blocks = plan.blocks(p);
-  parallel_for(plan.threads, plan.tasks, [&](Index i) {
+  parallel_for(plan.threads, plan.tasks.count, [&](Index i) {
     NarrowTask<T> task(p, plan, a);
-    const Index first = i * plan.blocks_per_task, end = std::min(blocks, first + plan.blocks_per_task);
+    const Index first = plan.tasks.start(i), end = first + plan.tasks.size(i);
     for (Index block = first; block < end; ++block) task.run(block);
   });
 }
