@@ -205,9 +205,10 @@ void choose_tasks(WinogradPlan& plan, Index most, Index groups, Index threads) {
   plan.tile_blocks = Panels(units, std::max<Index>(1, std::min(most / plan.tiles_per_unit, ceil_div(units, blocks))));
 }
 
-// As many vectors of outputs in each part, in panels that may be narrower for it.
-void even_parts(Index parts, WinogradPlan& plan) {
-  const Index count = round_up(plan.panels.count, parts);
+// As many vectors of outputs in each part, in panels that may be narrower for it. (Weights that are packed already
+// serve inputs of every size, on any number of threads.)
+void even_parts(WinogradPlan& plan) {
+  const Index count = round_up(plan.panels.count, plan.output_tasks);
   if (count == plan.panels.count || count > plan.panels.total) return;
   plan.panels = Panels::spread_evenly(plan.panels.total, count);
 }
@@ -306,8 +307,6 @@ WinogradPlan plan_winograd(const Problem& p, const WinogradForm& form, bool prep
   lay_tiles(p, plan);
   if (pairs_images(p, k.lanes)) plan.images = 2, plan.tiles /= 2;
   plan.panels = Panels(ceil_div(p.outputs, k.lanes), k.tile_vectors);
-  // Packed weights are laid out for any number of threads: of few tiles two of them share the panels.
-  if (prepacked && plan.tiles >= kFewestTiles / 3 && plan.tiles < 2 * kFewestTiles) even_parts(2, plan);
   const Index width = WinogradPlan::most(plan.panels) * k.lanes;
   plan.fleeting_weights = fleeting_weights<T>(p, form, prepacked);
   choose_depth<T>(p, width, plan);
@@ -317,7 +316,7 @@ WinogradPlan plan_winograd(const Problem& p, const WinogradForm& form, bool prep
   plan.threads = useful_threads(p.flops() / 3, plan.tiles * p.groups * plan.panels.count, threads);
   choose_tasks(plan, most_tiles<T>(p, plan, width), plan.groups_per_pass, plan.threads);
   if (!prepacked) {
-    even_parts(plan.output_tasks, plan);
+    even_parts(plan);
     choose_passes<T>(p, prepacked, width, plan);
   }
   plan.workspace = WinogradRooms<T>(plan).bytes();
