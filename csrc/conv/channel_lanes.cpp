@@ -63,9 +63,11 @@ class ChannelLanesTask {
     const Index blocks = call_.plan.reduction.count();
     if (call_.plan.reduction_outer) {
       for (Index k = 0; k < blocks; ++k) {
-        for (Index i = task_.first_panel; i < task_.end_panel; ++i) add_block(i, k);
+        for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
+          add_block(i, k);
+          if (k + 1 == blocks) store(i);
+        }
       }
-      for (Index i = task_.first_panel; i < task_.end_panel; ++i) store(i);
     } else {
       for (Index i = task_.first_panel; i < task_.end_panel; ++i) {
         for (Index k = 0; k < blocks; ++k) add_block(i, k);
@@ -108,7 +110,7 @@ class ChannelLanesTask {
     if (plan.reduction.tap_blocks.count > 1) windows_.tap_offsets(call_.p, b, tap_offset_);
     const bool last = k + 1 == plan.reduction.count();
     Tile<T> tile{};
-    tile.far = plan.far;
+    tile.far = plan.far && plan.in_place;
     tile.depth = b.depth();
     tile.a = windows_.data + b.channel * windows_.channel;
     tile.b = call_.weights(task_.g, b, panel, panel_);
@@ -125,10 +127,12 @@ class ChannelLanesTask {
       tile.c = sums(panel);
       tile.ldc = tile.lanes = width(panel);
     }
-    Ahead input = panel == task_.first_panel ? next_input(k) : Ahead();
-    Ahead weights = call_.ahead(next_weights(panel, k));
+    Wanted wanted;
+    wanted.weights = call_.ahead(next_weights(panel, k));
+    if (panel == task_.first_panel) wanted.input = next_input(k);
+    if (last) wanted.output = next_output(panel, 0);
     if (b.depth() < kLongBlock) {
-      sweep_pixels(tile, panel, weights, input);
+      sweep_pixels(tile, panel, wanted);
       return;
     }
     // Half of the weights stays in L1 beside what passes by; the second half goes on with the sums of the first.
@@ -138,12 +142,12 @@ class ChannelLanesTask {
     half.ldc = half.lanes = width(panel);
     half.accumulate = half.relu = half.far = false;
     half.bias = nullptr;
-    sweep_pixels(half, panel, weights, input);
+    sweep_pixels(half, panel, wanted);
     tile.depth -= half.depth;
     tile.b += half.depth * width(panel);
     tile.k_offset += half.depth;
     tile.start = half_sums_;
-    sweep_pixels(tile, panel, weights, input);
+    sweep_pixels(tile, panel, wanted);
   }
 
   // Where pixels are rows of channels, read in place from far away: those of the next block, at last of the pixels that
@@ -158,6 +162,17 @@ class ChannelLanesTask {
     return {windows_.data + b.channel + (last ? pixels * step : 0), pixels, b.channels, step};
   }
 
+  // Where store() will write the sums of an image, if that is far away.
+  Ahead next_output(Index panel, Index image) const {
+    const Problem& p = call_.p;
+    if (call_.plan.in_place || !call_.plan.far || p.pool != OutputPool::kNone) return {};
+    const OutputBlock<T> out = output(panel, part(image));
+    const Index pixels = rectangle_.pixels();
+    if (p.y.space[kWidth] != 1 || rectangle_.width != p.width().out) return {};
+    if (p.y.channel == pixels) return {out.data(), out.outputs() * pixels};
+    return {out.data(), out.outputs(), pixels, p.y.channel};
+  }
+
   // The panel that follows this one in run()'s order.
   NextWeights next_weights(Index panel, Index k) const {
     const bool last_k = k + 1 == call_.plan.reduction.count(), last_panel = panel + 1 == task_.end_panel;
@@ -168,13 +183,24 @@ class ChannelLanesTask {
     return {task_.g, panel + 1, call_.plan.reduction.block(call_.plan.reduction_outer ? k : 0)};
   }
 
-  // All pixels against one weight panel. Meanwhile the next weights and pixels are asked for, or their way from L3
-  // would show.
-  void sweep_pixels(const Tile<T>& first, Index panel, Ahead& weights, Ahead& input) {
+  // What is asked for while tiles compute, or its way from L3 or memory would show.
+  struct Wanted {
+    Ahead weights, input, output;
+    Index image = 0;  // of the output
+  };
+  Ahead& first_wanted(Index panel, Wanted& wanted) const {
+    if (!wanted.weights.finished()) return wanted.weights;
+    if (!wanted.input.finished()) return wanted.input;
+    while (wanted.output.finished() && wanted.image + 1 < images_) wanted.output = next_output(panel, ++wanted.image);
+    return wanted.output;
+  }
+
+  // All pixels against one weight panel.
+  void sweep_pixels(const Tile<T>& first, Index panel, Wanted& wanted) const {
     const Panels rows(images_ * rectangle_.pixels(), call_.kernels.tile_rows);
     Tile<T> tile = first;
     for (Index i = 0; i < rows.count; i += tile.tiles) {
-      tile.tiles = (weights.finished() ? input : weights).give_share(tile, 1, rows.end_of_size(i) - i);
+      tile.tiles = first_wanted(panel, wanted).give_share(tile, 1, rows.end_of_size(i) - i);
       tile.next.c = rows.size(i) * first.ldc;
       tile.row_offset = pixel_offset_ + rows.start(i);
       tile.c = first.c + rows.start(i) * first.ldc;

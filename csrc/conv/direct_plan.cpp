@@ -16,12 +16,12 @@ constexpr double kFlopsPerThread = 1e6;  // about ten microseconds
 // which the hardware foresees while it keeps up; those with pixels in the lanes may jump from plane to plane, and
 // weights that pass by push sums out.
 bool far(const Problem& p, const DirectPlan& plan, std::size_t element) {
-  if (!plan.in_place) return false;
+  if (!plan.in_place && plan.lanes != Orientation::kChannelLanes) return false;
   const double bytes = static_cast<double>(p.batch * p.groups * p.outputs) * static_cast<double>(p.pixels()) *
                        static_cast<double>(element);
   const double l2 = static_cast<double>(caches().l2);
   if (plan.lanes == Orientation::kRawPixels) return bytes > 8 * l2;
-  if (plan.lanes == Orientation::kChannelLanes) return true;
+  if (plan.lanes == Orientation::kChannelLanes && plan.in_place) return true;
   return bytes > 2 * l2 || (plan.reduction.count() > 1 && !plan.weights_stay);
 }
 

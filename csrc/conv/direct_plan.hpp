@@ -20,7 +20,7 @@ struct DirectPlan {
   Orientation lanes = Orientation::kPixelLanes;
   bool staged = false;          // channel lanes: windows are read from a padded copy in the workspace
   bool in_place = false;        // tiles accumulate in the output itself
-  bool far = false;             // ... which is too large to be in a cache when they come to it
+  bool far = false;             // the output is too large to be in a cache when it is written or met again
   bool joined = false;          // raw pixels: rows of outputs join, see raw_stage.hpp
   bool raw_weights = false;     // pixel lanes, raw pixels: OIHW rows serve as they are
   bool weights_stay = false;    // pixel lanes: a task's weights fit L2
